@@ -1,0 +1,49 @@
+"""Errors that a user can act on. Each is a name and a sentence; the command line prints the sentence.
+
+BnexpError                 exit code 1: something failed while doing what was asked
+├── UsageError             exit code 2: what was asked cannot be done
+│   └── ConfigurationError   a value in an experiments file or after --set is wrong; knows its place
+├── DatasetError           a dataset is missing or damaged
+└── DatabaseError          a database cannot be opened, read or written
+
+What cannot happen is asserted, not raised.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class BnexpError(Exception):
+    """Something failed while doing what was asked."""
+
+    exit_code = 1
+
+
+class UsageError(BnexpError):
+    """What was asked cannot be done as asked."""
+
+    exit_code = 2
+
+
+class ConfigurationError(UsageError):
+    """A configured value is wrong. `place` is "file:line:column", where one is known."""
+
+    def __init__(self, message: str, place: str | None = None) -> None:
+        self.place = place
+        super().__init__(f"{place}: {message}" if place else message)
+
+
+class DatasetError(BnexpError):
+    """A dataset is missing or damaged."""
+
+
+class DatabaseError(BnexpError):
+    """A database cannot be opened, read or written."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown `name`: what is known, and the nearest of it."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"known: {', '.join(names)}{hint}"

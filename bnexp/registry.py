@@ -1,0 +1,57 @@
+"""What can be named in a configuration, and the import path of what the name stands for.
+
+A model, dataset, normalizer, nonlinearity, optimizer, schedule or estimator is added with one file (or function), one
+line here and one test. Options of its own are a class in `bnexp.config`. Nothing is imported until it is used, so
+reading a configuration stays fast.
+"""
+
+import importlib
+from typing import Any
+
+DATASETS = {
+    "digits": "bnexp.data.digits:Digits",
+    "fashion-mnist": "bnexp.data.idx:FashionMnist",
+    "mnist": "bnexp.data.idx:Mnist",
+}
+
+MODELS = {
+    "mlp": "bnexp.models.mlp:mlp",
+}
+
+NORMS = {
+    "none": "bnexp.models.normalization:Bias",
+    "batch": "bnexp.models.normalization:BatchNorm",
+}
+
+NONLINEARITIES = {
+    "identity": "bnexp.models.nonlinearities:identity",
+    "relu": "bnexp.models.nonlinearities:relu",
+    "sigmoid": "bnexp.models.nonlinearities:sigmoid",
+    "tanh": "bnexp.models.nonlinearities:tanh",
+}
+
+OPTIMIZERS = {
+    "sgd": "bnexp.engine.optim:Sgd",
+}
+
+SCHEDULES = {
+    "constant": "bnexp.engine.optim:constant",
+    "exponential": "bnexp.engine.optim:exponential",
+}
+
+ESTIMATORS = {
+    "difference": "bnexp.claims.estimators:difference",
+    "best_difference": "bnexp.claims.estimators:best_difference",
+    "spread_difference": "bnexp.claims.estimators:spread_difference",
+    "steps_ratio": "bnexp.claims.estimators:steps_ratio",
+}
+
+REVISIONS: dict[str, int] = {}
+"""Component name to revision, raised by hand when a component changes what it computes; 1 where not listed. A raised
+revision enters the trial key, so that old results are not taken for new ones."""
+
+
+def load(path: str) -> Any:
+    """The object at `path`, written "package.module:name"."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)

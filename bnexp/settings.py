@@ -1,0 +1,113 @@
+"""Settings: configuration values under flat dotted names, each with the place it came from.
+
+Merging happens on these, so that when a configuration is refused, the error says where the wrong value stands,
+whichever of defaults, experiment, factor, variant, include or --set it came from.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from bnexp.config import COMPONENTS, TrialConfig, leaves
+from bnexp.errors import ConfigurationError, did_you_mean
+from bnexp.yamlfile import Path
+
+SETTABLE = {name for name in TrialConfig.model_fields if name != "seed"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A configured value and where it stands, such as "experiments.yaml:12:5"."""
+
+    value: Any
+    place: str
+
+
+Settings = dict[str, Setting]
+"""Dotted field name to setting; `norm: batch` and `norm: {name: batch}` both stand as `norm.name`."""
+
+
+def flatten(values: Mapping[str, Any], place: Callable[[Path], str]) -> Settings:
+    """The settings of a partial configuration; `place` tells where a path within it stands."""
+    settings: Settings = {}
+    for key, value in values.items():
+        head = key.partition(".")[0]
+        if head not in SETTABLE or (head != key and head not in COMPONENTS):
+            raise ConfigurationError(f"unknown field {key!r} ({did_you_mean(key, SETTABLE)})", place((key,)))
+        if key in COMPONENTS and isinstance(value, Mapping):
+            for inner, inner_value in value.items():
+                settings[f"{key}.{inner}"] = Setting(inner_value, place((key, inner)))
+        else:
+            name = f"{key}.name" if key in COMPONENTS else key
+            settings[name] = Setting(value, place((key,)))
+    return settings
+
+
+def merge(under: Settings, over: Settings) -> Settings:
+    """`over` on top of `under`. A component that is renamed forgets the other one's fields."""
+    kept = dict(under)
+    for component in COMPONENTS:
+        name = f"{component}.name"
+        if name in over and name in under and over[name].value != under[name].value:
+            kept = {key: setting for key, setting in kept.items() if not key.startswith(f"{component}.")}
+    return kept | over
+
+
+def resolve(settings: Settings) -> TrialConfig:
+    """The validated configuration. Raises ConfigurationError with the place of the first wrong value."""
+    nested: dict[str, Any] = {}
+    for name, setting in settings.items():
+        head, dot, inner = name.partition(".")
+        if dot:
+            # A component's field without its name keeps the default component: say so to the validator.
+            nested.setdefault(head, {"name": TrialConfig.model_fields[head].default.name})[inner] = setting.value
+        else:
+            nested[name] = setting.value
+    try:
+        return TrialConfig.model_validate(nested)
+    except ValidationError as error:
+        raise _refusal(error.errors()[0], settings) from error
+
+
+def matches(config: TrialConfig, partial: Settings) -> bool:
+    """Whether `config` has every value of `partial`."""
+    values = {leaf.name: leaf.value for leaf in leaves(config)}
+    return all(
+        name in values and values[name] == (tuple(s.value) if isinstance(s.value, list) else s.value)
+        for name, s in partial.items()
+    )
+
+
+def _refusal(error: ErrorDetails, settings: Settings) -> ConfigurationError:
+    """A sentence that names the value, what is allowed, and where it stands."""
+    location = [part for part in error["loc"] if isinstance(part, str)]
+    head, inner = location[0], location[-1] if len(location) > 1 else None
+    name = f"{head}.{inner}" if inner else f"{head}.name" if head in COMPONENTS else head
+    setting = settings.get(name) or settings.get(f"{head}.name") or next(iter(settings.values()), Setting(None, ""))
+    shown = json.dumps(error["input"], default=str)
+    context = error.get("ctx", {})
+    match error["type"]:
+        case "extra_forbidden":
+            chosen = settings.get(f"{head}.name")
+            owner = f"{head} {chosen.value!r}" if chosen else head
+            sentence = f"{owner} has no field {inner!r}"
+        case "missing":
+            sentence = f"{name} must be given here"
+        case "union_tag_invalid" | "literal_error":
+            expected = str(context.get("expected_tags") or context.get("expected"))
+            names = expected.replace(" or ", ", ").replace("'", "").split(", ")
+            value = context.get("tag", error["input"])
+            sentence = f"{head}: no such {inner or 'name'} {value!r} ({did_you_mean(str(value), names)})"
+        case "value_error":
+            sentence = f"{name.removesuffix('.name')}: {shown}: {context['error']}"
+        case _:
+            sentence = f"{name.removesuffix('.name')}: {shown} is not allowed; {_allowed(error['msg'])}"
+    return ConfigurationError(sentence, setting.place or None)
+
+
+def _allowed(message: str) -> str:
+    return message.replace("Input should", "it must").replace("valid tuple", "list").replace("a valid", "a")
