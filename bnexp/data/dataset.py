@@ -1,0 +1,90 @@
+"""What a dataset is, where it is looked for, and how train and validation are cut from it."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from bnexp import registry
+
+SYSTEM_FOLDER = Path("/usr/share/datasets")
+"""Where Debian's dataset packages install."""
+
+Images = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled images, with a test set of their own."""
+
+    name: str
+    classes: int
+    scale: float
+    """Pixels are divided by it, so that they lie in [0, 1]."""
+    images: Images
+    """[examples, height, width]; train and validation are cut from these."""
+    labels: Labels
+    """[examples], from 0 to classes - 1."""
+    test_images: Images
+    test_labels: Labels
+
+    def split(self, number: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Indices of the train and validation examples in cut `number`, each in random order. Validation is as large
+        as the test set, but at most 10,000 and at most a third of the examples."""
+        count = len(self.images)
+        order = keyed_order(count, f"split {self.name} {number}")
+        validation = min(len(self.test_images), 10_000, count // 3)
+        return order[validation:], order[:validation]
+
+
+class Source(Protocol):
+    """A dataset that may or may not be on this machine. A source is made with the folders to look in."""
+
+    name: str
+    about: str
+    classes: int
+    margin: float
+    """The difference of accuracies, in percentage points, below which two results count as equal."""
+    how_to_get: str
+
+    def __init__(self, folders: list[Path]) -> None: ...
+
+    def where(self) -> Path | None:
+        """The file or folder found, or None."""
+
+    def fingerprint(self) -> str:
+        """Hash of the content as it is used. Raises DatasetError where it is missing or damaged."""
+
+    def read(self) -> Dataset:
+        """The whole dataset. Raises DatasetError where it is missing or damaged."""
+
+
+def keyed_order(count: int, key: str) -> npt.NDArray[np.int64]:
+    """A permutation of range(count) that depends on `key` alone: the order of Philox's raw words, which NumPy keeps
+    the same for ever (its shuffles it does not)."""
+    seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:16], "little")
+    words = np.random.Philox(key=seed).random_raw(count)
+    return np.argsort(words, kind="stable")
+
+
+def search_folders(data_dir: Path | None) -> list[Path]:
+    """Where datasets are looked for, in order: `data_dir`, $BNEXP_DATA, the system's folder."""
+    named = [data_dir, Path(env) if (env := os.environ.get("BNEXP_DATA")) else None]
+    return [folder for folder in named if folder is not None] + [SYSTEM_FOLDER]
+
+
+def source(name: str, data_dir: Path | None = None) -> Source:
+    """The source registered under `name`."""
+    made: Source = registry.load(registry.DATASETS[name])(search_folders(data_dir))
+    return made
+
+
+def sources(data_dir: Path | None = None) -> Iterator[Source]:
+    """Every registered source."""
+    return (source(name, data_dir) for name in sorted(registry.DATASETS))

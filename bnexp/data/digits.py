@@ -1,0 +1,53 @@
+"""The embedded default: 1797 handwritten digits of 8x8 pixels, inside scikit-learn."""
+
+import gzip
+import hashlib
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+
+from bnexp.data.dataset import Dataset, keyed_order
+from bnexp.errors import DatasetError
+
+TEST_EXAMPLES = 360
+
+
+class Digits:
+    """Alpaydin and Kaynak's optical digits as scikit-learn ships them; 360 fixed images are the test set."""
+
+    name = "digits"
+    about = "1,797 handwritten digits, 8x8 (bundled with scikit-learn)"
+    classes = 10
+    margin = 1.0
+    how_to_get = "pip install scikit-learn"
+
+    def __init__(self, folders: list[Path]) -> None:
+        """The digits come with a library, so `folders` is not searched."""
+
+    def where(self) -> Path | None:
+        spec = importlib.util.find_spec("sklearn")
+        if spec is None or spec.origin is None:
+            return None
+        path = Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz"
+        return path if path.is_file() else None
+
+    def _table(self) -> bytes:
+        path = self.where()
+        if path is None:
+            raise DatasetError(f"digits: not found; {self.how_to_get}")
+        try:
+            return gzip.decompress(path.read_bytes())
+        except (OSError, EOFError) as error:
+            raise DatasetError(f"digits: {path} is damaged ({error}); install scikit-learn again") from error
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self._table()).hexdigest()
+
+    def read(self) -> Dataset:
+        # The file itself, not sklearn.datasets, whose import takes longer than a small training run.
+        table = np.loadtxt(self._table().decode().splitlines(), delimiter=",", dtype=np.uint8)
+        images, labels = table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.int64)
+        order = keyed_order(len(images), "digits test")
+        test, rest = np.sort(order[:TEST_EXAMPLES]), np.sort(order[TEST_EXAMPLES:])
+        return Dataset(self.name, self.classes, 16.0, images[rest], labels[rest], images[test], labels[test])

@@ -1,0 +1,38 @@
+"""The device that trials train on, and the settings under which results are comparable."""
+
+import platform
+
+import torch
+
+from bnexp.errors import UsageError
+
+
+def choose(name: str, worker: int = 0) -> torch.device | None:
+    """The device of worker number `worker`: "auto" takes CUDA, then MPS, then the CPU. Each GPU serves one worker, the
+    CPU any number; None where there is none left. Raises UsageError where there is no such device at all."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if name == "cuda" and torch.cuda.is_available():
+        return torch.device("cuda", worker) if worker < torch.cuda.device_count() else None
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"--device {name}: not available here ({str(error).splitlines()[0]})") from error
+    return device if device.type == "cpu" or worker == 0 else None
+
+
+def describe(device: torch.device) -> str:
+    """A name for people and provenance."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({platform.machine()})"
+
+
+def settle() -> None:
+    """One thread, so that no sum depends on their number; denormals flushed, in every arm alike, since saturated units
+    make them and they are slow; no TF32."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False

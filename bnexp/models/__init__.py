@@ -1,0 +1,1 @@
+"""Networks whose every tensor has a leading trial axis."""

@@ -1,0 +1,174 @@
+"""Layers with a leading trial axis: T networks of one shape, side by side in one tensor, that never mix.
+
+Shape suffixes: T trials, S streams, B batch, I inputs, C units. A *stream* is what consecutive trials of one seed
+share: the same examples, the same dropout uniforms. An input may come as x_SBI with S dividing T; stream s then
+belongs to the trials s T/S .. (s+1) T/S - 1.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import torch
+from torch import Tensor, nn
+
+from bnexp import random
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+"""The values of the field `precision`."""
+
+
+class Mode(Enum):
+    """What a forward pass is for. Each names the statistics that normalization uses."""
+
+    TRAIN = auto()
+    """Batch statistics, which also move the moving averages; dropout on."""
+    CURVE = auto()
+    """Moving averages; dropout off."""
+    COLLECT = auto()
+    """Batch statistics, gathered for Algorithm 2; dropout off."""
+    FINAL = auto()
+    """The gathered population statistics of Algorithm 2; dropout off."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What layers know of one forward pass."""
+
+    mode: Mode
+    step: Tensor
+    """int64 without dimension, on the device: the training step, from 1; keys the dropout."""
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """What layers know of their trials; every list has one entry a trial, in slot order."""
+
+    streams: list[int]
+    """The seed of each stream, [S]."""
+    init_scale: Tensor
+    """float64 [T]."""
+    dropout: Tensor
+    """float64 [T]."""
+    dtype: torch.dtype
+    device: torch.device
+
+    @property
+    def trials(self) -> int:
+        return len(self.init_scale)
+
+    def full(self, value: float, *shape: int) -> Tensor:
+        """A tensor [T, *shape] of one value."""
+        return torch.full((self.trials, *shape), value, dtype=self.dtype, device=self.device)
+
+
+class Layer(nn.Module):
+    """A module whose parameters and registered buffers all lead with the trial axis, called with the input and the
+    pass. What is kept per stream instead is made anew in `keep`."""
+
+    decays = False
+    """Whether weight decay applies to its parameters (it does to weights, not to biases, gamma or beta)."""
+
+    def forward(self, x_TBI: Tensor, now: Pass) -> Tensor:
+        raise NotImplementedError
+
+    def keep(self, slots: Tensor, streams: list[int]) -> None:
+        """Go on with the trials in `slots` (int64 indices) only, whose streams are `streams`."""
+        for parameter in self._parameters.values():
+            if parameter is not None:
+                parameter.data, parameter.grad = parameter.data[slots], None
+        for name, buffer in self._buffers.items():
+            if buffer is not None:
+                self._buffers[name] = buffer[slots]
+        for child in self.children():
+            if isinstance(child, Layer):
+                child.keep(slots, streams)
+
+
+class Sequential(Layer):
+    """Layers one after the other."""
+
+    def __init__(self, *layers: Layer) -> None:
+        super().__init__()
+        for number, layer in enumerate(layers):
+            self.add_module(str(number), layer)
+
+    def forward(self, x_TBI: Tensor, now: Pass) -> Tensor:
+        for layer in self.children():
+            x_TBI = layer(x_TBI, now)
+        return x_TBI
+
+
+class Linear(Layer):
+    """y = x W^T, without a bias. W starts normal with standard deviation init_scale sqrt(1/fan_in).
+
+    Trials of one stream see the same examples in the first layer, so they are multiplied as one wide matrix there."""
+
+    decays = True
+
+    def __init__(self, cohort: Cohort, name: str, inputs: int, units: int) -> None:
+        super().__init__()
+        draws = random.normal(random.keys("init", cohort.streams, name), units * inputs)
+        shared = cohort.trials // len(cohort.streams)
+        scale = cohort.init_scale.cpu() * math.sqrt(1 / inputs)
+        weight = draws.repeat_interleave(shared, 0).view(-1, units, inputs) * scale[:, None, None]
+        self.weight = nn.Parameter(weight.to(cohort.device, cohort.dtype))
+
+    def forward(self, x_SBI: Tensor, now: Pass) -> Tensor:
+        trials, units, inputs = self.weight.shape
+        streams, batch, _ = x_SBI.shape
+        if streams == trials:
+            return torch.bmm(x_SBI, self.weight.transpose(1, 2))
+        wide = self.weight.view(streams, trials // streams * units, inputs)
+        y_SBC = torch.bmm(x_SBI, wide.transpose(1, 2))
+        return y_SBC.view(streams, batch, -1, units).transpose(1, 2).reshape(trials, batch, units)
+
+
+class Nonlinearity(Layer):
+    """An elementwise function."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x_TBC: Tensor, now: Pass) -> Tensor:
+        return self.function(x_TBC)
+
+
+class Dropout(Layer):
+    """In training, zero each unit with its trial's probability p and divide the others by 1 - p.
+
+    The uniforms belong to (seed, layer, step, example, unit): trials of one seed drop nested sets of units whatever
+    their p, and p = 0 multiplies by exactly 1. The mask is arithmetic on floats because comparisons to booleans and
+    `where` are several times slower on a CPU."""
+
+    drop: Tensor
+    keep_scale: Tensor
+
+    def __init__(self, cohort: Cohort, name: str) -> None:
+        super().__init__()
+        drop = cohort.dropout[:, None, None]
+        self.register_buffer("drop", drop.to(cohort.device, cohort.dtype))
+        self.register_buffer("keep_scale", (1 / (1 - drop)).to(cohort.device, cohort.dtype))
+        self.name = name
+        self.active = bool((cohort.dropout > 0).any())
+        self._keys = random.keys("dropout", cohort.streams, name).to(cohort.device)
+        self._counters = random.counters(0)
+
+    def keep(self, slots: Tensor, streams: list[int]) -> None:
+        super().keep(slots, streams)
+        self._keys = random.keys("dropout", streams, self.name).to(self._keys.device)
+
+    def forward(self, x_TBC: Tensor, now: Pass) -> Tensor:
+        if now.mode is not Mode.TRAIN or not self.active:
+            return x_TBC
+        trials, batch, units = x_TBC.shape
+        streams = self._keys.shape[1]
+        if len(self._counters) != batch * units:
+            self._counters = random.counters(batch * units, x_TBC.device)
+        uniform = random.uniform(random.step_keys(self._keys, now.step), self._counters, x_TBC.dtype)
+        by_stream = (streams, trials // streams, batch, units)
+        mask = uniform.view(streams, 1, batch, units) - self.drop.view(streams, -1, 1, 1)
+        mask = mask.ge_(0).mul_(self.keep_scale.view(streams, -1, 1, 1))
+        return (x_TBC.reshape(by_stream) * mask).view(trials, batch, units)

@@ -1,0 +1,28 @@
+"""The multilayer perceptron of the paper's section 4.1: linear, normalization, nonlinearity, dropout, repeated."""
+
+import math
+
+from bnexp import registry
+from bnexp.config import TrialConfig
+from bnexp.models.layers import Cohort, Dropout, Layer, Linear, Nonlinearity, Sequential
+from bnexp.models.normalization import Bias
+
+
+def mlp(cohort: Cohort, config: TrialConfig, shape: tuple[int, ...], classes: int) -> Layer:
+    """Logits [T, B, classes] of flattened examples [S, B, inputs]; `shape` is one example's.
+
+    Every hidden layer is normalized before its nonlinearity; without normalization it has a bias in that place. The
+    output layer is plain, with a bias."""
+    normalizer = registry.load(registry.NORMS[config.norm.name])
+    function = registry.load(registry.NONLINEARITIES[config.nonlinearity])
+    layers: list[Layer] = []
+    inputs = math.prod(shape)
+    for number, units in enumerate(config.model.hidden):
+        layers += [
+            Linear(cohort, f"hidden {number}", inputs, units),
+            normalizer(cohort, config.norm, units),
+            Nonlinearity(function),
+            Dropout(cohort, f"hidden {number}"),
+        ]
+        inputs = units
+    return Sequential(*layers, Linear(cohort, "output", inputs, classes), Bias(cohort, None, classes))

@@ -1,0 +1,87 @@
+"""What the engine tells of a cohort while it trains: plain numbers, which any process can send and any store keep."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy.typing as npt
+
+Columns = dict[str, npt.NDArray[Any]]
+"""A table by columns, all of one length; missing numbers are NaN."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a trial's curve: evaluation on fixed subsets with moving-average statistics, dropout off."""
+
+    step: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+
+
+@dataclass(frozen=True)
+class Final:
+    """A finished trial's numbers on the whole sets, with the population statistics of Algorithm 2."""
+
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    test_loss: float
+    test_accuracy: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trial that has ended."""
+
+    slot: int
+    """Its place in the cohort as given."""
+    status: Literal["finished", "diverged"]
+    curve: tuple[Point, ...]
+    final: Final | None = None
+    diverged_at_step: int | None = None
+    """The step whose training loss was not finite."""
+    reason: str | None = None
+    """What that loss was: "nan", "inf" or "-inf"."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """Training begins, on this machine."""
+
+    device: str
+    threads: int
+    torch_version: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A cohort has come to `step`, with `live` trials left in it."""
+
+    step: int
+    live: int
+
+
+@dataclass
+class Tally:
+    """How far a run has come."""
+
+    total: int
+    """Trials to train in this run."""
+    finished: int = 0
+    diverged: int = 0
+    failed: int = 0
+    steps: int = 0
+    """Trial-steps trained, those of trials that diverged included."""
+    total_steps: int = 0
+    device: str = ""
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def ended(self) -> int:
+        return self.finished + self.diverged + self.failed
+
+
+Record = Started | Progress | Outcome
