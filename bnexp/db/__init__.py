@@ -1,0 +1,1 @@
+"""The results database. `Store` is the only owner of sessions."""

@@ -1,0 +1,188 @@
+"""Reading a results database: plain columns and rows, nothing that can write."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection, Engine, bindparam, select, text
+
+from bnexp.db.connection import explained, make_engine, open_engine, parse_url
+from bnexp.db.tables import ExperimentRow
+from bnexp.errors import UsageError, did_you_mean
+from bnexp.records import Columns
+
+
+@dataclass(frozen=True)
+class InstanceInfo:
+    """An experiment instance as stored."""
+
+    id: int
+    name: str
+    about: str
+    overrides: str
+    margin: float
+    created_at: datetime
+    last_run_at: datetime
+    counts: dict[str, int]
+    """Trial status to number of trials."""
+
+
+class Results:
+    """A results database, open for reading."""
+
+    def __init__(self, database: str) -> None:
+        self.url = parse_url(database)
+        open_engine(self.url, create=False).dispose()
+        self.engine: Engine = make_engine(self.url, read_only=True)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        with explained(self.url), self.engine.connect() as connection:
+            yield connection
+
+    def instances(self) -> list[InstanceInfo]:
+        """Every experiment instance, the latest run first."""
+        counts: dict[int, dict[str, int]] = {}
+        with self._read() as connection:
+            for instance, status, number in connection.execute(
+                text(
+                    "select experiment_id, status, count(distinct trial_id) from experiment_trials "
+                    "join trials on trials.id = trial_id group by 1, 2"
+                )
+            ):
+                counts.setdefault(instance, {})[status] = number
+            rows = connection.execute(
+                select(*ExperimentRow.__table__.columns).order_by(
+                    ExperimentRow.last_run_at.desc(), ExperimentRow.id.desc()
+                )
+            )
+            return [
+                InstanceInfo(
+                    row.id,
+                    row.name,
+                    row.about,
+                    row.overrides,
+                    row.margin,
+                    row.created_at,
+                    row.last_run_at,
+                    counts.get(row.id, {}),
+                )
+                for row in rows
+            ]
+
+    def latest(self, name: str | None = None) -> InstanceInfo:
+        """The instance that was run last, of experiment `name` if given. Raises UsageError where there is none."""
+        instances = self.instances()
+        for instance in instances:
+            if name in (None, instance.name):
+                return instance
+        known = {instance.name for instance in instances}
+        raise UsageError(
+            f"experiment {name!r} has not been run into this database ({did_you_mean(name or '', known)})"
+            if known
+            else "nothing has been run into this database yet; `bnexp run grid` does"
+        )
+
+    def statuses(self, keys: Sequence[str]) -> dict[str, str]:
+        """The status of those of the trials that are known."""
+        with self._read() as connection:
+            known = {row.key: row.status for row in connection.execute(text("select key, status from trials"))}
+        return {key: known[key] for key in keys if key in known}
+
+    def trials(self, experiment_id: int) -> Columns:
+        """The instance's rows of `experiment_results`, in a fixed order."""
+        query = text("select * from experiment_results where experiment_id = :id order by trial_key, variant")
+        with self._read() as connection:
+            result = connection.execute(query, {"id": experiment_id})
+            return _columns(list(result.keys()), result.all())
+
+    def curves(self, keys: Sequence[str]) -> Columns:
+        """The points of these trials' curves: the columns of `learning_curves`, in order of steps within a trial."""
+        names = ["trial_key", "step", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
+        query = text(
+            f"select {', '.join(names)} from learning_curves where trial_key in :keys order by trial_key, step"
+        ).bindparams(bindparam("keys", expanding=True))
+        rows: list[Sequence[Any]] = []
+        with self._read() as connection:
+            for start in range(0, len(keys), 500):
+                rows += connection.execute(query, {"keys": keys[start : start + 500]}).all()
+        return _columns(names, rows)
+
+    def rate(self) -> float | None:
+        """Trial-steps a second over all finished trials; None before there are any."""
+        query = text("select sum(steps) / sum(seconds) from trials where status = 'finished'")
+        with self._read() as connection:
+            value = connection.execute(query).scalar()
+            return None if value is None else float(value)
+
+    def machines(self, experiment_id: int) -> list[str]:
+        """What the instance's trials ran on, a line for each combination of device and versions."""
+        query = text(
+            "select a.device, a.bnexp_version, a.git_commit, a.torch_version, a.python_version, "
+            "count(distinct a.trial_id) as trials from attempts a where a.outcome in ('finished', 'diverged') "
+            "and a.trial_id in (select trial_id from experiment_trials where experiment_id = :id) "
+            "group by 1, 2, 3, 4, 5 order by 6 desc"
+        )
+        with self._read() as connection:
+            return [
+                f"{row.trials:,} trials on {row.device}; bnexp {row.bnexp_version}"
+                + (f" at {row.git_commit[:10]}{'+' * row.git_commit.endswith('+')}" if row.git_commit else "")
+                + f", torch {row.torch_version}, Python {row.python_version}"
+                for row in connection.execute(query, {"id": experiment_id})
+            ]
+
+    def trial(self, prefix: str) -> dict[str, Any]:
+        """Everything about the one trial whose key begins with `prefix`: its row, attempts, curve and experiments.
+
+        Raises UsageError where there is none, or more than one."""
+        with self._read() as connection:
+            found = connection.execute(
+                text("select id, key from trials where substr(key, 1, :n) = :prefix limit 2"),
+                {"prefix": prefix, "n": len(prefix)},
+            ).all()
+            if len(found) != 1:
+                many = "more than one trial's key begins" if found else "no trial's key begins"
+                raise UsageError(f"{many} with {prefix!r}; keys are in the column trial_key of trial_results")
+            number = {"id": found[0].id}
+
+            def rows(query: str) -> list[dict[str, Any]]:
+                return [dict(row) for row in connection.execute(text(query), number).mappings()]
+
+            [row] = rows("select * from trial_results where trial_key = (select key from trials where id = :id)")
+            return {
+                "trial": row,
+                "experiments": rows(
+                    "select e.id, e.name, e.overrides, et.variant from experiment_trials et "
+                    "join experiments e on e.id = et.experiment_id where et.trial_id = :id order by e.id"
+                ),
+                "attempts": rows("select * from attempts where trial_id = :id order by id"),
+                "curve": rows("select * from curves where trial_id = :id order by step"),
+            }
+
+    def query(self, sql: str) -> tuple[list[str], Iterable[Sequence[Any]]]:
+        """The columns and rows of any reading statement."""
+        with self._read() as connection:
+            result = connection.exec_driver_sql(sql)
+            if not result.returns_rows:
+                raise UsageError("query: the statement returns no rows; `query` is for reading")
+            return list(result.keys()), [tuple(row) for row in result]
+
+
+def _columns(names: list[str], rows: Sequence[Sequence[Any]]) -> Columns:
+    """Rows as columns; a column with a number in it becomes float or integer, None in it NaN."""
+    listed = list(zip(*rows, strict=True)) if rows else [()] * len(names)
+    return {name: _column(values) for name, values in zip(names, listed, strict=True)}
+
+
+def _column(values: Sequence[Any]) -> npt.NDArray[Any]:
+    kinds = {type(value) for value in values}
+    if kinds <= {int, float, bool, type(None)} and kinds != {type(None)}:
+        return np.array([np.nan if value is None else value for value in values])
+    return np.array(values, dtype=object)

@@ -1,0 +1,156 @@
+"""Between the program's values and the database's rows. Pure functions."""
+
+import hashlib
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bnexp.config import TrialConfig, columns
+from bnexp.db.tables import now
+from bnexp.records import Outcome, Point, Started
+
+
+@dataclass(frozen=True)
+class WantedTrial:
+    """A trial that an experiment wants, with the identity it has on this machine's data."""
+
+    key: str
+    config: TrialConfig
+    fingerprint: str
+    classes: int
+    variant: str
+
+
+@dataclass(frozen=True)
+class Instance:
+    """An experiment as it would be run on this machine: its trials with their identities."""
+
+    name: str
+    about: str
+    overrides: str
+    margin: float
+    trials: list[WantedTrial]
+
+    @property
+    def expansion(self) -> str:
+        """Hash of the set of trials and their variants."""
+        lines = sorted(f"{trial.key} {trial.variant}" for trial in self.trials)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Who trains; stands in every lease and attempt."""
+
+    name: str
+    """Unlike any other worker's: host, process and a random word, with colons between."""
+    host: str
+    bnexp_version: str
+    git_commit: str | None
+    python_version: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cohort taken: its trials in slot order."""
+
+    cohort_id: int
+    trial_ids: list[int]
+    configs: list[TrialConfig]
+    classes: int
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A verdict as it is stored; the claim is named by the hash of its definition."""
+
+    claim_key: str
+    verdict: str
+    effect: float | None
+    low: float | None
+    high: float | None
+    unit: str | None
+    n: int | None
+    p: float | None
+    p_adjusted: float | None
+    sentence: str
+
+
+def trial(wanted: WantedTrial) -> dict[str, Any]:
+    """A row of `trials`, not yet trained. Every column is named, since rows of one insert must agree."""
+    factors = dict.fromkeys(("hidden", "norm_eps", "norm_momentum", "schedule_decay", "schedule_every"))
+    return {
+        "key": wanted.key,
+        "status": "pending",
+        "config": wanted.config.model_dump(mode="json"),
+        "fingerprint": wanted.fingerprint,
+        "classes": wanted.classes,
+        **factors,
+        **columns(wanted.config),
+    }
+
+
+def config(stored: dict[str, Any]) -> TrialConfig:
+    """A trial's configuration as it was stored."""
+    return TrialConfig.model_validate(stored)
+
+
+def attempts(job: Job, worker: Worker) -> list[dict[str, Any]]:
+    """Rows of `attempts` for a cohort that begins."""
+    return [
+        {
+            "trial_id": trial_id,
+            "cohort_id": job.cohort_id,
+            "slot": slot,
+            "worker": worker.name,
+            "host": worker.host,
+            "precision": trial.precision,
+            "bnexp_version": worker.bnexp_version,
+            "git_commit": worker.git_commit,
+            "python_version": worker.python_version,
+            "started_at": now(),
+        }
+        for slot, (trial_id, trial) in enumerate(zip(job.trial_ids, job.configs, strict=True))
+    ]
+
+
+def machine(started: Started) -> dict[str, Any]:
+    """What an attempt ran on."""
+    return asdict(started)
+
+
+def result(job: Job, outcome: Outcome) -> dict[str, Any]:
+    """The result columns of `trials`, and the row's number as `trial`.
+
+    Trained means: finite, with a training loss under half of ln(classes)."""
+    blank = dict.fromkeys(("train_loss", "train_accuracy", "validation_loss", "validation_accuracy"))
+    numbers, nonfinite = _finite(asdict(outcome.final).items() if outcome.final else ())
+    loss = numbers.get("train_loss")
+    best = max((point.validation_accuracy for point in outcome.curve), default=None)
+    return {
+        "trial": job.trial_ids[outcome.slot],
+        "status": outcome.status,
+        **blank,
+        "test_loss": None,
+        "test_accuracy": None,
+        **numbers,
+        "best_validation_accuracy": best,
+        "diverged_at_step": outcome.diverged_at_step,
+        "trained": loss is not None and loss < math.log(job.classes) / 2,
+        "nonfinite": f"loss={outcome.reason}" if outcome.reason else nonfinite,
+    }
+
+
+def point(trial_id: int, measured: Point) -> dict[str, Any]:
+    """A row of `curves`."""
+    numbers, nonfinite = _finite(asdict(measured).items())
+    return {"trial_id": trial_id, **numbers, "nonfinite": nonfinite}
+
+
+def _finite(numbers: Iterable[tuple[str, float]]) -> tuple[dict[str, float | None], str | None]:
+    """Numbers with NULL for what is not finite, and a note of what that was ("train_loss=inf")."""
+    listed = list(numbers)
+    lost = [f"{name}={value}" for name, value in listed if not math.isfinite(value)]
+    kept = {name: value if math.isfinite(value) else None for name, value in listed}
+    return kept, " ".join(lost) or None

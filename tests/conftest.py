@@ -1,0 +1,89 @@
+"""What several tests share: a tiny experiment, and the command as a person runs it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+TINY = """
+defaults:
+  model: {name: mlp, hidden: [8]}
+  steps: 60
+  eval_every: 20
+experiments:
+  tiny:
+    about: Two arms, small enough to train in a second
+    factors:
+      norm: [none, batch]
+      lr_multiplier: [1, 1e38]
+    nonlinearity: identity
+    seeds: 6
+  overlap:
+    factors: {lr_multiplier: [1, 2]}
+    norm: batch
+    nonlinearity: identity
+    seeds: 3
+claims:
+  better:
+    question: Is BN better at rate 1?
+    section: abstract
+    quote: a "quote" [bold]with markup[/bold]
+    experiment: tiny
+    arms: {treatment: {norm: batch}, control: {norm: none}}
+    estimator: {name: difference, of: scored_accuracy, at: {lr_multiplier: 1}}
+    table: {by: [lr_multiplier]}
+    supported_if: {low: {at_least: 0}}
+    refuted_if: {high: {at_most: 0}}
+    supported: It is better.
+    refuted: It is not better.
+  elsewhere:
+    question: Does it work on ImageNet?
+    section: "4.2"
+    quote: it does
+    needs: It takes ImageNet.
+"""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Bnexp = Callable[..., Ran]
+
+
+def environment(columns: int = 80) -> dict[str, str]:
+    """The environment of a person with an empty configuration and a terminal of `columns`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("BNEXP_")}
+    return {**kept, "COLUMNS": str(columns), "NO_COLOR": "1"}
+
+
+@pytest.fixture(scope="session")
+def bnexp() -> Bnexp:
+    """Run bnexp in a folder, as a person would."""
+
+    def run(*arguments: str, cwd: Path, columns: int = 80) -> Ran:
+        command = [sys.executable, "-m", "bnexp", *arguments]
+        ended = subprocess.run(command, cwd=cwd, env=environment(columns), capture_output=True, text=True, timeout=120)
+        assert "Traceback" not in ended.stderr, ended.stderr
+        return Ran(ended.returncode, ended.stdout, ended.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory, bnexp: Bnexp) -> Path:
+    """A folder in which `tiny` has been run; tests read it only."""
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "experiments.yaml").write_text(TINY)
+    ended = bnexp("run", "tiny", "--workers", "1", cwd=folder)
+    assert ended.code == 0, ended.err
+    return folder

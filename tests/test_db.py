@@ -1,0 +1,200 @@
+"""The database: schema, views, leases, and that a result is written once and whole."""
+
+import math
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+from bnexp.config import TrialConfig, columns_by_name, trial_key
+from bnexp.db import store as store_module
+from bnexp.db.results import Results
+from bnexp.db.rows import Instance, WantedTrial, Worker
+from bnexp.db.store import LeaseLostError, Store
+from bnexp.db.tables import Base, TrialRow
+from bnexp.engine.cohort import group
+from bnexp.errors import DatabaseError, UsageError
+from bnexp.records import Final, Outcome, Point, Started
+
+ONE, TWO = (Worker(f"here:{number}:x", "here", "0", None, "3") for number in (1, 2))
+STARTED = Started("cpu", 1, "2")
+GOOD = Final(0.1, 1.0, 0.2, 0.9, 0.3, 0.8)
+
+VIEWS = {
+    "trial_results": "trial_key dataset model norm nonlinearity lr lr_multiplier dropout init_scale seed status steps "
+    "train_loss train_accuracy validation_accuracy test_accuracy best_validation_accuracy diverged_at_step trained "
+    "scored_accuracy seconds",
+    "experiment_results": "experiment variant trial_key dataset norm scored_accuracy",
+    "learning_curves": "trial_key step train_loss train_accuracy validation_loss validation_accuracy",
+    "claim_verdicts": "experiment claim verdict effect low high n p p_adjusted",
+}
+
+
+def wanted(variant: str = "", **fields: object) -> WantedTrial:
+    config = TrialConfig.model_validate(fields)
+    return WantedTrial(trial_key(config, "data"), config, "data", 10, variant)
+
+
+def instance(*trials: WantedTrial, name: str = "e") -> Instance:
+    return Instance(name, "about", "", 1.0, list(trials))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(str(tmp_path / "bnexp.db"))
+    yield opened
+    opened.close()
+
+
+def scalar(store: Store, query: str) -> object:
+    with store.engine.connect() as connection:
+        return connection.execute(text(query)).scalar()
+
+
+def test_migrations_make_the_schema_of_the_tables(store: Store) -> None:
+    with store.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        assert connection.execute(text("pragma journal_mode")).scalar() == "wal"
+        assert connection.execute(text("pragma foreign_keys")).scalar() == 1
+
+
+def test_every_field_has_a_column() -> None:
+    assert set(columns_by_name().values()) <= {column.name for column in TrialRow.__table__.columns}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_views_are_a_contract(store: Store, view: str) -> None:
+    with store.engine.connect() as connection:
+        assert set(VIEWS[view].split()) <= set(connection.execute(text(f"select * from {view}")).keys())
+
+
+def test_a_trial_that_two_experiments_want_is_one(store: Store) -> None:
+    first = store.register(instance(wanted(seed=1), wanted(seed=2)))
+    second = store.register(instance(wanted(seed=2), wanted(seed=3), name="f"))
+    assert first != second
+    assert scalar(store, "select count(*) from trials") == 3
+    assert scalar(store, "select count(*) from experiment_results") == 4
+    assert store.register(instance(wanted(seed=1), wanted(seed=2))) == first
+
+
+def test_cohorts_are_planned_once(store: Store) -> None:
+    trials = [wanted(norm=norm, seed=seed) for norm in ("none", "batch") for seed in range(3)]
+    number = store.register(instance(*trials))
+    store.plan(number, group)
+    store.plan(number, group)
+    assert scalar(store, "select count(*) from cohorts") == 2
+    taken = [store.take([number], worker) for worker in (ONE, TWO)]
+    assert sorted(config.norm.name for job in taken if job for config in job.configs) == ["batch"] * 3 + ["none"] * 3
+    assert store.take([number], ONE) is None
+
+
+def test_results_are_stored_whole_and_only_under_the_lease(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "LEASE_SECONDS", 0.01)
+    number = store.register(instance(wanted(seed=1), wanted(seed=2)))
+    store.plan(number, group)
+    lost = store.take([number], ONE)
+    time.sleep(0.02)
+    kept = store.take([number], TWO)
+    assert lost is not None and kept is not None and lost.trial_ids == kept.trial_ids
+    curve = (Point(1, 2.0, 0.1, 2.0, 0.1), Point(50, 0.5, 0.9, math.inf, 0.8))
+    outcomes = [Outcome(0, "finished", curve, GOOD), Outcome(1, "diverged", curve[:1], None, 7, "nan")]
+    for write in (lambda: store.store(lost, ONE, outcomes, STARTED, 1.0), lambda: store.finish(lost, ONE)):
+        with pytest.raises(LeaseLostError):
+            write()
+    assert scalar(store, "select count(*) from curves") == 0
+    store.store(kept, TWO, outcomes, STARTED, 1.0)
+    store.finish(kept, TWO)
+    assert scalar(store, "select count(*) from curves") == 3
+    assert scalar(store, "select nonfinite from curves where step = 50") == "validation_loss=inf"
+    assert scalar(store, "select count(*) from attempts where outcome is not null") == 2
+    with store.engine.connect() as connection:
+        rows = connection.execute(
+            text(
+                "select seed, status, scored_accuracy, trained, diverged_at_step, nonfinite "
+                "from trial_results order by seed"
+            )
+        ).all()
+    assert [tuple(row) for row in rows] == [(1, "finished", 0.8, 1, None, None), (2, "diverged", 0.1, 0, 7, "loss=nan")]
+
+
+def test_what_has_ended_is_never_written_again(store: Store) -> None:
+    number = store.register(instance(wanted(seed=1)))
+    store.plan(number, group)
+    job = store.take([number], ONE)
+    assert job is not None
+    store.store(job, ONE, [Outcome(0, "finished", (), GOOD)], STARTED, 1.0)
+    store.store(job, ONE, [Outcome(0, "finished", (), replace(GOOD, test_accuracy=0.0))], STARTED, 1.0)
+    assert scalar(store, "select test_accuracy from trials") == 0.8
+
+
+def test_a_released_cohort_goes_on_with_what_is_left(store: Store) -> None:
+    number = store.register(instance(wanted(seed=1), wanted(seed=2)))
+    store.plan(number, group)
+    job = store.take([number], ONE)
+    assert job is not None
+    store.store(job, ONE, [Outcome(1, "diverged", (), None, 3, "inf")], STARTED, 1.0)
+    store.release(job, ONE)
+    again = store.take([number], TWO)
+    assert again is not None and [config.seed for config in again.configs] == [1]
+    assert scalar(store, "select group_concat(outcome) from attempts where cohort_id = 1") == "interrupted,diverged"
+
+
+def test_failed_trials_stay_failed_and_are_counted_out(store: Store) -> None:
+    number = store.register(instance(wanted(seed=1)))
+    store.plan(number, group)
+    job = store.take([number], ONE)
+    assert job is not None
+    store.fail(job, ONE, "no memory")
+    assert store.left([number]) == (0, 0)
+    assert scalar(store, "select error from attempts") == "no memory"
+    assert scalar(store, "select scored_accuracy is null from trial_results") == 1
+
+
+def test_many_processes_may_create_the_database_together(tmp_path: Path) -> None:
+    script = "import sys; from bnexp.db.store import Store; Store(sys.argv[1]).close()"
+    path = tmp_path / "bnexp.db"
+    processes = [subprocess.Popen([sys.executable, "-c", script, str(path)]) for _ in range(8)]
+    assert [process.wait(timeout=60) for process in processes] == [0] * 8
+    assert Results(str(path)).instances() == []
+
+
+def test_refusals_say_what_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="does not exist; make it first"):
+        Store(str(tmp_path / "missing" / "bnexp.db"))
+    with pytest.raises(UsageError, match="is a folder"):
+        Store(str(tmp_path))
+    with pytest.raises(UsageError, match="bnexp run grid"):
+        Results(str(tmp_path / "none.db"))
+    with pytest.raises(UsageError, match="no driver"):
+        Store("oracle://user:secret@host/name")
+    (tmp_path / "foreign.db").write_bytes(b"not a database at all" * 100)
+    with pytest.raises(DatabaseError, match="not a database"):
+        Results(str(tmp_path / "foreign.db"))
+    with sqlite3.connect(tmp_path / "other.db") as connection:
+        connection.execute("create table mine (x)")
+    for open_ in (Results, Store):
+        with pytest.raises(DatabaseError, match="not a bnexp database"):
+            open_(str(tmp_path / "other.db"))
+
+
+def test_a_newer_schema_is_refused(store: Store) -> None:
+    with store.engine.begin() as connection:
+        connection.execute(text("update alembic_version set version_num = '9999'"))
+    with pytest.raises(DatabaseError, match="install a newer bnexp"):
+        Store(store.database)
+
+
+def test_reading_cannot_write(store: Store) -> None:
+    store.register(instance(wanted(seed=1)))
+    results = Results(store.database)
+    with pytest.raises(DatabaseError, match="readonly"):
+        results.query("delete from trials")
+    assert scalar(store, "select count(*) from trials") == 1
