@@ -1,0 +1,1 @@
+"""Claims as data, judged by exact statistics. Nothing here writes, prints or trains."""

@@ -1,0 +1,61 @@
+"""An instance's report: its findings, and the scale that they speak of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bnexp.claims.model import Claim
+from bnexp.claims.verdicts import Data, Finding, judge
+from bnexp.db.results import InstanceInfo, Results
+from bnexp.db.rows import Judged
+
+
+@dataclass(frozen=True)
+class Report:
+    """Every claim's finding for one experiment instance."""
+
+    instance: InstanceInfo
+    datasets: list[str]
+    models: list[str]
+    machines: list[str]
+    """What the trials ran on: device and versions."""
+    findings: list[Finding]
+
+
+def make_report(results: Results, instance: InstanceInfo, claims: Mapping[str, Claim]) -> Report:
+    """Judge `claims` by what is stored of `instance`."""
+    trials = results.trials(instance.id)
+    data = Data(instance.name, trials, results.curves, instance.margin)
+    return Report(
+        instance,
+        sorted(set(trials["dataset"])),
+        sorted(
+            {
+                f"{model} {hidden}" if hidden else model
+                for model, hidden in zip(trials["model"], trials["hidden"], strict=True)
+            }
+        ),
+        results.machines(instance.id),
+        judge(claims, data),
+    )
+
+
+def judged(finding: Finding) -> Judged:
+    """A finding as it is stored. Ratios are stored as ratios."""
+    name, effect = finding.name, finding.effect
+    ratio = finding.unit == "log2"
+
+    def stored(number: float) -> float:
+        return 2**number if ratio else number
+
+    return Judged(
+        finding.claim.key(name),
+        finding.answer,
+        effect=stored(effect.point) if effect else None,
+        low=stored(effect.low) if effect else None,
+        high=stored(effect.high) if effect else None,
+        unit=("times" if ratio else "points") if effect else None,
+        n=finding.n if effect else None,
+        p=finding.p,
+        p_adjusted=finding.p_adjusted,
+        sentence=finding.sentence,
+    )

@@ -1,0 +1,238 @@
+"""Verdicts: every claim of an instance measured, and judged together. Pure functions."""
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from bnexp import registry
+from bnexp.claims.estimators import Arm, Estimate, Measure, NotEstimableError, Unit, choose
+from bnexp.claims.model import Claim, Estimator, Rule, columns_of
+from bnexp.claims.statistics import Interval, SignFlip, Values, sign_flip, wilson
+from bnexp.claims.statistics import holm as adjust
+from bnexp.records import Columns
+
+ALPHA = 0.05
+ENDED = ("finished", "diverged")
+
+Answer = Literal["supported", "refuted", "inconclusive", "not tested"]
+
+
+@dataclass(frozen=True)
+class Data:
+    """What an instance knows."""
+
+    experiment: str
+    trials: Columns
+    curves: Callable[[Sequence[str]], Columns]
+    margin: float
+    """Of accuracy, in percentage points."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An arm's mean over n seeds; a rate of seeds also has its Wilson interval, in percent."""
+
+    mean: float
+    n: int
+    rate: Interval | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a claim's table; without numbers where there is nothing to compare."""
+
+    levels: dict[str, object]
+    unit: Unit = "points"
+    treatment: Cell | None = None
+    control: Cell | None = None
+    effect: Interval | None = None
+    n: int = 0
+    doubt: str = ""
+    """Why its numbers decide nothing, if so."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim and what the data say of it."""
+
+    name: str
+    claim: Claim
+    answer: Answer
+    sentence: str
+    unit: Unit = "points"
+    effect: Interval | None = None
+    n: int = 0
+    p: float | None = None
+    p_adjusted: float | None = None
+    notes: list[str] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """A claim that was measured, waiting for the others."""
+
+    finding: Finding
+    test: SignFlip
+    supports: Callable[[Interval], bool]
+    refutes: Callable[[Interval], bool]
+    undecidable: str
+
+
+def judge(claims: Mapping[str, Claim], data: Data) -> list[Finding]:
+    """A finding for every claim, in order. The p-values of those that could be tested are adjusted together (Holm)."""
+    measured = [_measure(name, claim, data) for name, claim in claims.items()]
+    tested = [entry for entry in measured if isinstance(entry, _Tested)]
+    adjusted = dict(zip([t.finding.name for t in tested], adjust([_p(t) for t in tested]), strict=True))
+    return [_answer(entry, adjusted[entry.finding.name]) if isinstance(entry, _Tested) else entry for entry in measured]
+
+
+def _p(tested: _Tested) -> float:
+    assert tested.finding.p is not None
+    return tested.finding.p
+
+
+def _answer(tested: _Tested, p_adjusted: float) -> Finding:
+    finding, claim = replace(tested.finding, p_adjusted=p_adjusted), tested.finding.claim
+    assert finding.effect is not None
+    significant = p_adjusted <= ALPHA
+    if tested.undecidable:
+        return replace(finding, answer="inconclusive", sentence=f"Left open: {tested.undecidable}.")
+    if significant and tested.supports(finding.effect):
+        return replace(finding, answer="supported", sentence=claim.supported)
+    if significant and tested.refutes(finding.effect):
+        return replace(finding, answer="refuted", sentence=claim.refuted)
+    return replace(finding, answer="inconclusive", sentence=_why_open(tested, significant))
+
+
+def _why_open(tested: _Tested, significant: bool) -> str:
+    claim, effect = tested.finding.claim, tested.finding.effect
+    assert effect is not None
+    if math.isinf(effect.low) and math.isinf(effect.high):
+        return f"{tested.finding.n} seeds are too few for a 95% interval; 6 or more allow one."
+    if tested.supports(effect) or tested.refutes(effect):
+        return "The interval decides it, but not once p is adjusted for the number of claims; more seeds would."
+    if claim.refuted_if is None:
+        return "The effect does not reach what would support it, and this experiment cannot refute it."
+    return "The interval holds effects that would support and effects that would not; more seeds would narrow it."
+
+
+def _measure(name: str, claim: Claim, data: Data) -> Finding | _Tested:
+    if claim.experiment is None:
+        return Finding(name, claim, "not tested", claim.needs)
+    if claim.experiment != data.experiment:
+        return Finding(name, claim, "not tested", f"It is measured by `bnexp run {claim.experiment}`.")
+    assert claim.estimator is not None and claim.supported_if is not None
+    about = choose(data.trials, columns_of(claim.where))
+    rows = _rows(claim, about, data)
+    chosen = choose(about, columns_of(claim.estimator.at))
+    try:
+        estimate = _estimate(claim, chosen, claim.estimator, data)
+    except NotEstimableError as reason:
+        return Finding(name, claim, "not tested", f"{str(reason)[:1].upper()}{str(reason)[1:]}.", rows=rows)
+    test = sign_flip(estimate.effect)
+    supported, refuted = _limit(claim.supported_if, estimate, data), None
+    ps = [_one_sided(test, claim.supported_if, supported)]
+    if claim.refuted_if is not None:
+        refuted = _limit(claim.refuted_if, estimate, data)
+        ps.append(_one_sided(test, claim.refuted_if, refuted))
+    finding = Finding(
+        name,
+        claim,
+        "inconclusive",
+        "",
+        estimate.unit,
+        test.interval(),
+        len(estimate.effect),
+        min(1.0, 2 * min(ps)),
+        notes=estimate.notes,
+        rows=rows,
+    )
+    return _Tested(
+        finding,
+        test,
+        lambda interval: _beyond(interval, claim.supported_if, supported),
+        lambda interval: _beyond(interval, claim.refuted_if, refuted),
+        estimate.undecidable,
+    )
+
+
+def _limit(rule: Rule, estimate: Estimate, data: Data) -> float:
+    """The rule's limit in the estimate's unit; ratios are compared as logarithms."""
+    limit = rule.low.at_least if rule.low else rule.high.at_most if rule.high else math.nan
+    number = {"margin": data.margin, "-margin": -data.margin}.get(limit, math.nan) if isinstance(limit, str) else limit
+    return math.log2(number) if estimate.unit == "log2" else number
+
+
+def _beyond(interval: Interval, rule: Rule | None, limit: float | None) -> bool:
+    if rule is None or limit is None:
+        return False
+    return interval.low >= limit if rule.low else interval.high <= limit
+
+
+def _one_sided(test: SignFlip, rule: Rule, limit: float) -> float:
+    return test.p_greater(limit) if rule.low else test.p_less(limit)
+
+
+def _estimate(claim: Claim, trials: Columns, how: Estimator, data: Data) -> Estimate:
+    """The effect among `trials`. Raises NotEstimableError where an arm is empty or has not ended."""
+    assert claim.arms is not None
+    arms: list[Arm] = []
+    for partial in (claim.arms.treatment, claim.arms.control):
+        arm = choose(trials, columns_of(partial))
+        statuses = arm["status"]
+        ended = int(np.isin(statuses, ENDED).sum())
+        if len(statuses) == 0:
+            raise NotEstimableError("the experiment has no trials of one of its arms")
+        if ended < len(statuses):
+            raise NotEstimableError(f"only {ended} of {len(statuses)} trials of an arm have ended; run it to the end")
+        arms.append(Arm(arm, data.curves))
+    measure: Measure = registry.load(registry.ESTIMATORS[how.name])
+    treatment, control = arms
+    return measure(treatment, control, how, data.margin)
+
+
+def _rows(claim: Claim, about: Columns, data: Data) -> list[Row]:
+    """The claim's table."""
+    if claim.table is None:
+        return []
+    how = claim.table.estimator or claim.estimator
+    assert how is not None
+    axes = [sorted(set(about[factor].tolist()), key=_order) for factor in claim.table.by]
+    rows = []
+    for levels in itertools.product(*axes):
+        named = dict(zip(claim.table.by, levels, strict=True))
+        try:
+            estimate = _estimate(claim, choose(about, named), how, data)
+        except NotEstimableError:
+            rows.append(Row(named))
+            continue
+        rows.append(
+            Row(
+                named,
+                estimate.unit,
+                _cell(estimate.treatment, estimate.unit),
+                _cell(estimate.control, estimate.unit),
+                sign_flip(estimate.effect).interval(),
+                len(estimate.effect),
+                estimate.undecidable,
+            )
+        )
+    return rows
+
+
+def _order(level: object) -> tuple[bool, object]:
+    """Numbers by size; names with those that mean absence first."""
+    return (level != "none", level) if isinstance(level, str) else (False, level)
+
+
+def _cell(values: Values, unit: Unit) -> Cell:
+    mean = float(np.mean(values)) if np.isfinite(values).all() else math.inf
+    if not (unit == "rate" and np.isin(values, (0.0, 100.0)).all()):
+        return Cell(mean, len(values))
+    share = wilson(int((values == 100.0).sum()), len(values))
+    return Cell(mean, len(values), Interval(100 * share.point, 100 * share.low, 100 * share.high))
