@@ -1,0 +1,249 @@
+"""The command line: parse, call, print. Everything slow to import is imported where it is used."""
+
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import bnexp
+from bnexp.errors import BnexpError
+
+if TYPE_CHECKING:
+    from bnexp.db.rows import Instance
+    from bnexp.experiments import ExperimentsFile
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+class Commands(click.Group):
+    """Commands in the order in which they are used; our errors become a sentence and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BnexpError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.version_option(bnexp.__version__, prog_name="bnexp")
+def main() -> None:
+    """Test the claims of the Batch Normalization paper (Ioffe and Szegedy, 2015) on this machine.
+
+    \b
+      bnexp run grid      train every trial of the grid that is missing
+      bnexp report        what the results say of each claim
+      bnexp query "select norm, avg(test_accuracy) from trial_results group by 1"
+    """
+
+
+def _options(*options: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+DATABASE = click.option(
+    "--db",
+    "database",
+    envvar="BNEXP_DB",
+    default="bnexp.db",
+    show_default=True,
+    metavar="PATH|URL",
+    help="The results database; also $BNEXP_DB.",
+)
+FILE = click.option(
+    "--file",
+    "file",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="The experiments file.  [default: experiments.yaml here, else the one that comes with bnexp]",
+)
+DATA_DIR = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Where to look for datasets first; then $BNEXP_DATA and the system's folder.",
+)
+EXPERIMENTS = _options(
+    click.argument("names", metavar="EXPERIMENT...", nargs=-1, required=True),
+    FILE,
+    DATABASE,
+    DATA_DIR,
+    click.option("--seeds", metavar="N|LIST", help="Other seeds: a count, or a list such as 3,5,8."),
+    click.option("--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Override a field; repeatable."),
+)
+
+
+def _load(file: Path | None) -> "ExperimentsFile":
+    from bnexp.experiments import default_file, load
+
+    return load(file or default_file())
+
+
+def _instances(
+    file: "ExperimentsFile", names: tuple[str, ...], assignments: tuple[str, ...], seeds: str | None, data: Path | None
+) -> "list[Instance]":
+    """Every experiment named, as it would be run here."""
+    from bnexp.runner import instantiate
+
+    overrides = " ".join([*assignments, *([f"seeds={seeds}"] if seeds else [])])
+    chosen = [experiment.override(assignments, seeds) for experiment in file.named(names)]
+    return [instantiate(experiment, overrides, data) for experiment in chosen]
+
+
+@main.command()
+@EXPERIMENTS
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps; auto takes the fastest.")
+@click.option("--workers", type=click.IntRange(1, 1024), help="Processes.  [default: one a core, or one a GPU]")
+def run(
+    names: tuple[str, ...],
+    file: Path | None,
+    database: str,
+    data_dir: Path | None,
+    seeds: str | None,
+    assignments: tuple[str, ...],
+    device: str,
+    workers: int | None,
+) -> None:
+    """Train the trials of EXPERIMENT... that are missing.
+
+    Run it again after whatever happened: what has ended stays, and only what is missing is trained.
+    """
+    from bnexp.claims.model import parse_claims
+    from bnexp.db.store import Store
+    from bnexp.executors.local import LocalExecutor
+    from bnexp.reports.progress import Progress
+    from bnexp.runner import Run, close_books, enroll
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    experiments = _load(file)
+    claims = parse_claims(experiments)
+    instances = _instances(experiments, names, assignments, seeds, data_dir)
+    store = Store(database)
+    try:
+        ids = enroll(store, instances, claims)
+        with Progress([instance.name for instance in instances]) as progress:
+            work = Run(store, lambda: LocalExecutor(device, workers, data_dir), ids)
+            progress.begin(work.tally)
+            try:
+                tally = work.go(progress.show)
+            except KeyboardInterrupt:
+                progress.interrupted(work.tally, " ".join(["bnexp run", *names]))
+                raise
+        close_books(store, ids, claims)
+    finally:
+        store.close()
+    progress.done(tally)
+    if tally.failed:
+        sys.exit(BnexpError.exit_code)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@main.command()
+@EXPERIMENTS
+def plan(
+    names: tuple[str, ...],
+    file: Path | None,
+    database: str,
+    data_dir: Path | None,
+    seeds: str | None,
+    assignments: tuple[str, ...],
+) -> None:
+    """Show what `run` would do, and what is done.
+
+    Factors, trials, cohorts, what the database has already and how long the rest may take.
+    """
+    from bnexp.db.connection import exists
+    from bnexp.db.results import Results
+    from bnexp.reports.screens import show_plan
+
+    instances = _instances(_load(file), names, assignments, seeds, data_dir)
+    results = Results(database) if exists(database) else None
+    for instance in instances:
+        show_plan(instance, results)
+
+
+@main.command()
+@DATABASE
+def status(database: str) -> None:
+    """Show what has been run: finished, diverged, failed, running."""
+    from bnexp.db.results import Results
+    from bnexp.reports.screens import show_status
+
+    show_status(Results(database))
+
+
+@main.command()
+@FILE
+@DATABASE
+@click.option("--experiment", metavar="NAME", help="Whose report.  [default: the one run last]")
+@click.option("--format", "form", type=click.Choice(["table", "json", "markdown"]), default="table", show_default=True)
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file.")
+def report(file: Path | None, database: str, experiment: str | None, form: str, output: Path | None) -> None:
+    """Say for each of the paper's claims what the results show."""
+    from bnexp.claims.model import parse_claims
+    from bnexp.claims.report import make_report
+    from bnexp.db.results import Results
+    from bnexp.reports.formats import render
+
+    claims = parse_claims(_load(file))
+    results = Results(database)
+    render(make_report(results, results.latest(experiment), claims), form, output)
+
+
+@main.command()
+@click.argument("sql")
+@DATABASE
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+def query(sql: str, database: str, form: str) -> None:
+    """Run a reading SQL statement.
+
+    The views are trial_results, experiment_results, learning_curves and claim_verdicts.
+    """
+    from bnexp.db.results import Results
+    from bnexp.reports.screens import show_rows
+
+    show_rows(*Results(database).query(sql), form)
+
+
+@main.command()
+@click.argument("trial")
+@DATABASE
+def show(trial: str, database: str) -> None:
+    """Show everything about the trial whose key begins with TRIAL."""
+    from bnexp.db.results import Results
+    from bnexp.reports.screens import show_trial
+
+    show_trial(Results(database).trial(trial))
+
+
+@main.group(cls=Commands)
+def data() -> None:
+    """Datasets: what there is, and how to get the rest."""
+
+
+@data.command("list")
+@DATA_DIR
+def list_datasets(data_dir: Path | None) -> None:
+    """Show every dataset, where it was found, or how to get it."""
+    from bnexp.data.dataset import sources
+    from bnexp.reports.screens import show_datasets
+
+    show_datasets(sources(data_dir))

@@ -1,0 +1,47 @@
+"""Executors train cohorts somewhere and tell what happens. They know no database, and the parent side no torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bnexp.config import TrialConfig
+from bnexp.records import Record
+
+
+@dataclass(frozen=True)
+class Idle:
+    """Worker number `worker` waits for a cohort, having ended its last one, if it had one."""
+
+    worker: int
+
+
+@dataclass(frozen=True)
+class Told:
+    """Worker number `worker` says something of its cohort."""
+
+    worker: int
+    record: Record
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Worker number `worker` could not train its cohort."""
+
+    worker: int
+    error: str
+
+
+Event = Idle | Told | Failed
+
+
+class Executor(Protocol):
+    """Workers that each train one cohort at a time."""
+
+    def submit(self, worker: int, trials: Sequence[TrialConfig]) -> None:
+        """Give an idle worker a cohort."""
+
+    def poll(self, seconds: float) -> list[Event]:
+        """What happened, waiting up to `seconds` for the first of it. Raises BnexpError where no worker can start."""
+
+    def close(self) -> None:
+        """Stop everything at once."""

@@ -1,0 +1,122 @@
+"""Workers as processes on this machine: one a core on the CPU, one a GPU on CUDA.
+
+A process of one thread a core beats threads within operations that are this small, and makes results independent of
+the number of cores. The parent keeps the database and the terminal; a worker that loses its parent ends.
+"""
+
+import multiprocessing
+import os
+import signal
+import traceback
+from collections.abc import Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+
+from bnexp.config import TrialConfig
+from bnexp.errors import BnexpError, UsageError
+from bnexp.executors import Event, Failed, Idle, Told
+
+READY = "ready"
+SURPLUS = "surplus"
+
+
+class LocalExecutor:
+    """Processes of this machine as workers."""
+
+    def __init__(self, device: str, workers: int | None, data_dir: Path | None) -> None:
+        """Start `workers` processes on `device`, as many as there are cores unless told; those that find no device of
+        their own (there are more cores than GPUs) end at once."""
+        self._arguments = (device, data_dir)
+        self._processes: dict[int, SpawnProcess] = {}
+        self._pipes: dict[int, Connection] = {}
+        for number in range(workers or len(os.sched_getaffinity(0))):
+            self._start(number)
+
+    def _start(self, number: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, number, *self._arguments), daemon=True)
+        # Ctrl-C goes to the whole process group; children inherit that it is ignored, and the parent stops them.
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            process.start()
+        finally:
+            signal.signal(signal.SIGINT, handler)
+        theirs.close()
+        self._processes[number], self._pipes[number] = process, ours
+
+    def submit(self, worker: int, trials: Sequence[TrialConfig]) -> None:
+        self._pipes[worker].send(list(trials))
+
+    def poll(self, seconds: float) -> list[Event]:
+        numbers = {pipe: number for number, pipe in self._pipes.items()}
+        events: list[Event] = []
+        for pipe in wait(list(numbers), seconds):
+            assert isinstance(pipe, Connection)
+            while not pipe.closed and pipe.poll():
+                events += self._receive(numbers[pipe], pipe)
+        return events
+
+    def _receive(self, worker: int, pipe: Connection) -> list[Event]:
+        try:
+            message = pipe.recv()
+        except (EOFError, ConnectionError):
+            return self._replace(worker)
+        if message == SURPLUS:
+            self._processes.pop(worker).join()
+            self._pipes.pop(worker).close()
+            return []
+        if isinstance(message, BnexpError):
+            raise message
+        if isinstance(message, str):
+            return [Idle(worker)] if message == READY else [Failed(worker, message)]
+        return [Told(worker, message)]
+
+    def _replace(self, worker: int) -> list[Event]:
+        """A worker's process is gone, killed for its memory perhaps; start another in its place."""
+        process = self._processes[worker]
+        process.join()
+        self._pipes[worker].close()
+        self._start(worker)
+        return [Failed(worker, f"the worker process died (exit code {process.exitcode})")]
+
+    def close(self) -> None:
+        for process in self._processes.values():
+            process.terminate()
+        for process in self._processes.values():
+            process.join()
+
+
+def _serve(pipe: Connection, number: int, device_name: str, data_dir: Path | None) -> None:
+    """A worker's life: say READY, train what comes, tell every record, until the parent is gone."""
+    from bnexp.data.batches import DeviceData, to_device
+    from bnexp.data.dataset import source
+    from bnexp.engine.device import choose
+    from bnexp.engine.trainer import train_cohort
+    from bnexp.models.layers import DTYPES
+
+    try:
+        device = choose(device_name, number)
+    except UsageError as error:
+        return pipe.send(error)
+    if device is None:
+        return pipe.send(SURPLUS)
+    loaded: dict[tuple[str, int, str], DeviceData] = {}
+    try:
+        while True:
+            pipe.send(READY)
+            trials: list[TrialConfig] = pipe.recv()
+            key = (trials[0].dataset, trials[0].split, trials[0].precision)
+            try:
+                if key not in loaded:
+                    dataset = source(trials[0].dataset, data_dir).read()
+                    loaded = {key: to_device(dataset, trials[0].split, DTYPES[trials[0].precision], device)}
+                for record in train_cohort(trials, loaded[key]):
+                    pipe.send(record)
+            except BnexpError as error:
+                pipe.send(str(error))
+            except Exception:
+                pipe.send(traceback.format_exc())
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        pass  # the parent is gone

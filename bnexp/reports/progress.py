@@ -1,0 +1,100 @@
+"""What `bnexp run` shows while it trains: a live bar in a terminal, plain lines elsewhere. On standard error."""
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from bnexp.records import Tally
+
+LINE_SECONDS = 10.0
+"""Between two lines where there is no terminal."""
+
+
+class Progress:
+    """The progress of one run."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = ", ".join(names)
+        self.console = Console(stderr=True)
+        self.live = Live(console=self.console, refresh_per_second=4, transient=True)
+        self.began = self.printed = time.monotonic()
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.live.stop()
+
+    def begin(self, tally: Tally) -> None:
+        """Say what is about to happen."""
+        if tally.total == 0:
+            self._say(f"{self.names}: nothing is missing")
+            return
+        self._say(f"{self.names}: {tally.total:,} trials to train")
+        if self.console.is_terminal:
+            self.live.start()
+
+    def show(self, tally: Tally) -> None:
+        """Show the present state."""
+        if self.console.is_terminal:
+            self.live.update(self._bar(tally))
+        elif time.monotonic() - self.printed >= LINE_SECONDS:
+            self.printed = time.monotonic()
+            self._say(f"{tally.ended:,} of {tally.total:,} trials, {self._details(tally)}")
+
+    def done(self, tally: Tally) -> None:
+        """Say how it ended, on standard error."""
+        if tally.total:
+            seconds = time.monotonic() - self.began
+            ended = f"{tally.finished:,} finished, {tally.diverged:,} diverged"
+            ended += f", {tally.failed:,} failed" if tally.failed else ""
+            rate = tally.steps / max(seconds, 1e-9)
+            self._say(f"{ended} in {duration(seconds)} ({rate:,.0f} trial-steps/s, {tally.device})")
+        for error in dict.fromkeys(tally.errors):
+            self._say(f"Failed: {error.strip()}")
+
+    def interrupted(self, tally: Tally, command: str) -> None:
+        """Say that it was stopped, and how to go on."""
+        self.live.stop()
+        left = tally.total - tally.ended
+        self._say(f"Stopped. {tally.ended:,} trials of this run are kept; `{command}` again trains the {left:,} left.")
+
+    def _say(self, line: str) -> None:
+        self.console.print(Text(line))
+
+    def _bar(self, tally: Tally) -> Table:
+        grid = Table.grid(padding=(0, 1))
+        share = min(tally.steps, tally.total_steps)
+        grid.add_row(
+            ProgressBar(total=max(tally.total_steps, 1), completed=share, width=24),
+            f"{tally.ended:,}/{tally.total:,} trials",
+        )
+        grid.add_row("", Text(self._details(tally)))
+        return grid
+
+    def _details(self, tally: Tally) -> str:
+        seconds = time.monotonic() - self.began
+        rate = tally.steps / max(seconds, 1e-9)
+        parts = [f"{tally.diverged:,} diverged", f"{rate:,.0f} trial-steps/s"]
+        if tally.failed:
+            parts.append(f"{tally.failed:,} failed")
+        if tally.steps:
+            parts.append(f"{duration((tally.total_steps - tally.steps) / rate)} left")
+        return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"

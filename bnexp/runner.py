@@ -1,0 +1,176 @@
+"""Running experiments: from what is wanted to what is missing, to cohorts, to workers, to stored results."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bnexp.claims.model import Claim
+from bnexp.claims.report import judged, make_report
+from bnexp.config import trial_key
+from bnexp.data.dataset import Source, source
+from bnexp.db.results import Results
+from bnexp.db.rows import Instance, Job, WantedTrial
+from bnexp.db.store import LEASE_SECONDS, LeaseLostError, Store
+from bnexp.engine.cohort import group
+from bnexp.executors import Event, Executor, Failed, Idle, Told
+from bnexp.experiments import Experiment
+from bnexp.provenance import is_gone, this_worker
+from bnexp.records import Outcome, Progress, Started, Tally
+
+POLL_SECONDS = 0.5
+
+
+def instantiate(experiment: Experiment, overrides: str, data_dir: Path | None) -> Instance:
+    """Expand `experiment` and find the identity of every trial. Raises DatasetError where a dataset is missing."""
+    trials = experiment.expand()
+    sources: dict[str, tuple[Source, str]] = {}
+    for name in {trial.config.dataset for trial in trials}:
+        found = source(name, data_dir)
+        sources[name] = found, found.fingerprint()
+    wanted = []
+    for trial in trials:
+        dataset, fingerprint = sources[trial.config.dataset]
+        key = trial_key(trial.config, fingerprint)
+        wanted.append(WantedTrial(key, trial.config, fingerprint, dataset.classes, trial.variant))
+    margin = max(dataset.margin for dataset, _ in sources.values())
+    return Instance(experiment.name, experiment.about, overrides, margin, wanted)
+
+
+def enroll(store: Store, instances: Sequence[Instance], claims: Mapping[str, Claim]) -> list[int]:
+    """Lock the claims about these instances, write down what is wanted, and put what is missing into cohorts."""
+    ids = []
+    for instance in instances:
+        about = {name: claim for name, claim in claims.items() if claim.experiment == instance.name}
+        store.lock_claims([(claim.key(name), name, claim.definition()) for name, claim in about.items()])
+        ids.append(store.register(instance))
+        store.plan(ids[-1], group)
+    return ids
+
+
+def close_books(store: Store, experiment_ids: Sequence[int], claims: Mapping[str, Claim]) -> None:
+    """Judge the claims about each instance and store the verdicts."""
+    results = Results(store.database)
+    for instance in results.instances():
+        if instance.id in experiment_ids:
+            findings = make_report(results, instance, claims).findings
+            about = [finding for finding in findings if finding.claim.experiment == instance.name]
+            store.store_verdicts(instance.id, [judged(finding) for finding in about])
+    results.close()
+
+
+@dataclass
+class _Training:
+    """A cohort that a worker of ours trains."""
+
+    job: Job
+    left: int
+    """Trials that have not ended."""
+    began: float = field(default_factory=time.monotonic)
+    started: Started | None = None
+    step: int = 0
+    unstored: list[Outcome] = field(default_factory=list)
+
+
+class Run:
+    """One `bnexp run`: keeps an executor's workers supplied until nothing is left of some instances."""
+
+    def __init__(self, store: Store, make_executor: Callable[[], Executor], experiment_ids: Sequence[int]) -> None:
+        self.store, self.experiment_ids = store, list(experiment_ids)
+        self._make_executor = make_executor
+        self.worker = this_worker()
+        total, steps = store.left(self.experiment_ids)
+        self.tally = Tally(total, total_steps=steps)
+        self._training: dict[int, _Training] = {}
+        self._idle: set[int] = set()
+        self._renewed = time.monotonic()
+
+    def go(self, watch: Callable[[Tally], None]) -> Tally:
+        """Train everything; `watch` is called whenever something may have changed. On an exception, Ctrl-C included,
+        what had ended is stored and what was begun is given back."""
+        if self.tally.total == 0:
+            return self.tally
+        executor = self._make_executor()
+        try:
+            while self._supply(executor):
+                for event in executor.poll(POLL_SECONDS):
+                    self._handle(event)
+                for training in self._training.values():
+                    self._store(training)
+                self._renew()
+                watch(self.tally)
+        finally:
+            executor.close()
+            for training in self._training.values():
+                with suppress(LeaseLostError):
+                    self._store(training)
+                    self.store.release(training.job, self.worker)
+        return self.tally
+
+    def _supply(self, executor: Executor) -> bool:
+        """Give every idle worker a cohort; whether there is anything left to wait for."""
+        while self._idle:
+            job = self.store.take(self.experiment_ids, self.worker)
+            if job is None:
+                return bool(self._training) or self._others_work()
+            number = self._idle.pop()
+            self._training[number] = _Training(job, len(job.configs))
+            executor.submit(number, job.configs)
+        return True
+
+    def _others_work(self) -> bool:
+        """Whether other processes still train what we want. Those of this machine that are gone lose their leases."""
+        workers = set(self.store.running(self.experiment_ids))
+        for name in workers:
+            if is_gone(name):
+                self.store.expire(name)
+        return bool(workers)
+
+    def _handle(self, event: Event) -> None:
+        training = self._training.get(event.worker)
+        match event:
+            case Idle(worker):
+                self._idle.add(worker)
+                if training:
+                    self._store(training)
+                    self._leave(worker, lambda: self.store.finish(training.job, self.worker))
+            case Failed(worker, error) if training:
+                self.tally.failed += training.left
+                self.tally.errors.append(error)
+                self._store(training)
+                self._leave(worker, lambda: self.store.fail(training.job, self.worker, error))
+            case Told(record=Started() as started) if training:
+                training.started, self.tally.device = started, started.device
+            case Told(record=Progress(step, live)) if training:
+                self.tally.steps += (step - training.step) * live
+                training.step = step
+            case Told(record=Outcome() as outcome) if training:
+                training.unstored.append(outcome)
+
+    def _leave(self, worker: int, say: Callable[[], None]) -> None:
+        with suppress(LeaseLostError):
+            say()
+        del self._training[worker]
+
+    def _store(self, training: _Training) -> None:
+        """Store what has ended of a cohort. Where the lease is lost, another worker stores the same."""
+        if not training.unstored or training.started is None:
+            return
+        seconds = (time.monotonic() - training.began) / len(training.job.configs)
+        outcomes, training.unstored = training.unstored, []
+        training.left -= len(outcomes)
+        for outcome in outcomes:
+            if outcome.status == "diverged":
+                assert outcome.diverged_at_step is not None
+                self.tally.diverged += 1
+                self.tally.total_steps -= training.job.configs[outcome.slot].steps - outcome.diverged_at_step
+            else:
+                self.tally.finished += 1
+        with suppress(LeaseLostError):
+            self.store.store(training.job, self.worker, outcomes, training.started, seconds)
+
+    def _renew(self) -> None:
+        if time.monotonic() - self._renewed > LEASE_SECONDS / 6:
+            self._renewed = time.monotonic()
+            self.store.renew(self.worker, {t.job.cohort_id: t.step for t in self._training.values()})

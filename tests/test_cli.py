@@ -1,0 +1,120 @@
+"""The command line as a person meets it: screens that fit, answers that parse, errors that help."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TINY, Bnexp
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+@pytest.mark.parametrize("command", ["report", "status", "plan tiny", "data list", "--help", "run --help"])
+def test_screens_fit(tiny: Path, bnexp: Bnexp, command: str, columns: int) -> None:
+    ended = bnexp(*command.split(), cwd=tiny, columns=columns)
+    assert ended.code == 0, ended.err
+    assert max(map(len, ended.out.splitlines())) <= columns
+
+
+def test_report_answers_every_claim(tiny: Path, bnexp: Bnexp) -> None:
+    out = bnexp("report", cwd=tiny).out
+    assert "tiny: mlp [8] on digits" in out and "12 diverged, 12 finished" in out
+    assert "Is BN better at rate 1?" in out and "Supported. It is better." in out
+    assert 'a "quote" [bold]with markup[/bold]' in out, "text from files is never markup"
+    assert "Not tested here" in out and "It takes ImageNet." in out
+    assert "n = 6 seeds" in out and "torch" in out
+
+
+def test_report_as_json_and_markdown(tiny: Path, bnexp: Bnexp) -> None:
+    report = json.loads(bnexp("report", "--format", "json", cwd=tiny).out)
+    better, elsewhere = report["findings"]
+    assert (better["answer"], better["n"], elsewhere["answer"]) == ("supported", 6, "not tested")
+    assert better["effect"]["low"] <= better["effect"]["point"] <= better["effect"]["high"]
+    assert better["claim"]["quote"] in TINY
+    markdown = bnexp("report", "--format", "markdown", cwd=tiny).out
+    assert "| Is BN better at rate 1? |" in markdown and "**supported**" in markdown
+
+
+def test_report_into_a_file(tiny: Path, bnexp: Bnexp, tmp_path: Path) -> None:
+    ended = bnexp("report", "--format", "markdown", "--output", str(tmp_path / "r.md"), cwd=tiny)
+    assert (ended.code, ended.out) == (0, "")
+    assert (tmp_path / "r.md").read_text() == bnexp("report", "--format", "markdown", cwd=tiny).out
+    refused = bnexp("report", "--output", str(tmp_path / "no" / "r.md"), cwd=tiny)
+    assert refused.code == 2 and "No such file or directory" in refused.err
+
+
+def test_a_failed_and_an_unfinished_experiment_are_not_judged(tmp_path: Path, bnexp: Bnexp) -> None:
+    (tmp_path / "experiments.yaml").write_text(TINY)
+    bnexp("run", "tiny", "--seeds", "1", "--set", "batch_size=5000", "--workers", "1", cwd=tmp_path)
+    report = json.loads(bnexp("report", "--format", "json", cwd=tmp_path).out)
+    assert report["findings"][0]["answer"] == "not tested"
+    assert "only 0 of 1 trials" in report["findings"][0]["sentence"].lower()
+
+
+def test_plan_counts_what_is_left(tiny: Path, bnexp: Bnexp, tmp_path: Path) -> None:
+    done = bnexp("plan", "tiny", cwd=tiny).out
+    assert "24 trials: 12 diverged, 12 finished" in done and "left" not in done
+    more = bnexp("plan", "tiny", "--seeds", "8", cwd=tiny).out
+    assert "left to train: 8 trials in 2 cohorts, 480 trial-steps" in more and "as measured" in more
+    (tmp_path / "experiments.yaml").write_text(TINY)
+    fresh = bnexp("plan", "tiny", cwd=tmp_path).out
+    assert "24 trials: 24 pending" in fresh
+    assert not (tmp_path / "bnexp.db").exists(), "planning makes no database"
+
+
+def test_query_formats(tiny: Path, bnexp: Bnexp) -> None:
+    sql = "select norm, count(*) as n, max(diverged_at_step) from trial_results group by 1"
+    rows = list(csv.DictReader(io.StringIO(bnexp("query", sql, "--format", "csv", cwd=tiny).out)))
+    assert [(row["norm"], row["n"]) for row in rows] == [("batch", "12"), ("none", "12")]
+    assert json.loads(bnexp("query", sql, "--format", "json", cwd=tiny).out)[0]["n"] == 12
+    assert "batch" in bnexp("query", sql, cwd=tiny).out
+    refused = bnexp("query", "delete from trials", cwd=tiny)
+    assert refused.code == 1 and "readonly" in refused.err
+    assert bnexp("query", "select nonsense", cwd=tiny).code == 1
+
+
+def test_show_tells_everything_about_a_trial(tiny: Path, bnexp: Bnexp) -> None:
+    key = json.loads(bnexp("query", "select trial_key from trial_results", "--format", "json", cwd=tiny).out)[0]
+    ended = bnexp("show", key["trial_key"][:12], cwd=tiny)
+    assert ended.code == 0
+    for word in (key["trial_key"][:40], "wanted by tiny", "attempt on", "validation loss", "torch"):
+        assert word in ended.out
+    assert bnexp("show", "zzz", cwd=tiny).code == 2
+    assert "more than one" in bnexp("show", "", cwd=tiny).err
+
+
+REFUSALS = {
+    "run gird": "no experiment 'gird' in experiments.yaml (known: overlap, tiny",
+    "run tiny --db no/such/bnexp.db": "the folder no/such does not exist; make it first",
+    "run tiny --db .": "is a folder; name a file in it",
+    "run tiny --set dropout=2": "--set dropout=2: dropout: 2 is not allowed; it must be less than 1",
+    "run tiny --set droput=0.1": "did you mean 'dropout'?",
+    "run tiny --seeds 0": "seeds must be a count or a list",
+    "run tiny --file none.yaml": "none.yaml: no such file; name one with --file",
+    "run tiny --set dataset=mnist --data-dir .": "mnist: not found (looked in",
+    "run tiny --device tpu --db other.db": "--device tpu: not available here",
+    "report --db none.db": "no database at none.db; `bnexp run grid` makes one",
+    "report --experiment overlap": "experiment 'overlap' has not been run into this database (known: tiny)",
+    "status --db experiments.yaml": "file is not a database",
+}
+
+
+@pytest.mark.parametrize("command", REFUSALS)
+def test_refusals_name_the_value_and_the_remedy(tiny: Path, bnexp: Bnexp, command: str) -> None:
+    ended = bnexp(*command.split(), cwd=tiny)
+    assert ended.code == (1 if "mnist" in command or "status" in command else 2)
+    assert REFUSALS[command] in ended.err, ended.err
+    assert ended.out == ""
+
+
+def test_a_broken_file_is_refused_with_its_place(tmp_path: Path, bnexp: Bnexp) -> None:
+    (tmp_path / "experiments.yaml").write_text("experiments:\n  a: {seeds: 1\n  b: 2\n")
+    ended = bnexp("plan", "a", cwd=tmp_path)
+    assert ended.code == 2
+    assert ended.err.startswith("Error: experiments.yaml:3:")
+
+
+def test_it_works_from_any_folder(tmp_path: Path, bnexp: Bnexp) -> None:
+    assert "720 trials: 720 pending" in bnexp("plan", "grid", cwd=tmp_path).out

@@ -1,0 +1,155 @@
+"""`bnexp run` whole: every cell once, with real processes, interrupted and in company."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import TINY, Bnexp, environment
+
+RESULT = "trial_key, status, diverged_at_step, train_loss, test_accuracy, best_validation_accuracy"
+
+
+def rows(folder: Path, query: str) -> list[tuple[Any, ...]]:
+    with sqlite3.connect(folder / "bnexp.db") as connection:
+        return connection.execute(query).fetchall()
+
+
+def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    """A run that goes on while the test does; its messages go to the file `messages`."""
+    command = [sys.executable, "-m", "bnexp", "run", *arguments]
+    with (folder / "messages").open("a") as messages:
+        return subprocess.Popen(command, cwd=folder, env=environment(), stderr=messages, text=True)
+
+
+def wait_until_training(folder: Path) -> None:
+    """Until a trial is running in the folder's database."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        made = (folder / "bnexp.db").exists() and rows(folder, "select 1 from sqlite_master where name = 'attempts'")
+        if made and rows(folder, "select 1 from trials where status = 'running'"):
+            return
+        time.sleep(0.02)
+    pytest.fail("no trial began to train")
+
+
+def workers_of(process: "subprocess.Popen[str]") -> list[str]:
+    """The process numbers of a run's workers."""
+    found = subprocess.run(
+        ["pgrep", "-f", "spawn_main", "-P", str(process.pid)], capture_output=True, text=True, check=True
+    )
+    return found.stdout.split()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "experiments.yaml").write_text(TINY)
+    return tmp_path
+
+
+def test_every_cell_has_one_result(tiny: Path) -> None:
+    assert rows(tiny, "select norm, lr_multiplier, status, count(*) from trial_results group by 1, 2, 3") == [
+        ("batch", 1.0, "finished", 6),
+        ("batch", 1e38, "diverged", 6),
+        ("none", 1.0, "finished", 6),
+        ("none", 1e38, "diverged", 6),
+    ]
+    assert rows(tiny, "select count(*), count(distinct trial_id), count(outcome) from attempts") == [(24, 24, 24)]
+    finished = "select distinct count(*) from learning_curves join trial_results using (trial_key) "
+    assert rows(tiny, finished + "where status = 'finished' group by trial_key") == [(9,)]
+    assert rows(tiny, "select distinct device like 'cpu%', threads, ended_at >= started_at from attempts") == [
+        (1, 1, 1)
+    ]
+
+
+def test_the_readmes_query_answers(tiny: Path) -> None:
+    query = "select norm, nonlinearity, avg(scored_accuracy) from trial_results group by 1, 2"
+    answer = rows(tiny, query)
+    assert [row[:2] for row in answer] == [("batch", "identity"), ("none", "identity")]
+    assert all(0.1 < row[2] < 1 for row in answer)
+
+
+def test_verdicts_are_stored_for_the_claims_about_it(tiny: Path) -> None:
+    assert rows(tiny, "select experiment, claim, verdict, n from claim_verdicts") == [
+        ("tiny", "better", "supported", 6)
+    ]
+
+
+def test_again_trains_nothing_and_an_overlap_only_what_is_new(folder: Path, bnexp: Bnexp) -> None:
+    assert bnexp("run", "tiny", "--seeds", "3", "--workers", "1", cwd=folder).code == 0
+    before = rows(folder, f"select {RESULT} from trial_results")
+    again = bnexp("run", "tiny", "--seeds", "3", cwd=folder)
+    assert (again.code, again.out) == (0, "")
+    assert "nothing is missing" in again.err
+    assert rows(folder, "select count(*) from attempts") == [(12,)]
+    assert bnexp("run", "overlap", "--workers", "1", cwd=folder).code == 0
+    assert rows(folder, "select count(*) from attempts") == [(15,)], "three of its six trials were there"
+    assert set(before) <= set(rows(folder, f"select {RESULT} from trial_results"))
+
+
+def test_an_interrupted_run_goes_on_to_the_same_results(folder: Path, tiny: Path, bnexp: Bnexp) -> None:
+    """Ctrl-C stops at once, says how to go on, and leaves nothing running."""
+    process = start(folder, "tiny", "--workers", "1")
+    wait_until_training(folder)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=10) == 130
+    message = (folder / "messages").read_text()
+    assert "`bnexp run tiny` again" in message and "Traceback" not in message
+    assert rows(folder, "select count(*) from cohorts where status = 'running'") == [(0,)]
+    assert bnexp("run", "tiny", "--workers", "1", cwd=folder).code == 0
+    query = f"select {RESULT} from trial_results order by trial_key"
+    assert rows(folder, query) == rows(tiny, query)
+
+
+def test_two_runs_at_once_share_the_work(folder: Path, tiny: Path) -> None:
+    processes = [start(folder, "tiny", "--workers", "1") for _ in range(2)]
+    for process in processes:
+        assert process.wait(timeout=120) == 0, (folder / "messages").read_text()
+    assert rows(folder, "select count(*), count(distinct trial_id) from attempts") == [(24, 24)]
+    query = f"select {RESULT} from trial_results order by trial_key"
+    assert rows(folder, query) == rows(tiny, query)
+
+
+def test_a_killed_run_is_taken_over_at_once(folder: Path, bnexp: Bnexp) -> None:
+    process = start(folder, "tiny", "--workers", "1", "--set", "steps=1000000")
+    wait_until_training(folder)
+    workers = workers_of(process)
+    process.kill()
+    process.wait()
+    with sqlite3.connect(folder / "bnexp.db") as connection:
+        connection.execute("update trials set steps = 60, config = json_set(config, '$.steps', 60)")
+    began = time.monotonic()
+    ended = bnexp("run", "tiny", "--workers", "1", "--set", "steps=1000000", cwd=folder)
+    assert ended.code == 0, ended.err
+    assert time.monotonic() - began < 40, "it did not wait for the lease to run out"
+    assert rows(folder, "select distinct status from trials where status in ('pending', 'running')") == []
+    assert [pid for pid in workers if Path(f"/proc/{pid}").exists()] == [], "its workers ended with it"
+
+
+def test_a_trial_that_cannot_train_fails_and_the_others_go_on(folder: Path, bnexp: Bnexp) -> None:
+    text = TINY.replace("      lr_multiplier: [1, 1e38]\n", "      batch_size: [60, 5000]\n")
+    (folder / "experiments.yaml").write_text(text.split("claims:")[0])
+    ended = bnexp("run", "tiny", "--seeds", "2", "--workers", "1", cwd=folder)
+    assert ended.code == 1
+    assert "batch_size: 5000 is more than the 1077 training examples" in ended.err
+    assert "4 finished, 0 diverged, 4 failed" in ended.err
+    assert rows(folder, "select batch_size, status, count(*) from trials group by 1, 2") == [
+        (60, "finished", 4),
+        (5000, "failed", 4),
+    ]
+
+
+def test_a_worker_that_dies_fails_its_cohort_only(folder: Path) -> None:
+    process = start(folder, "tiny", "--workers", "1", "--set", "steps=3000")
+    wait_until_training(folder)
+    [victim] = workers_of(process)
+    os.kill(int(victim), signal.SIGKILL)
+    assert process.wait(timeout=120) == 1
+    assert "the worker process died (exit code -9)" in (folder / "messages").read_text()
+    assert {row[0] for row in rows(folder, "select distinct status from trials")} == {"failed", "finished", "diverged"}
