@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from bnexp.claims.model import Estimator
+from bnexp.claims.model import Estimator, described
 from bnexp.claims.statistics import Values
 from bnexp.records import Columns
 
@@ -25,8 +25,9 @@ class NotEstimableError(Exception):
 
 @dataclass(frozen=True)
 class Arm:
-    """The trials of one arm."""
+    """The trials of one arm, and what to call it."""
 
+    name: str
     trials: Columns
     curves: Callable[[Sequence[str]], Columns]
     """The curve points of trials, by key."""
@@ -97,18 +98,18 @@ def best_difference(treatment: Arm, control: Arm, how: Estimator, margin: float)
     """As `difference`, each arm at the levels of the factors `over` that have its highest mean validation accuracy
     (the first of the smallest where equal). A best learning rate at the edge of the grid leaves the claim open."""
     notes, edges, values = [], [], []
-    for label, arm in (("treatment", treatment), ("control", control)):
+    for arm in (treatment, control):
         cells = sorted(set(zip(*(arm.trials[name].tolist() for name in how.over), strict=True)))
         scores = [float(np.mean(scored_validation(choose(arm.trials, _levels(how, cell))))) for cell in cells]
         best = _levels(how, cells[int(np.argmax(scores))])
         chosen = choose(arm.trials, best)
         values.append(by_seed(chosen, outcome(chosen, how.of)))
-        notes.append(f"{label} at its best: " + ", ".join(f"{name} {shown(value)}" for name, value in best.items()))
+        notes.append(f"{arm.name} at its best: {described(best)}")
         rates = np.unique(arm.trials["lr_multiplier"])
         if "lr_multiplier" in how.over and len(rates) > 1 and best["lr_multiplier"] in (rates[0], rates[-1]):
-            edges.append(label)
+            edges.append(arm.name)
     first, second = paired(*values)
-    open_ = f"the best rate of the {' and the '.join(edges)} is at the edge of the grid" if edges else ""
+    open_ = f"the best rate with {' and with '.join(edges)} is at the edge of the grid" if edges else ""
     return Estimate(first, second, first - second, UNITS[how.of], notes, open_)
 
 
@@ -181,8 +182,3 @@ def _spread(trials: Columns, factor: str, of: str) -> dict[int, float]:
 
 def _levels(how: Estimator, cell: tuple[object, ...]) -> dict[str, object]:
     return dict(zip(how.over, cell, strict=True))
-
-
-def shown(value: object) -> str:
-    """A level as people write it: 1, not 1.0."""
-    return f"{value:g}" if isinstance(value, float) else str(value)

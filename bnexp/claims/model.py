@@ -152,6 +152,16 @@ def _check_names(file: ExperimentsFile, name: str, claim: Claim) -> None:
             raise ConfigurationError(f"claim {name}: no column {factor!r} ({hint})", place(("claims", name)))
 
 
+def shown(level: object) -> str:
+    """A level as people write it: 1, not 1.0."""
+    return f"{level:g}" if isinstance(level, float) else str(level)
+
+
+def described(partial: Mapping[str, object]) -> str:
+    """A partial configuration in words."""
+    return ", ".join(f"{name.replace('_', ' ')} {shown(value)}" for name, value in partial.items())
+
+
 def columns_of(partial: Mapping[str, Any], place: Any = lambda _: "a claim") -> dict[str, Any]:
     """A partial configuration as database columns and values."""
     names = columns_by_name()

@@ -10,7 +10,7 @@ import numpy as np
 
 from bnexp import registry
 from bnexp.claims.estimators import Arm, Estimate, Measure, NotEstimableError, Unit, choose
-from bnexp.claims.model import Claim, Estimator, Rule, columns_of
+from bnexp.claims.model import Claim, Estimator, Rule, columns_of, described
 from bnexp.claims.statistics import Interval, SignFlip, Values, sign_flip, wilson
 from bnexp.claims.statistics import holm as adjust
 from bnexp.records import Columns
@@ -190,7 +190,7 @@ def _estimate(claim: Claim, trials: Columns, how: Estimator, data: Data) -> Esti
             raise NotEstimableError("the experiment has no trials of one of its arms")
         if ended < len(statuses):
             raise NotEstimableError(f"only {ended} of {len(statuses)} trials of an arm have ended; run it to the end")
-        arms.append(Arm(arm, data.curves))
+        arms.append(Arm(described(partial), arm, data.curves))
     measure: Measure = registry.load(registry.ESTIMATORS[how.name])
     treatment, control = arms
     return measure(treatment, control, how, data.margin)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+from bnexp.claims.model import described
 from bnexp.claims.report import Report
 from bnexp.claims.verdicts import Finding, Row
 from bnexp.reports import words
@@ -47,7 +48,7 @@ def _question(finding: Finding) -> list[str]:
     ]
     if any(row.effect for row in finding.rows) and claim.arms is not None and claim.table is not None:
         factors = [words.spaced(factor) for factor in claim.table.by]
-        arms = [words.arm_name(claim.arms.control), words.arm_name(claim.arms.treatment)]
+        arms = [described(claim.arms.control), described(claim.arms.treatment)]
         lines += ["", words.table_title(finding) + ".", ""]
         lines += _table([*factors, *arms, words.effect_title(finding)], map(_row, finding.rows))
         lines += [line for doubt in words.doubts(finding) for line in ("", _plain(doubt))]

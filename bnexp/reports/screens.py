@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from bnexp.claims.estimators import shown
+from bnexp.claims.model import shown
 from bnexp.config import leaves
 from bnexp.data.dataset import Source
 from bnexp.db.results import Results
@@ -65,11 +65,16 @@ def show_plan(instance: Instance, results: Results | None) -> None:
 
 def show_status(results: Results) -> None:
     """Every instance and how its trials stand."""
-    table = _table("experiment", "overrides", "finished", "diverged", "failed", "running", "pending", "last run (UTC)")
+    statuses = ("finished", "diverged", "failed", "running", "pending")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0))
+    table.add_column("experiment", overflow="fold")
+    for status in statuses:
+        table.add_column(status, justify="right", no_wrap=True)
+    table.add_column("last run (UTC)", no_wrap=True)
     for instance in results.instances():
-        counts = [instance.counts.get(status, 0) for status in ("finished", "diverged", "failed", "running", "pending")]
-        moment = f"{instance.last_run_at:%Y-%m-%d %H:%M}"
-        table.add_row(escape(instance.name), escape(instance.overrides), *(f"{count:,}" for count in counts), moment)
+        name = f"{instance.name} ({instance.overrides})" if instance.overrides else instance.name
+        counts = (f"{instance.counts.get(status, 0):,}" for status in statuses)
+        table.add_row(escape(name), *counts, f"{instance.last_run_at:%Y-%m-%d %H:%M}")
     Console().print(table if table.row_count else Text("nothing has been run into this database yet"))
 
 

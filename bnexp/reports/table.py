@@ -8,6 +8,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from bnexp.claims.model import described
 from bnexp.claims.report import Report
 from bnexp.claims.verdicts import Finding
 from bnexp.reports import words
@@ -71,8 +72,8 @@ def _rows(finding: Finding) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 0))
     for factor in claim.table.by:
         table.add_column(escape(words.spaced(factor)))
-    table.add_column(escape(words.arm_name(claim.arms.control)), justify="right", no_wrap=True)
-    table.add_column(escape(words.arm_name(claim.arms.treatment)), justify="right", no_wrap=True)
+    table.add_column(escape(described(claim.arms.control)), justify="right", no_wrap=True)
+    table.add_column(escape(described(claim.arms.treatment)), justify="right", no_wrap=True)
     table.add_column(words.effect_title(finding), justify="right", no_wrap=True)
     for row in finding.rows:
         arms = [words.cell(cell, row.unit) for cell in (row.control, row.treatment)]

@@ -1,9 +1,8 @@
 """How numbers and findings are put into words, the same in every format."""
 
 import math
-from typing import Any
 
-from bnexp.claims.estimators import shown
+from bnexp.claims.model import described, shown
 from bnexp.claims.report import Report
 from bnexp.claims.statistics import Interval
 from bnexp.claims.verdicts import Cell, Finding, Row
@@ -44,15 +43,10 @@ def spaced(name: str) -> str:
     return name.replace("_", " ")
 
 
-def arm_name(arm: dict[str, Any]) -> str:
-    """What to call an arm: the values that make it."""
-    return ", ".join(f"{spaced(name)} {shown(value)}" for name, value in arm.items())
-
-
 def contrast(finding: Finding) -> str:
     """The effect as a formula."""
     assert finding.claim.arms is not None
-    treatment, control = arm_name(finding.claim.arms.treatment), arm_name(finding.claim.arms.control)
+    treatment, control = described(finding.claim.arms.treatment), described(finding.claim.arms.control)
     return f"{control} / {treatment}" if finding.unit == "log2" else f"{treatment} - {control}"
 
 
@@ -72,7 +66,7 @@ def evidence(finding: Finding) -> str:
 
 def pins(finding: Finding) -> str:
     """Which trials the claim is about."""
-    return arm_name(finding.claim.where)
+    return described(finding.claim.where)
 
 
 def scale(report: Report) -> str:
