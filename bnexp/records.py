@@ -42,7 +42,7 @@ class Outcome:
     curve: tuple[Point, ...]
     final: Final | None = None
     diverged_at_step: int | None = None
-    """The step whose training loss was not finite."""
+    """The step whose training loss was not finite; the last one, where only its update ruined the network."""
     reason: str | None = None
     """What that loss was: "nan", "inf" or "-inf"."""
 

@@ -20,6 +20,16 @@ class Report:
     """What the trials ran on: device and versions."""
     findings: list[Finding]
 
+    @property
+    def about_it(self) -> list[Finding]:
+        """Findings of claims that this experiment was made for."""
+        return [finding for finding in self.findings if finding.claim.experiment == self.instance.name]
+
+    @property
+    def elsewhere(self) -> list[Finding]:
+        """Findings of claims that it cannot test."""
+        return [finding for finding in self.findings if finding.claim.experiment != self.instance.name]
+
 
 def make_report(results: Results, instance: InstanceInfo, claims: Mapping[str, Claim]) -> Report:
     """Judge `claims` by what is stored of `instance`."""

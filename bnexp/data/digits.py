@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import importlib.util
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from bnexp.data.dataset import Dataset, keyed_order
 from bnexp.errors import DatasetError
 
+EXAMPLES = 1797
 TEST_EXAMPLES = 360
 
 
@@ -37,9 +39,12 @@ class Digits:
         if path is None:
             raise DatasetError(f"digits: not found; {self.how_to_get}")
         try:
-            return gzip.decompress(path.read_bytes())
-        except (OSError, EOFError) as error:
+            table = gzip.decompress(path.read_bytes())
+        except (OSError, EOFError, zlib.error) as error:
             raise DatasetError(f"digits: {path} is damaged ({error}); install scikit-learn again") from error
+        if table.count(b"\n") != EXAMPLES:
+            raise DatasetError(f"digits: {path} is damaged (not {EXAMPLES} lines); install scikit-learn again")
+        return table
 
     def fingerprint(self) -> str:
         return hashlib.sha256(self._table()).hexdigest()

@@ -88,13 +88,14 @@ class Idx:
 
     def read(self) -> Dataset:
         images, labels, test_images, test_labels = self._arrays()
+        where = self.where()
         for part, pixels, names in (("train", images, labels), ("test", test_images, test_labels)):
             if len(pixels) != len(names):
-                raise DatasetError(f"{self.name}: {len(pixels)} {part} images but {len(names)} labels")
+                raise DatasetError(f"{where}: {len(pixels)} {part} images but {len(names)} labels")
             if len(names) == 0 or names.max() >= self.classes:
-                raise DatasetError(f"{self.name}: {part} labels must be 0 to {self.classes - 1}, and not none")
+                raise DatasetError(f"{where}: {part} labels must be 0 to {self.classes - 1}, and not none")
         if images.shape[1:] != test_images.shape[1:]:
-            raise DatasetError(f"{self.name}: train images are {images.shape[1:]}, test images {test_images.shape[1:]}")
+            raise DatasetError(f"{where}: train images are {images.shape[1:]}, test images {test_images.shape[1:]}")
         return Dataset(
             self.name,
             self.classes,

@@ -29,7 +29,7 @@ def train_cohort(trials: Sequence[TrialConfig], data: DeviceData) -> Iterator[Re
     device.settle()
     training = Training(trials, data)
     yield Started(device.describe(training.device), torch.get_num_threads(), torch.__version__)
-    evaluations = cohort.evaluation_steps(trials[0].steps, trials[0].eval_every)
+    evaluations = set(cohort.evaluation_steps(trials[0].steps, trials[0].eval_every))
     for step in range(1, trials[0].steps + 1):
         training.step(step)
         if step in evaluations:

@@ -84,7 +84,8 @@ class BatchNorm(Layer):
         batch = x_TBC.shape[1]
         statistics_T2C = torch.cat([mean_T1C, variance_T1C * (batch / (batch - 1))], dim=1)
         if now.mode is Mode.TRAIN:
-            self.moving.lerp_(statistics_T2C, self.momentum)
+            # Not lerp_, which makes NaN of an average that has once overflowed.
+            self.moving.mul_(1 - self.momentum).add_(statistics_T2C, alpha=self.momentum)
         else:
             self.gathered.add_(statistics_T2C)
             self.batches += 1

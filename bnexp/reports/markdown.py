@@ -14,27 +14,22 @@ from bnexp.reports import words
 
 def render(report: Report) -> str:
     """The same as in the terminal, as Markdown."""
-    tested = [finding for finding in report.findings if finding.claim.experiment == report.instance.name]
-    others = [finding for finding in report.findings if finding.claim.experiment != report.instance.name]
     lines = [f"# {_plain(words.scale(report))}", "", words.counts(report) + ".", ""]
-    lines += _table(
-        ["Question", "Measured [95% interval]", "n", "Answer"],
-        (
-            [
-                f.claim.question,
-                words.interval(f.effect, f.unit) if f.effect else "-",
-                str(f.n or "-"),
-                f"**{f.answer}**",
-            ]
-            for f in tested
-        ),
-    )
-    for finding in tested:
+    lines += _answers(report.about_it) if report.about_it else [_plain(words.no_claims(report))]
+    for finding in report.about_it:
         lines += _question(finding)
-    if others:
+    if report.elsewhere:
         lines += ["", "## Not tested here", ""]
-        lines += _table(["Question", "Why"], ([f.claim.question, f.sentence] for f in others))
+        lines += _table(["Question", "Why"], ([f.claim.question, f.sentence] for f in report.elsewhere))
     return "\n".join([*lines, "", *(f"{machine}  " for machine in report.machines), ""])
+
+
+def _answers(findings: list[Finding]) -> list[str]:
+    def row(finding: Finding) -> list[str]:
+        measured = words.interval(finding.effect, finding.unit) if finding.effect else "-"
+        return [finding.claim.question, measured, str(finding.n or "-"), f"**{finding.answer}**"]
+
+    return _table(["Question", "Measured [95% interval]", "n", "Answer"], map(row, findings))
 
 
 def _question(finding: Finding) -> list[str]:

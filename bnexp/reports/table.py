@@ -18,16 +18,13 @@ STYLES = {"supported": "green", "refuted": "red", "inconclusive": "yellow", "not
 
 def render(report: Report, console: Console) -> None:
     """One screen of answers, then a table for each question that was tested, then what was not."""
-    tested = [finding for finding in report.findings if finding.claim.experiment == report.instance.name]
-    others = [finding for finding in report.findings if finding.claim.experiment != report.instance.name]
     console.print(Text(words.scale(report), style="bold"))
-    console.print(Text(words.counts(report)), Text(""))
-    if tested:
-        console.print(_answers(tested))
-    for finding in tested:
+    console.print(Text(words.counts(report)))
+    console.print(_answers(report.about_it) if report.about_it else Text(words.no_claims(report)))
+    for finding in report.about_it:
         console.print(_question(finding))
-    if others:
-        console.print(_not_tested(others))
+    if report.elsewhere:
+        console.print(_not_tested(report.elsewhere))
     for machine in report.machines:
         console.print(Text(machine, style="dim"))
 

@@ -81,6 +81,14 @@ def counts(report: Report) -> str:
     return ", ".join(f"{count:,} {status}" for status, count in sorted(report.instance.counts.items()))
 
 
+def no_claims(report: Report) -> str:
+    """What to say of an experiment about which the file claims nothing."""
+    return (
+        f"The experiments file makes no claim about {report.instance.name}: add one under `claims:`, "
+        "or look at experiment_results with `bnexp query`."
+    )
+
+
 def effect_title(finding: Finding) -> str:
     """The heading of the column of effects."""
     return "ratio [95%]" if any(row.unit == "log2" for row in finding.rows) else "difference [95%]"

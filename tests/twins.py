@@ -1,0 +1,140 @@
+"""A plain torch.nn twin of one trial: the oracle that the fused engine is held against."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import batch_norm, cross_entropy
+from torch.optim.lr_scheduler import ExponentialLR
+
+from bnexp import random
+from bnexp.config import BatchNormOptions, ExponentialOptions
+from bnexp.data.batches import CURVE_EXAMPLES, Batches, Examples
+from bnexp.engine.trainer import Training
+from bnexp.models.layers import Linear
+from bnexp.records import Final, Point
+
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "identity": lambda x: x,
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+}
+
+
+def dropout_mask(seed: int, layer: str, step: int, p: float, x: Tensor) -> Tensor:
+    """What dropout multiplies x [examples, units] with: 0 where the uniform of (seed, layer, step, example,
+    unit) is under p, else 1 / (1 - p)."""
+    keys = random.step_keys(random.keys("dropout", [seed], layer), torch.tensor(step))
+    uniform = random.uniform(keys, random.counters(x.numel()), torch.float64).view(x.shape)
+    return ((uniform >= p).double() / (1 - p)).to(x.dtype)
+
+
+class Twin(nn.Module):
+    """One trial as anyone would write it, from the initial weights in `slot` of a fresh `training`."""
+
+    def __init__(self, training: Training, slot: int) -> None:
+        super().__init__()
+        self.trial = trial = training.trials[slot]
+        self.sets = training.data
+        self.batches = Batches(self.sets.train, trial.batch_size, trial.shuffle == "fixed")
+        norm = trial.norm if isinstance(trial.norm, BatchNormOptions) else None
+        widths = [prod(self.sets.shape), *trial.model.hidden]
+        self.linears = [nn.Linear(i, units, bias=norm is None) for i, units in pairwise(widths)]
+        self.linears.append(nn.Linear(widths[-1], self.sets.classes))
+        self.norms = [nn.BatchNorm1d(units, norm.eps, norm.momentum) for units in widths[1:]] if norm else []
+        self.layers = nn.ModuleList([*self.linears, *self.norms]).to(self.sets.train.x)
+        theirs = [module for module in training.model.modules() if isinstance(module, Linear)]
+        for linear, their in zip(self.linears, theirs, strict=True):
+            linear.weight.data.copy_(their.weight[slot])
+            if linear.bias is not None:
+                linear.bias.data.zero_()
+        weights = [linear.weight for linear in self.linears]
+        others = [parameter for parameter in self.layers.parameters() if parameter.dim() == 1]
+        groups: list[dict[str, Any]] = [
+            {"params": weights, "weight_decay": trial.optimizer.weight_decay},
+            {"params": others},
+        ]
+        self.optimizer = torch.optim.SGD(
+            groups,
+            lr=trial.optimizer.lr * trial.lr_multiplier,
+            momentum=trial.optimizer.momentum,
+        )
+        rule = trial.schedule
+        gamma = rule.decay ** (1 / rule.every) if isinstance(rule, ExponentialOptions) else 1.0
+        self.schedule = ExponentialLR(self.optimizer, gamma)
+        self.steps = 0
+
+    def in_order(self) -> list[nn.Parameter]:
+        """The parameters as the engine's optimizer lists them: layer by layer, weight first."""
+        found: list[nn.Parameter] = []
+        for number, linear in enumerate(self.linears):
+            found += linear.parameters()
+            found += self.norms[number].parameters() if number < len(self.norms) else []
+        return found
+
+    def step(self) -> float:
+        """Take the next training step, leave the gradients in place, and return the batch's loss."""
+        self.steps += 1
+        x, y = (part[0] for part in self.batches.at(self.steps, [self.trial.seed]))
+        self.optimizer.zero_grad()
+        loss = cross_entropy(self._logits(x, lambda number, h: self.norms[number](h), dropout=True), y)
+        loss.backward()
+        self.optimizer.step()
+        self.schedule.step()
+        return float(loss.detach())
+
+    def _logits(self, x: Tensor, normalize: Callable[[int, Tensor], Tensor], dropout: bool = False) -> Tensor:
+        p = self.trial.dropout
+        for number, linear in enumerate(self.linears[:-1]):
+            x = linear(x)
+            x = FUNCTIONS[self.trial.nonlinearity](normalize(number, x) if self.norms else x)
+            if dropout and p:
+                x = x * dropout_mask(self.trial.seed, f"hidden {number}", self.steps, p, x)
+        return torch.as_tensor(self.linears[-1](x))
+
+    @torch.no_grad()
+    def _measure(self, examples: Examples, means: list[Tensor], variances: list[Tensor]) -> tuple[float, float]:
+        """Mean loss and accuracy under these statistics, dropout off."""
+
+        def normalize(number: int, x: Tensor) -> Tensor:
+            norm = self.norms[number]
+            return batch_norm(x, means[number], variances[number], norm.weight, norm.bias, eps=norm.eps)
+
+        logits = self._logits(examples.x, normalize)
+        right = (logits.argmax(1) == examples.y).sum()
+        return float(cross_entropy(logits.double(), examples.y)), float(right) / len(examples)
+
+    def point(self) -> Point:
+        """A point of the curve, from debiased averages: running_mean starts at 0 and running_var at 1."""
+        means, variances = [], []
+        for norm in self.norms:
+            assert norm.momentum is not None
+            assert norm.running_mean is not None and norm.running_var is not None
+            left = (1 - norm.momentum) ** self.steps
+            means.append(norm.running_mean / (1 - left))
+            variances.append((norm.running_var - left) / (1 - left))
+        sets = [part.first(CURVE_EXAMPLES) for part in (self.sets.train, self.sets.validation)]
+        return Point(self.steps, *(number for part in sets for number in self._measure(part, means, variances)))
+
+    @torch.no_grad()
+    def final(self) -> Final:
+        """The final numbers, from Algorithm 2's means over batches of the mean and the m/(m-1) variance."""
+        seen: list[list[tuple[Tensor, Tensor]]] = [[] for _ in self.norms]
+
+        def normalize(number: int, x: Tensor) -> Tensor:
+            mean, variance = x.mean(0), x.var(0, correction=1)
+            seen[number].append((mean, variance))
+            norm = self.norms[number]
+            biased = ((x - mean) ** 2).mean(0)
+            return (x - mean) / (biased + norm.eps).sqrt() * norm.weight + norm.bias
+
+        for x in self.batches.population([self.trial.seed]):
+            self._logits(x[0], normalize)
+        means = [torch.stack([mean for mean, _ in batches]).mean(0) for batches in seen]
+        variances = [torch.stack([variance for _, variance in batches]).mean(0) for batches in seen]
+        sets = (self.sets.train, self.sets.validation, self.sets.test)
+        return Final(*(number for part in sets for number in self._measure(part, means, variances)))
