@@ -47,11 +47,11 @@ class Experiment:
         with commas. An assigned field is no longer a factor."""
         overrides: Settings = {}
         for assignment in assignments:
-            overrides = merge(overrides, _assigned(assignment))
+            overrides |= _assigned(assignment)
         kept = {
-            name: levels
-            for name, levels in self.factors.items()
-            if not any(key in overrides for level in levels for key in level)
+            factor: levels
+            for factor, levels in self.factors.items()
+            if factor not in overrides and f"{factor}.name" not in overrides
         }
         chosen = self.seeds if seeds is None else _seeds(_seed_words(seeds), f"--seeds {seeds}")
         return replace(self, overrides=overrides, factors=kept, seeds=chosen)
@@ -85,11 +85,12 @@ class Experiment:
     def _points(self) -> Iterator[tuple[str, Settings]]:
         """Every point of the grid before seeds: the variant's name and the merged settings."""
         for variant, partial in (self.variants or {"": {}}).items():
+            start = merge(self.base, partial)
             for levels in itertools.product(*self.factors.values()):
-                settings = merge(self.base, partial)
+                point: Settings = {}
                 for level in levels:
-                    settings = merge(settings, level)
-                yield variant, settings
+                    point |= level
+                yield variant, merge(start, point)
         for partial in self.include:
             yield "", merge(self.base, partial)
 
@@ -105,6 +106,7 @@ class ExperimentsFile:
 
     def named(self, names: Iterable[str]) -> list[Experiment]:
         """The experiments with these names, suites taken apart, each once."""
+        names = list(names)
         known = {name: [name] for name in self.experiments} | self.suites
         for name in names:
             if name not in known:
@@ -130,13 +132,19 @@ def load(path: Path) -> ExperimentsFile:
     if not names:
         raise ConfigurationError("there are no experiments", document.place(("experiments",)))
     experiments = {name: _experiment(document, name, defaults) for name in names}
-    suites = {name: _suite(document, name, experiments) for name in root.get("suites") or {}}
-    return ExperimentsFile(document, experiments, suites, root.get("claims") or {})
+    suites = _mapping(document, ("suites",)) if "suites" in root else {}
+    claims = _mapping(document, ("claims",)) if "claims" in root else {}
+    members = {name: _suite(document, name, experiments) for name in suites}
+    return ExperimentsFile(document, experiments, members, claims)
 
 
 def _experiment(document: Document, name: str, defaults: Settings) -> Experiment:
     path: Place = ("experiments", name)
-    entry = _mapping(document, path, EXPERIMENT_KEYS | SETTABLE)
+    entry = _mapping(document, path)
+    for key in entry:
+        if key not in EXPERIMENT_KEYS and key.partition(".")[0] not in SETTABLE:
+            hint = did_you_mean(key, EXPERIMENT_KEYS | SETTABLE)
+            raise ConfigurationError(f"unknown key {key!r} ({hint})", document.place((*path, key)))
     own = {key: value for key, value in entry.items() if key not in EXPERIMENT_KEYS}
     factors = _mapping(document, (*path, "factors")) if "factors" in entry else {}
     variants = _mapping(document, (*path, "variants")) if "variants" in entry else {}
@@ -176,8 +184,6 @@ def _sequence(document: Document, path: Place) -> list[Any]:
     value = _at(document, path)
     if not isinstance(value, list):
         raise ConfigurationError(f"{path[-1]} must be a list ([...]), not {value!r}", document.place(path))
-    if not value:
-        raise ConfigurationError(f"{path[-1]} is an empty list", document.place(path))
     return value
 
 
@@ -192,20 +198,27 @@ def _partials(document: Document, path: Place) -> list[Settings]:
 def _levels(document: Document, path: Place, factor: str) -> list[Settings]:
     """The levels of a factor, each as settings."""
     levels = _sequence(document, path)
-    for index, level in enumerate(levels):
-        if level in levels[:index]:
-            raise ConfigurationError(f"{factor} has the level {level!r} twice", document.place((*path, index)))
+    if not levels:
+        raise ConfigurationError(f"{factor} is an empty list of levels", document.place(path))
+    flatten({factor: None}, lambda _: document.place(path))  # the name is judged where it stands
 
     def at(index: int) -> Settings:
         return flatten({factor: levels[index]}, lambda inner: document.place((*path, index, *inner[1:])))
 
-    return [at(index) for index in range(len(levels))]
+    settings = [at(index) for index in range(len(levels))]
+    values = [{name: repr(setting.value) for name, setting in level.items()} for level in settings]
+    for index, level in enumerate(values):
+        if level in values[:index]:
+            raise ConfigurationError(f"{factor} has the level {levels[index]!r} twice", document.place((*path, index)))
+    return settings
 
 
 def _suite(document: Document, name: str, experiments: Mapping[str, Experiment]) -> list[str]:
     members = _sequence(document, ("suites", name))
+    if not members:
+        raise ConfigurationError(f"the suite {name!r} is an empty list", document.place(("suites", name)))
     for index, member in enumerate(members):
-        if member not in experiments:
+        if not isinstance(member, str) or member not in experiments:
             raise ConfigurationError(
                 f"no experiment {member!r} ({did_you_mean(str(member), experiments)})",
                 document.place(("suites", name, index)),

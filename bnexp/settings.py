@@ -94,7 +94,7 @@ def _refusal(error: ErrorDetails, settings: Settings) -> ConfigurationError:
         case "extra_forbidden":
             chosen = settings.get(f"{head}.name")
             owner = f"{head} {chosen.value!r}" if chosen else head
-            sentence = f"{owner} has no field {inner!r}"
+            sentence = f"{owner} has no field {inner!r} ({did_you_mean(str(inner), _fields_of(head, chosen))})"
         case "missing":
             sentence = f"{name} must be given here"
         case "union_tag_invalid" | "literal_error":
@@ -107,6 +107,14 @@ def _refusal(error: ErrorDetails, settings: Settings) -> ConfigurationError:
         case _:
             sentence = f"{name.removesuffix('.name')}: {shown} is not allowed; {_allowed(error['msg'])}"
     return ConfigurationError(sentence, setting.place or None)
+
+
+def _fields_of(component: str, chosen: Setting | None) -> list[str]:
+    """The fields of the component's options of the chosen name."""
+    default = TrialConfig.model_fields[component].default
+    options = {fields.model_fields["name"].default: fields for fields in COMPONENTS[component]}
+    fields = options.get(chosen.value if chosen else default.name, type(default))
+    return [name for name in fields.model_fields if name != "name"]
 
 
 def _allowed(message: str) -> str:

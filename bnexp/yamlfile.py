@@ -5,6 +5,7 @@ Duplicate keys are refused, and so are files that unfold into very many values.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
@@ -37,6 +38,16 @@ for _tag, _pattern, _first in (
     ),
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+
+
+SCALARS: dict[str, Callable[[str], Any]] = {
+    "tag:yaml.org,2002:null": lambda text: None,
+    "tag:yaml.org,2002:bool": lambda text: {"true": True, "false": False}[text.lower()],
+    "tag:yaml.org,2002:int": lambda text: int(text, 10),
+    "tag:yaml.org,2002:float": lambda text: float(text.lower().replace(".inf", "inf").replace(".nan", "nan")),
+    "tag:yaml.org,2002:str": str,
+}
+"""What a scalar means, by its tag; other tags are refused."""
 
 
 @dataclass
@@ -77,22 +88,24 @@ def _read(text: str, name: str) -> Document:
         loader = _Loader(text)
         node = loader.get_single_node()
         if node is not None:
-            document.data = _Reader(loader, document).value(node, ())
+            document.data = _Reader(document).value(node, ())
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
         context = f" ({error.context})" if error.context else ""
         raise ConfigurationError(f"not YAML: {error.problem}{context}", place) from error
-    except (yaml.YAMLError, ValueError) as error:
+    except yaml.YAMLError as error:
         raise ConfigurationError(f"not YAML: {str(error).splitlines()[0]}", name) from error
+    except RecursionError as error:
+        raise ConfigurationError("nests too deeply", name) from error
     return document
 
 
 class _Reader:
     """Turns nodes into values, writing down where each stands."""
 
-    def __init__(self, loader: _Loader, document: Document) -> None:
-        self.loader, self.document, self.count = loader, document, 0
+    def __init__(self, document: Document) -> None:
+        self.document, self.count = document, 0
 
     def value(self, node: yaml.Node, path: Path) -> Any:
         self.document.marks.setdefault(path, node.start_mark)
@@ -103,13 +116,24 @@ class _Reader:
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
-        return self.loader.construct_object(node)
+        assert isinstance(node, yaml.ScalarNode)
+        return self._scalar(node)
+
+    def _scalar(self, node: yaml.ScalarNode) -> Any:
+        try:
+            return SCALARS[node.tag](node.value)
+        except (KeyError, ValueError) as error:
+            tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+            raise ConfigurationError(f"not YAML: {node.value!r} cannot be read as {tag}", self._at(node)) from error
+
+    def _at(self, node: yaml.Node) -> str:
+        return f"{self.document.name}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = self.loader.construct_object(key_node)
-            place = f"{self.document.name}:{key_node.start_mark.line + 1}:{key_node.start_mark.column + 1}"
+            place = self._at(key_node)
+            key = self._scalar(key_node) if isinstance(key_node, yaml.ScalarNode) else key_node.value
             if not isinstance(key, str):
                 raise ConfigurationError(f"the key {key!r} must be text; put it in quotes", place)
             if key in result:

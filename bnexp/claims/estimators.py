@@ -15,6 +15,9 @@ from bnexp.claims.model import Estimator, described
 from bnexp.claims.statistics import Values
 from bnexp.records import Columns
 
+RATES = ("lr_multiplier", "lr")
+"""Factors whose best level must not be at the edge of its grid."""
+
 PLATEAU_POINTS = 5
 """A plateau is the median of so many last evaluations."""
 
@@ -60,7 +63,8 @@ def choose(columns: Columns, wanted: dict[str, object]) -> Columns:
     length = len(next(iter(columns.values())))
     keep = np.ones(length, dtype=bool)
     for name, value in wanted.items():
-        keep &= columns[name] == value
+        column = columns[name]
+        keep &= column != column if value is None or value != value else column == value
     return {name: values[keep] for name, values in columns.items()}
 
 
@@ -105,12 +109,16 @@ def best_difference(treatment: Arm, control: Arm, how: Estimator, margin: float)
         chosen = choose(arm.trials, best)
         values.append(by_seed(chosen, outcome(chosen, how.of)))
         notes.append(f"{arm.name} at its best: {described(best)}")
-        rates = np.unique(arm.trials["lr_multiplier"])
-        if "lr_multiplier" in how.over and len(rates) > 1 and best["lr_multiplier"] in (rates[0], rates[-1]):
+        if any(_at_edge(arm, rate, best[rate]) for rate in RATES if rate in best):
             edges.append(arm.name)
     first, second = paired(*values)
     open_ = f"the best rate with {' and with '.join(edges)} is at the edge of the grid" if edges else ""
     return Estimate(first, second, first - second, UNITS[how.of], notes, open_)
+
+
+def _at_edge(arm: Arm, rate: str, best: object) -> bool:
+    levels = np.unique(arm.trials[rate])
+    return len(levels) > 1 and best in (levels[0], levels[-1])
 
 
 def spread_difference(treatment: Arm, control: Arm, how: Estimator, margin: float) -> Estimate:

@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from bnexp import registry
 from bnexp.config import Fields, columns_by_name, named
@@ -44,6 +45,13 @@ class Rule(Fields):
             raise ValueError("give one of low: {at_least: ...} and high: {at_most: ...}")
         return self
 
+    @property
+    def limit(self) -> Limit:
+        if self.low:
+            return self.low.at_least
+        assert self.high is not None
+        return self.high.at_most
+
 
 class Estimator(Fields):
     """How the effect is measured on each seed."""
@@ -55,6 +63,14 @@ class Estimator(Fields):
     """Only these trials."""
     over: tuple[str, ...] = Field(default=(), strict=False)
     """best_difference: the factors each arm may choose, by validation. spread_difference: the factor that varies."""
+
+    @model_validator(mode="after")
+    def _has_its_factors(self) -> "Estimator":
+        if self.name == "best_difference" and not self.over:
+            raise ValueError("best_difference needs `over`, the factors that each arm may choose")
+        if self.name == "spread_difference" and len(self.over) != 1:
+            raise ValueError("spread_difference needs one factor in `over`")
+        return self
 
 
 class Table(Fields):
@@ -102,6 +118,10 @@ class Claim(Fields):
             raise ValueError("a claim without `experiment` must say in `needs` what testing it takes")
         if self.experiment is not None and missing:
             raise ValueError(f"a claim with `experiment` needs {', '.join(missing)}")
+        if self.estimator is not None and self.estimator.name == "steps_ratio":
+            for rule in (self.supported_if, self.refuted_if):
+                if rule is not None and (isinstance(rule.limit, str) or rule.limit <= 0):
+                    raise ValueError("the limits of steps_ratio are ratios: numbers above 0")
         return self
 
     def key(self, name: str) -> str:
@@ -119,37 +139,70 @@ def parse_claims(file: ExperimentsFile) -> dict[str, Claim]:
     claims = {}
     for name, entry in file.claims.items():
         try:
-            claim = Claim.model_validate(entry)
+            claims[name] = Claim.model_validate(entry)
         except ValidationError as error:
-            detail = error.errors()[0]
-            location = tuple(part for part in detail["loc"] if part not in ("margin", "-margin"))
-            what = ".".join(map(str, location)) or name
-            message = detail["msg"].removeprefix("Value error, ")
-            raise ConfigurationError(
-                f"claim {what}: {message} (given: {detail['input']!r:.60})",
-                file.document.place(("claims", name, *location)),
-            ) from error
-        if claim.experiment is not None:
-            _check_names(file, name, claim)
-        claims[name] = claim
+            raise _refusal(file, name, error.errors()) from error
+        if claims[name].experiment is not None:
+            _check_names(file, name, claims[name])
     return claims
 
 
+def _refusal(file: ExperimentsFile, name: str, errors: list[ErrorDetails]) -> ConfigurationError:
+    # A limit is a number or a word; where it is neither, the first alternative tells most.
+    detail = errors[0]
+    location = [part for part in detail["loc"] if part != "float" and not str(part).startswith("literal[")]
+    what = ".".join(map(str, [name, *location]))
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "extra_forbidden":
+        message = f"no such key ({did_you_mean(str(location[-1]), _fields_at(location[:-1]))})"
+    elif len(errors) > 1 and errors[1]["type"] == "literal_error":
+        message += ", or one of 'margin' and '-margin'"
+    return ConfigurationError(
+        f"claim {what}: {message} (given: {detail['input']!r:.60})", file.document.place(("claims", name, *location))
+    )
+
+
+def _fields_at(location: Sequence[object]) -> list[str]:
+    """The keys that a part of a claim may have."""
+    model: type[Fields] = Claim
+    for part in location:
+        options = get_args(model.model_fields[str(part)].annotation) or (model.model_fields[str(part)].annotation,)
+        model = next(option for option in options if isinstance(option, type) and issubclass(option, Fields))
+    return list(model.model_fields)
+
+
 def _check_names(file: ExperimentsFile, name: str, claim: Claim) -> None:
-    assert claim.arms is not None and claim.estimator is not None
-    place = file.document.place
+    """Refuse experiments, fields and columns that do not exist."""
+
+    def place(*path: str | int) -> str:
+        return file.document.place(("claims", name, *path))
+
     if claim.experiment not in file.experiments:
         hint = did_you_mean(str(claim.experiment), file.experiments)
-        raise ConfigurationError(f"no experiment {claim.experiment!r} ({hint})", place(("claims", name, "experiment")))
-    partials = {("where",): claim.where, ("estimator", "at"): claim.estimator.at}
-    partials |= {("arms", "treatment"): claim.arms.treatment, ("arms", "control"): claim.arms.control}
-    for path, partial in partials.items():
-        columns_of(partial, lambda inner, path=path: place(("claims", name, *path, *inner)))
-    factors = [*claim.estimator.over, *(claim.table.by if claim.table else ())]
-    for factor in factors:
-        if factor not in set(columns_by_name().values()):
-            hint = did_you_mean(factor, columns_by_name().values())
-            raise ConfigurationError(f"claim {name}: no column {factor!r} ({hint})", place(("claims", name)))
+        raise ConfigurationError(f"no experiment {claim.experiment!r} ({hint})", place("experiment"))
+    assert claim.arms is not None and claim.estimator is not None
+    partials: dict[tuple[str, ...], Partial] = {
+        ("where",): claim.where,
+        ("arms", "treatment"): claim.arms.treatment,
+        ("arms", "control"): claim.arms.control,
+    }
+    factors: dict[tuple[str, ...], tuple[str, ...]] = {}
+    if claim.table:
+        factors["table", "by"] = claim.table.by
+    hows: dict[tuple[str, ...], Estimator | None] = {("estimator",): claim.estimator}
+    hows["table", "estimator"] = claim.table.estimator if claim.table else None
+    for path, how in hows.items():
+        if how:
+            partials[*path, "at"] = how.at
+            factors[*path, "over"] = how.over
+    for where, partial in partials.items():
+        columns_of(partial, lambda inner, where=where: place(*where, *inner))
+    known = set(columns_by_name().values())
+    for where, named_factors in factors.items():
+        for index, factor in enumerate(named_factors):
+            if factor not in known:
+                hint = did_you_mean(factor, known)
+                raise ConfigurationError(f"claim {name}: no column {factor!r} ({hint})", place(*where, index))
 
 
 def shown(level: object) -> str:
@@ -169,4 +222,7 @@ def columns_of(partial: Mapping[str, Any], place: Any = lambda _: "a claim") -> 
     for name, setting in settings.items():
         if name not in names:
             raise ConfigurationError(f"no field {name!r} ({did_you_mean(name, names)})", setting.place)
-    return {names[name]: setting.value for name, setting in settings.items()}
+    return {
+        names[name]: json.dumps(setting.value) if isinstance(setting.value, list) else setting.value
+        for name, setting in settings.items()
+    }

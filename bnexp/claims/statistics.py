@@ -42,11 +42,16 @@ class SignFlip:
 
     def p_greater(self, limit: float) -> float:
         """One-sided p for a centre above `limit`."""
-        return (1 + int(np.sum(self.subset_means <= limit))) / self.parts
+        return (1 + int(np.sum(self.subset_means <= limit + self._tie(limit)))) / self.parts
 
     def p_less(self, limit: float) -> float:
         """One-sided p for a centre below `limit`."""
-        return (1 + int(np.sum(self.subset_means >= limit))) / self.parts
+        return (1 + int(np.sum(self.subset_means >= limit - self._tie(limit)))) / self.parts
+
+    def _tie(self, limit: float) -> float:
+        """What summation does to the last digits must not part a mean from a limit that it equals."""
+        finite = self.subset_means[np.isfinite(self.subset_means)]
+        return 1e-11 * max(abs(limit), float(np.abs(finite).max(initial=0.0)))
 
     def interval(self, level: float = 0.95) -> Interval:
         """All centres that the two-sided test at 1 - level does not reject, their ends included."""
@@ -69,10 +74,11 @@ def sign_flip(differences: Sequence[float] | Values) -> SignFlip:
     else:
         subsets = np.random.Generator(np.random.Philox(key=count)).random((SAMPLED_SUBSETS, count)) < 0.5
         subsets = subsets[subsets.any(axis=1)]
-    sums = np.where(subsets, values, 0.0).sum(axis=1)
-    # Equal differences must have equal subset means, whatever the order of summation did to their last digits.
-    means = np.round(sums / subsets.sum(axis=1), 12)
-    return SignFlip(float(np.mean(values)), np.sort(means))
+    # Means that are equal must stay so, whatever summation does to their last digits.
+    sums = np.where(subsets, values.astype(np.longdouble), 0).sum(axis=1)
+    grain = 1e-12 * np.abs(values[(values != 0) & np.isfinite(values)]).min(initial=1.0)
+    means = np.round(sums / subsets.sum(axis=1) / grain) * grain
+    return SignFlip(float(np.mean(values)), np.sort(means.astype(np.float64)))
 
 
 def wilson(successes: int, trials: int) -> Interval:

@@ -163,8 +163,8 @@ def _measure(name: str, claim: Claim, data: Data) -> Finding | _Tested:
 
 def _limit(rule: Rule, estimate: Estimate, data: Data) -> float:
     """The rule's limit in the estimate's unit; ratios are compared as logarithms."""
-    limit = rule.low.at_least if rule.low else rule.high.at_most if rule.high else math.nan
-    number = {"margin": data.margin, "-margin": -data.margin}.get(limit, math.nan) if isinstance(limit, str) else limit
+    limit = rule.limit
+    number = {"margin": data.margin, "-margin": -data.margin}[limit] if isinstance(limit, str) else limit
     return math.log2(number) if estimate.unit == "log2" else number
 
 
@@ -202,6 +202,8 @@ def _rows(claim: Claim, about: Columns, data: Data) -> list[Row]:
         return []
     how = claim.table.estimator or claim.estimator
     assert how is not None
+    if claim.table.estimator:
+        about = choose(about, columns_of(how.at))
     axes = [sorted(set(about[factor].tolist()), key=_order) for factor in claim.table.by]
     rows = []
     for levels in itertools.product(*axes):
