@@ -85,12 +85,11 @@ class Experiment:
     def _points(self) -> Iterator[tuple[str, Settings]]:
         """Every point of the grid before seeds: the variant's name and the merged settings."""
         for variant, partial in (self.variants or {"": {}}).items():
-            start = merge(self.base, partial)
             for levels in itertools.product(*self.factors.values()):
-                point: Settings = {}
+                point = dict(partial)
                 for level in levels:
                     point |= level
-                yield variant, merge(start, point)
+                yield variant, merge(self.base, point)
         for partial in self.include:
             yield "", merge(self.base, partial)
 
@@ -206,15 +205,19 @@ def _levels(document: Document, path: Place, factor: str) -> list[Settings]:
         return flatten({factor: levels[index]}, lambda inner: document.place((*path, index, *inner[1:])))
 
     settings = [at(index) for index in range(len(levels))]
-    values = [{name: repr(setting.value) for name, setting in level.items()} for level in settings]
-    for index, level in enumerate(values):
-        if level in values[:index]:
+    seen: set[tuple[tuple[str, str], ...]] = set()
+    for index, level in enumerate(settings):
+        values = tuple(sorted((name, repr(setting.value)) for name, setting in level.items()))
+        if values in seen:
             raise ConfigurationError(f"{factor} has the level {levels[index]!r} twice", document.place((*path, index)))
+        seen.add(values)
     return settings
 
 
 def _suite(document: Document, name: str, experiments: Mapping[str, Experiment]) -> list[str]:
     members = _sequence(document, ("suites", name))
+    if name in experiments:
+        raise ConfigurationError(f"the suite {name!r} has an experiment's name", document.place(("suites", name)))
     if not members:
         raise ConfigurationError(f"the suite {name!r} is an empty list", document.place(("suites", name)))
     for index, member in enumerate(members):

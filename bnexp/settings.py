@@ -39,11 +39,13 @@ def flatten(values: Mapping[str, Any], place: Callable[[Path], str]) -> Settings
         if head not in SETTABLE or (head != key and head not in COMPONENTS):
             raise ConfigurationError(f"unknown field {key!r} ({did_you_mean(key, SETTABLE)})", place((key,)))
         if key in COMPONENTS and isinstance(value, Mapping):
-            for inner, inner_value in value.items():
-                settings[f"{key}.{inner}"] = Setting(inner_value, place((key, inner)))
+            inner = {f"{key}.{name}": Setting(v, place((key, name))) for name, v in value.items()}
         else:
-            name = f"{key}.name" if key in COMPONENTS else key
-            settings[name] = Setting(value, place((key,)))
+            inner = {f"{key}.name" if key in COMPONENTS else key: Setting(value, place((key,)))}
+        for name, setting in inner.items():
+            if name in settings:
+                raise ConfigurationError(f"{name} stands here a second time", setting.place)
+            settings[name] = setting
     return settings
 
 
@@ -118,4 +120,9 @@ def _fields_of(component: str, chosen: Setting | None) -> list[str]:
 
 
 def _allowed(message: str) -> str:
-    return message.replace("Input should", "it must").replace("valid tuple", "list").replace("a valid", "a")
+    return (
+        message.replace("Input should", "it must")
+        .replace("valid tuple", "list")
+        .replace("a valid integer", "an integer")
+        .replace("a valid", "a")
+    )

@@ -378,7 +378,7 @@ def test_p_is_against_the_limit_not_against_zero() -> None:
 
 
 def test_the_ends_of_the_interval_may_touch_the_limit() -> None:
-    """Bounds are inclusive: at the limit the interval decides (p, counted with ties, does not yet); past it neither."""
+    """Bounds are inclusive: such an interval is on its side, though p, which counts ties, does not follow."""
     gains = [-3.0, -1, 1, 2, 2.5, 3, 4, 5, 5.5, 7]
     effect = verdict(gains).effect
     assert effect is not None
@@ -389,8 +389,8 @@ def test_the_ends_of_the_interval_may_touch_the_limit() -> None:
             verdict(gains, supported_if={"low": {"at_least": 50}}, refuted_if={"high": {"at_most": high}}).sentence,
         )
 
-    assert all("interval decides" in sentence for sentence in sentences(effect.low, effect.high))
-    assert not any("interval decides" in sentence for sentence in sentences(effect.low + 1e-6, effect.high - 1e-6))
+    assert all("ends at the limit" in sentence for sentence in sentences(effect.low, effect.high))
+    assert not any("ends at the limit" in sentence for sentence in sentences(effect.low + 1e-6, effect.high - 1e-6))
 
 
 def test_a_margin_limit_is_the_instances() -> None:

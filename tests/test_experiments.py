@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnexp.config import TrialConfig, trial_key
+from bnexp.config import BatchNormOptions, TrialConfig, trial_key
 from bnexp.errors import ConfigurationError, UsageError
 from bnexp.experiments import EXPERIMENT_KEYS, MOST_TRIALS, ROOT_KEYS, ExperimentsFile, Trial, load
 from bnexp.settings import SETTABLE, flatten, resolve
@@ -632,3 +632,24 @@ def test_any_data_loads_and_expands_or_is_refused_with_a_place(path: Path, data:
 def test_any_text_loads_or_is_refused_with_a_place(path: Path, text: str) -> None:
     assert_loads_or_is_refused(path, text)
     assert_loads_or_is_refused(path, f"experiments:\n  e:\n    about: {text}")
+
+
+def test_a_variant_keeps_its_fields_under_a_factor_that_names_the_same_component(read: Load) -> None:
+    text = "experiments: {e: {variants: {v: {norm.momentum: 0.2}}, factors: {norm: [batch]}, seeds: 1}}"
+    [trial] = read(text).experiments["e"].expand()
+    assert trial.config.norm == BatchNormOptions(momentum=0.2)
+
+
+@pytest.mark.parametrize(
+    ("text", "fragment"),
+    [
+        ("experiments: {e: {}, f: {}}\nsuites: {e: [f]}", "the suite 'e' has an experiment's name"),
+        (
+            "defaults: {optimizer: {lr: 0.1}, optimizer.lr: 0.2}\nexperiments: {e: {}}",
+            "optimizer.lr stands here a second time",
+        ),
+    ],
+)
+def test_what_is_said_twice_is_refused(read: Load, text: str, fragment: str) -> None:
+    with pytest.raises(ConfigurationError, match=fragment):
+        read(text)

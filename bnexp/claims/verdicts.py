@@ -114,8 +114,10 @@ def _why_open(tested: _Tested, significant: bool) -> str:
     assert effect is not None
     if math.isinf(effect.low) and math.isinf(effect.high):
         return f"{tested.finding.n} seeds are too few for a 95% interval; 6 or more allow one."
-    if tested.supports(effect) or tested.refutes(effect):
+    if not significant and _p(tested) <= ALPHA:
         return "The interval decides it, but not once p is adjusted for the number of claims; more seeds would."
+    if tested.supports(effect) or tested.refutes(effect):
+        return "The interval ends at the limit itself, which decides nothing."
     if claim.refuted_if is None:
         return "The effect does not reach what would support it, and this experiment cannot refute it."
     return "The interval holds effects that would support and effects that would not; more seeds would narrow it."

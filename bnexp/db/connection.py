@@ -75,7 +75,7 @@ def make_engine(url: URL, *, read_only: bool = False) -> Engine:
     if sqlite:
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
-    return engine
+    return engine.execution_options(postgresql_readonly=True) if read_only and not sqlite else engine
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:

@@ -3,6 +3,7 @@
 Shape suffixes: T trials, S streams, B batch, I inputs.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -145,7 +146,7 @@ class Training:
         numbers = [column for examples in sets for column in self._measure(examples, Mode.FINAL)]
         for slot, *row in zip(self.slots, *numbers, strict=True):
             curve, final = tuple(self.curves[slot]), Final(*row)
-            if torch.tensor(final.train_loss).isfinite():
+            if math.isfinite(final.train_loss):
                 yield Outcome(slot, "finished", curve, final)
             else:
                 step = int(self.now)
