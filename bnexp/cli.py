@@ -1,5 +1,7 @@
 """The command line: parse, call, print. Everything slow to import is imported where it is used."""
 
+import errno
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -33,6 +35,11 @@ class Commands(click.Group):
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # whoever read our output has seen enough; click ends quietly
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(BnexpError.exit_code)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
@@ -43,7 +50,7 @@ def main() -> None:
     \b
       bnexp run grid      train every trial of the grid that is missing
       bnexp report        what the results say of each claim
-      bnexp query "select norm, avg(test_accuracy) from trial_results group by 1"
+      bnexp query "select norm, seed, scored_accuracy from trial_results"
     """
 
 
@@ -107,8 +114,15 @@ def _instances(
 
 @main.command()
 @EXPERIMENTS
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps; auto takes the fastest.")
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    default="auto",
+    show_default=True,
+    help="auto takes CUDA, then MPS, then the CPU.",
+)
 @click.option("--workers", type=click.IntRange(1, 1024), help="Processes.  [default: one a core, or one a GPU]")
+@click.option("--retry-failed", is_flag=True, help="Try trials again that failed before.")
 def run(
     names: tuple[str, ...],
     file: Path | None,
@@ -118,6 +132,7 @@ def run(
     assignments: tuple[str, ...],
     device: str,
     workers: int | None,
+    retry_failed: bool,
 ) -> None:
     """Train the trials of EXPERIMENT... that are missing.
 
@@ -135,20 +150,21 @@ def run(
     instances = _instances(experiments, names, assignments, seeds, data_dir)
     store = Store(database)
     try:
-        ids = enroll(store, instances, claims)
+        ids = enroll(store, instances, claims, retry_failed)
         with Progress([instance.name for instance in instances]) as progress:
             work = Run(store, lambda: LocalExecutor(device, workers, data_dir), ids)
             progress.begin(work.tally)
             try:
                 tally = work.go(progress.show)
             except KeyboardInterrupt:
-                progress.interrupted(work.tally, " ".join(["bnexp run", *names]))
+                progress.interrupted(work.tally, shlex.join(["bnexp", *sys.argv[1:]]))
                 raise
         close_books(store, ids, claims)
+        failed = store.failed(ids)
     finally:
         store.close()
-    progress.done(tally)
-    if tally.failed:
+    progress.done(tally, failed)
+    if failed:
         sys.exit(BnexpError.exit_code)
 
 
@@ -170,11 +186,14 @@ def plan(
 
     Factors, trials, cohorts, what the database has already and how long the rest may take.
     """
+    from bnexp.claims.model import parse_claims
     from bnexp.db.connection import exists
     from bnexp.db.results import Results
     from bnexp.reports.screens import show_plan
 
-    instances = _instances(_load(file), names, assignments, seeds, data_dir)
+    experiments = _load(file)
+    parse_claims(experiments)
+    instances = _instances(experiments, names, assignments, seeds, data_dir)
     results = Results(database) if exists(database) else None
     for instance in instances:
         show_plan(instance, results)
@@ -194,9 +213,12 @@ def status(database: str) -> None:
 @FILE
 @DATABASE
 @click.option("--experiment", metavar="NAME", help="Whose report.  [default: the one run last]")
+@click.option("--instance", type=int, metavar="NO", help="Which instance's, by its number in `bnexp status`.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "markdown"]), default="table", show_default=True)
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file.")
-def report(file: Path | None, database: str, experiment: str | None, form: str, output: Path | None) -> None:
+def report(
+    file: Path | None, database: str, experiment: str | None, instance: int | None, form: str, output: Path | None
+) -> None:
     """Say for each of the paper's claims what the results show."""
     from bnexp.claims.model import parse_claims
     from bnexp.claims.report import make_report
@@ -205,7 +227,7 @@ def report(file: Path | None, database: str, experiment: str | None, form: str, 
 
     claims = parse_claims(_load(file))
     results = Results(database)
-    render(make_report(results, results.latest(experiment), claims), form, output)
+    render(make_report(results, results.latest(experiment, instance), claims), form, output)
 
 
 @main.command()

@@ -38,13 +38,18 @@ def instantiate(experiment: Experiment, overrides: str, data_dir: Path | None) -
     return Instance(experiment.name, experiment.about, overrides, margin, wanted)
 
 
-def enroll(store: Store, instances: Sequence[Instance], claims: Mapping[str, Claim]) -> list[int]:
-    """Lock the claims about these instances, write down what is wanted, and put what is missing into cohorts."""
+def enroll(
+    store: Store, instances: Sequence[Instance], claims: Mapping[str, Claim], retry_failed: bool = False
+) -> list[int]:
+    """Lock the claims about these instances, write down what is wanted, and put what is missing into cohorts, with
+    `retry_failed` what failed before too."""
     ids = []
     for instance in instances:
         about = {name: claim for name, claim in claims.items() if claim.experiment == instance.name}
         store.lock_claims([(claim.key(name), name, claim.definition()) for name, claim in about.items()])
         ids.append(store.register(instance))
+        if retry_failed:
+            store.retry(ids[-1])
         store.plan(ids[-1], group)
     return ids
 

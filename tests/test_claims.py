@@ -425,7 +425,7 @@ def test_a_ratios_limit_is_a_ratio(treatment: int, control: int, answer: str) ->
 
 def test_five_seeds_decide_nothing_and_six_do() -> None:
     five = verdict(GAINS[:5])
-    assert five.answer == "inconclusive" and "6 or more" in five.sentence
+    assert five.answer == "inconclusive" and "6 can decide" in five.sentence
     assert verdict(GAINS[:6]).answer == "supported"
 
 
@@ -873,3 +873,24 @@ def test_a_claims_key_changes_with_every_part_of_it_and_its_name_only() -> None:
     assert Claim.model_validate(turned(WHOLE)).key("name") == keys[0]
     assert Claim.model_validate(CLAIM).key("c") == Claim.model_validate(CLAIM | {"caveat": "", "where": {}}).key("c")
     assert len(keys[0]) == 64
+
+
+def test_arms_are_compared_where_they_match_only() -> None:
+    """A point that one arm alone has (an `include`, say) is left out and said, not averaged in."""
+    both = [seeds([level] * 8, norm=norm) for norm, level in (("none", 0.5), ("batch", 0.6))]
+    extra = seeds([1.0] * 8, norm="batch", nonlinearity="tanh")
+    trials = table(itertools.chain(*both, extra))
+    claim = Claim.model_validate(
+        {
+            "question": "q",
+            "section": "s",
+            "quote": "q",
+            "experiment": "e",
+            "arms": {"treatment": {"norm": "batch"}, "control": {"norm": "none"}},
+            "estimator": {"name": "difference"},
+            "supported_if": {"low": {"at_least": 0}},
+        }
+    )
+    [finding] = judge({"c": claim}, Data("e", trials, no_curves, 1.0))
+    assert finding.effect is not None and finding.effect.point == pytest.approx(10)
+    assert finding.notes == ["8 trials without a counterpart in the other arm are left out"]

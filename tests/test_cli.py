@@ -41,6 +41,8 @@ def test_report_into_a_file(tiny: Path, bnexp: Bnexp, tmp_path: Path) -> None:
     ended = bnexp("report", "--format", "markdown", "--output", str(tmp_path / "r.md"), cwd=tiny)
     assert (ended.code, ended.out) == (0, "")
     assert (tmp_path / "r.md").read_text() == bnexp("report", "--format", "markdown", cwd=tiny).out
+    assert bnexp("report", "--output", str(tmp_path / "r.txt"), cwd=tiny).code == 0
+    assert "Supported. It is better." in (tmp_path / "r.txt").read_text()
     refused = bnexp("report", "--output", str(tmp_path / "no" / "r.md"), cwd=tiny)
     assert refused.code == 2 and "No such file or directory" in refused.err
 
@@ -71,7 +73,7 @@ def test_query_formats(tiny: Path, bnexp: Bnexp) -> None:
     assert json.loads(bnexp("query", sql, "--format", "json", cwd=tiny).out)[0]["n"] == 12
     assert "batch" in bnexp("query", sql, cwd=tiny).out
     refused = bnexp("query", "delete from trials", cwd=tiny)
-    assert refused.code == 1 and "readonly" in refused.err
+    assert refused.code == 1 and "not authorized" in refused.err
     assert bnexp("query", "select nonsense", cwd=tiny).code == 1
 
 
@@ -94,7 +96,8 @@ REFUSALS = {
     "run tiny --seeds 0": "seeds must be a count or a list",
     "run tiny --file none.yaml": "none.yaml: no such file; name one with --file",
     "run tiny --set dataset=mnist --data-dir .": "mnist: not found (looked in",
-    "run tiny --device tpu --db other.db": "--device tpu: not available here",
+    "run tiny --device tpu --db other.db": "'tpu' is not one of 'auto', 'cpu', 'cuda', 'mps'",
+    "report --instance 7": "there is no instance 7",
     "report --db none.db": "no database at none.db; `bnexp run grid` makes one",
     "report --experiment overlap": "experiment 'overlap' has not been run into this database (known: tiny)",
     "status --db experiments.yaml": "file is not a database",
@@ -118,3 +121,29 @@ def test_a_broken_file_is_refused_with_its_place(tmp_path: Path, bnexp: Bnexp) -
 
 def test_it_works_from_any_folder(tmp_path: Path, bnexp: Bnexp) -> None:
     assert "720 trials: 720 pending" in bnexp("plan", "grid", cwd=tmp_path).out
+
+
+def test_a_wide_answer_is_shown_in_blocks(tiny: Path, bnexp: Bnexp) -> None:
+    out = bnexp("query", "select * from trial_results limit 2", cwd=tiny).out
+    keys = [line.split() for line in out.splitlines() if line.startswith("trial_key")]
+    assert len(keys) == 2 and all(len(key) == 64 for _, key in keys)
+
+
+def test_a_claim_that_is_younger_than_its_data_is_called_post_hoc(tmp_path: Path, bnexp: Bnexp) -> None:
+    (tmp_path / "experiments.yaml").write_text(TINY)
+    assert bnexp("run", "tiny", "--workers", "1", cwd=tmp_path).code == 0
+    assert "post hoc" not in bnexp("report", cwd=tmp_path).out
+    (tmp_path / "experiments.yaml").write_text(TINY.replace("at_least: 0", "at_least: 1"))
+    assert "post hoc" in bnexp("report", cwd=tmp_path).out
+    assert bnexp("run", "tiny", cwd=tmp_path).code == 0
+    assert "post hoc" in bnexp("report", cwd=tmp_path).out, "a later run does not make it older"
+
+
+def test_failed_trials_are_named_again_until_they_are_retried(tmp_path: Path, bnexp: Bnexp) -> None:
+    (tmp_path / "experiments.yaml").write_text(TINY)
+    command = ("run", "overlap", "--seeds", "1", "--set", "batch_size=5000", "--workers", "1")
+    assert bnexp(*command, cwd=tmp_path).code == 1
+    again = bnexp(*command, cwd=tmp_path)
+    assert again.code == 1 and "2 trials have failed; --retry-failed tries them again" in again.err
+    retried = bnexp(*command, "--retry-failed", cwd=tmp_path)
+    assert retried.code == 1 and "2 trials to train" in retried.err

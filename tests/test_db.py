@@ -195,6 +195,9 @@ def test_a_newer_schema_is_refused(store: Store) -> None:
 def test_reading_cannot_write(store: Store) -> None:
     store.register(instance(wanted(seed=1)))
     results = Results(store.database)
-    with pytest.raises(DatabaseError, match="readonly"):
-        results.query("delete from trials")
+    evil = Path(store.database).with_name("evil.db")
+    for statement in ("delete from trials", f"attach '{evil}' as evil", "create temp table t (x)"):
+        with pytest.raises(DatabaseError, match="not authorized"):
+            results.query(statement)
+    assert not evil.exists()
     assert scalar(store, "select count(*) from trials") == 1

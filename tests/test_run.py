@@ -100,7 +100,7 @@ def test_an_interrupted_run_goes_on_to_the_same_results(folder: Path, tiny: Path
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=10) == 130
     message = (folder / "messages").read_text()
-    assert "`bnexp run tiny` again" in message and "Traceback" not in message
+    assert "`bnexp run tiny --workers 1` again" in message and "Traceback" not in message
     assert rows(folder, "select count(*) from cohorts where status = 'running'") == [(0,)]
     assert bnexp("run", "tiny", "--workers", "1", cwd=folder).code == 0
     query = f"select {RESULT} from trial_results order by trial_key"

@@ -5,7 +5,7 @@ order of examples, base initialization and dropout draws.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from bnexp.claims.model import Estimator, described
 from bnexp.claims.statistics import Values
+from bnexp.config import columns_by_name
 from bnexp.records import Columns
 
 RATES = ("lr_multiplier", "lr")
@@ -77,6 +78,23 @@ def scored_validation(trials: Columns) -> Values:
     """Validation accuracy in percentage points, chance where diverged."""
     chance = 1 / trials["classes"].astype(np.float64)
     return 100 * np.where(trials["status"] == "diverged", chance, trials["validation_accuracy"].astype(np.float64))
+
+
+def matched(treatment: Columns, control: Columns, free: Collection[str]) -> tuple[Columns, Columns, int]:
+    """The trials of each arm that have a counterpart in the other, equal in every factor but the `free` ones and the
+    seed; and how many had none."""
+    names = [name for name in sorted(set(columns_by_name().values()) - set(free) - {"seed"}) if name in treatment]
+
+    def cells(arm: Columns) -> list[tuple[str, ...]]:
+        return list(zip(*(map(str, arm[name].tolist()) for name in names), strict=True))
+
+    common = set(cells(treatment)) & set(cells(control))
+    kept = [
+        {name: column[np.array([cell in common for cell in cells(arm)], dtype=bool)] for name, column in arm.items()}
+        for arm in (treatment, control)
+    ]
+    dropped = sum(len(arm["seed"]) for arm in (treatment, control)) - sum(len(arm["seed"]) for arm in kept)
+    return kept[0], kept[1], dropped
 
 
 def by_seed(trials: Columns, values: Values) -> dict[int, float]:

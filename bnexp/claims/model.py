@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from bnexp import registry
@@ -19,6 +19,15 @@ Partial = dict[str, Any]
 
 Limit = float | Literal["margin", "-margin"]
 """In the estimate's unit; `margin` is the dataset's, the difference below which accuracies count as equal."""
+
+
+def as_columns(factors: tuple[str, ...]) -> tuple[str, ...]:
+    """Factors by their database columns; a field's dotted name will do."""
+    names = columns_by_name()
+    return tuple(names.get(factor, factor) for factor in factors)
+
+
+FactorNames = Annotated[tuple[str, ...], AfterValidator(as_columns)]
 
 
 class LowRule(Fields):
@@ -61,7 +70,7 @@ class Estimator(Fields):
     """The outcome; both in percentage points."""
     at: Partial = Field(default_factory=dict)
     """Only these trials."""
-    over: tuple[str, ...] = Field(default=(), strict=False)
+    over: FactorNames = Field(default=(), strict=False)
     """best_difference: the factors each arm may choose, by validation. spread_difference: the factor that varies."""
 
     @model_validator(mode="after")
@@ -76,7 +85,7 @@ class Estimator(Fields):
 class Table(Fields):
     """The table under the claim: a row for each combination of levels, measured like the claim unless told."""
 
-    by: tuple[str, ...] = Field(strict=False)
+    by: FactorNames = Field(strict=False)
     estimator: Estimator | None = None
 
 
@@ -203,6 +212,14 @@ def _check_names(file: ExperimentsFile, name: str, claim: Claim) -> None:
             if factor not in known:
                 hint = did_you_mean(factor, known)
                 raise ConfigurationError(f"claim {name}: no column {factor!r} ({hint})", place(*where, index))
+
+
+def free_columns(arms: Arms, how: Estimator) -> set[str]:
+    """The columns in which the arms may differ: what makes them, with the fields of components they name, and what
+    each may choose."""
+    names = columns_by_name()
+    heads = {name.partition(".")[0] for arm in (arms.treatment, arms.control) for name in arm}
+    return {column for name, column in names.items() if name.partition(".")[0] in heads} | set(how.over)
 
 
 def shown(level: object) -> str:

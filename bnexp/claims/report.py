@@ -1,12 +1,14 @@
 """An instance's report: its findings, and the scale that they speak of."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bnexp.claims.model import Claim
 from bnexp.claims.verdicts import Data, Finding, judge
 from bnexp.db.results import InstanceInfo, Results
 from bnexp.db.rows import Judged
+
+POST_HOC = "post hoc: this claim, as it stands, is younger than its data"
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,13 @@ def make_report(results: Results, instance: InstanceInfo, claims: Mapping[str, C
     """Judge `claims` by what is stored of `instance`."""
     trials = results.trials(instance.id)
     data = Data(instance.name, trials, results.curves, instance.margin)
+    locked = results.locked_before_data(instance.id)
+    findings = [
+        replace(finding, notes=[*finding.notes, POST_HOC])
+        if finding.effect and finding.claim.key(finding.name) not in locked
+        else finding
+        for finding in judge(claims, data)
+    ]
     return Report(
         instance,
         sorted(set(trials["dataset"])),
@@ -45,7 +54,7 @@ def make_report(results: Results, instance: InstanceInfo, claims: Mapping[str, C
             }
         ),
         results.machines(instance.id),
-        judge(claims, data),
+        findings,
     )
 
 

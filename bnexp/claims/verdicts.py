@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 
 from bnexp import registry
-from bnexp.claims.estimators import Arm, Estimate, Measure, NotEstimableError, Unit, choose
-from bnexp.claims.model import Claim, Estimator, Rule, columns_of, described
+from bnexp.claims.estimators import Arm, Estimate, Measure, NotEstimableError, Unit, choose, matched
+from bnexp.claims.model import Claim, Estimator, Rule, columns_of, described, free_columns
 from bnexp.claims.statistics import Interval, SignFlip, Values, sign_flip, wilson
 from bnexp.claims.statistics import holm as adjust
 from bnexp.records import Columns
@@ -77,10 +77,24 @@ class _Tested:
     """A claim that was measured, waiting for the others."""
 
     finding: Finding
-    test: SignFlip
-    supports: Callable[[Interval], bool]
-    refutes: Callable[[Interval], bool]
+    supported_from: float
+    refuted_from: float
     undecidable: str
+
+    def supports(self, effect: Interval) -> bool:
+        return _beyond(effect, self.finding.claim.supported_if, self.supported_from)
+
+    def refutes(self, effect: Interval) -> bool:
+        return _beyond(effect, self.finding.claim.refuted_if, self.refuted_from)
+
+    def may_support(self, effect: Interval) -> bool:
+        """Whether any value of the interval would."""
+        turned = Interval(effect.point, effect.high, effect.low)
+        return _beyond(turned, self.finding.claim.supported_if, self.supported_from)
+
+    def may_refute(self, effect: Interval) -> bool:
+        turned = Interval(effect.point, effect.high, effect.low)
+        return _beyond(turned, self.finding.claim.refuted_if, self.refuted_from)
 
 
 def judge(claims: Mapping[str, Claim], data: Data) -> list[Finding]:
@@ -88,7 +102,10 @@ def judge(claims: Mapping[str, Claim], data: Data) -> list[Finding]:
     measured = [_measure(name, claim, data) for name, claim in claims.items()]
     tested = [entry for entry in measured if isinstance(entry, _Tested)]
     adjusted = dict(zip([t.finding.name for t in tested], adjust([_p(t) for t in tested]), strict=True))
-    return [_answer(entry, adjusted[entry.finding.name]) if isinstance(entry, _Tested) else entry for entry in measured]
+    return [
+        _answer(entry, adjusted[entry.finding.name], len(tested)) if isinstance(entry, _Tested) else entry
+        for entry in measured
+    ]
 
 
 def _p(tested: _Tested) -> float:
@@ -96,7 +113,7 @@ def _p(tested: _Tested) -> float:
     return tested.finding.p
 
 
-def _answer(tested: _Tested, p_adjusted: float) -> Finding:
+def _answer(tested: _Tested, p_adjusted: float, family: int) -> Finding:
     finding, claim = replace(tested.finding, p_adjusted=p_adjusted), tested.finding.claim
     assert finding.effect is not None
     significant = p_adjusted <= ALPHA
@@ -106,21 +123,25 @@ def _answer(tested: _Tested, p_adjusted: float) -> Finding:
         return replace(finding, answer="supported", sentence=claim.supported)
     if significant and tested.refutes(finding.effect):
         return replace(finding, answer="refuted", sentence=claim.refuted)
-    return replace(finding, answer="inconclusive", sentence=_why_open(tested, significant))
+    return replace(finding, answer="inconclusive", sentence=_why_open(tested, family))
 
 
-def _why_open(tested: _Tested, significant: bool) -> str:
+def _why_open(tested: _Tested, family: int) -> str:
+    """What keeps a claim open, and what would decide it."""
     claim, effect = tested.finding.claim, tested.finding.effect
     assert effect is not None
     if math.isinf(effect.low) and math.isinf(effect.high):
-        return f"{tested.finding.n} seeds are too few for a 95% interval; 6 or more allow one."
-    if not significant and _p(tested) <= ALPHA:
-        return "The interval decides it, but not once p is adjusted for the number of claims; more seeds would."
+        enough = next(n for n in itertools.count(6) if family * 2 / 2**n <= ALPHA)
+        return f"{tested.finding.n} seeds are too few: {enough} can decide, with {family} claims judged together."
+    if _p(tested) <= ALPHA:
+        return f"p is small enough alone, but not adjusted for {family} claims; more seeds would decide it."
     if tested.supports(effect) or tested.refutes(effect):
         return "The interval ends at the limit itself, which decides nothing."
-    if claim.refuted_if is None:
+    if not tested.may_support(effect) and claim.refuted_if is None:
         return "The effect does not reach what would support it, and this experiment cannot refute it."
-    return "The interval holds effects that would support and effects that would not; more seeds would narrow it."
+    if not tested.may_support(effect) and not tested.may_refute(effect):
+        return "The effect lies between what would support it and what would refute it."
+    return "The interval reaches over a limit; more seeds would narrow it."
 
 
 def _measure(name: str, claim: Claim, data: Data) -> Finding | _Tested:
@@ -137,7 +158,7 @@ def _measure(name: str, claim: Claim, data: Data) -> Finding | _Tested:
     except NotEstimableError as reason:
         return Finding(name, claim, "not tested", f"{str(reason)[:1].upper()}{str(reason)[1:]}.", rows=rows)
     test = sign_flip(estimate.effect)
-    supported, refuted = _limit(claim.supported_if, estimate, data), None
+    supported, refuted = _limit(claim.supported_if, estimate, data), math.nan
     ps = [_one_sided(test, claim.supported_if, supported)]
     if claim.refuted_if is not None:
         refuted = _limit(claim.refuted_if, estimate, data)
@@ -154,13 +175,7 @@ def _measure(name: str, claim: Claim, data: Data) -> Finding | _Tested:
         notes=estimate.notes,
         rows=rows,
     )
-    return _Tested(
-        finding,
-        test,
-        lambda interval: _beyond(interval, claim.supported_if, supported),
-        lambda interval: _beyond(interval, claim.refuted_if, refuted),
-        estimate.undecidable,
-    )
+    return _Tested(finding, supported, refuted, estimate.undecidable)
 
 
 def _limit(rule: Rule, estimate: Estimate, data: Data) -> float:
@@ -170,8 +185,8 @@ def _limit(rule: Rule, estimate: Estimate, data: Data) -> float:
     return math.log2(number) if estimate.unit == "log2" else number
 
 
-def _beyond(interval: Interval, rule: Rule | None, limit: float | None) -> bool:
-    if rule is None or limit is None:
+def _beyond(interval: Interval, rule: Rule | None, limit: float) -> bool:
+    if rule is None:
         return False
     return interval.low >= limit if rule.low else interval.high <= limit
 
@@ -183,19 +198,24 @@ def _one_sided(test: SignFlip, rule: Rule, limit: float) -> float:
 def _estimate(claim: Claim, trials: Columns, how: Estimator, data: Data) -> Estimate:
     """The effect among `trials`. Raises NotEstimableError where an arm is empty or has not ended."""
     assert claim.arms is not None
-    arms: list[Arm] = []
-    for partial in (claim.arms.treatment, claim.arms.control):
-        arm = choose(trials, columns_of(partial))
+    partials = (claim.arms.treatment, claim.arms.control)
+    chosen = [choose(trials, columns_of(partial)) for partial in partials]
+    first, second, dropped = matched(chosen[0], chosen[1], free_columns(claim.arms, how))
+    for arm in (first, second):
         statuses = arm["status"]
         ended = int(np.isin(statuses, ENDED).sum())
         if len(statuses) == 0:
-            raise NotEstimableError("the experiment has no trials of one of its arms")
+            raise NotEstimableError("the experiment has no trials of one of its arms that match the other's")
         if ended < len(statuses):
-            raise NotEstimableError(f"only {ended} of {len(statuses)} trials of an arm have ended; run it to the end")
-        arms.append(Arm(described(partial), arm, data.curves))
+            failed = int((statuses == "failed").sum())
+            how_many = f"only {ended} of {len(statuses)} trials of an arm have ended"
+            remedy = f"{failed} failed: `bnexp run --retry-failed`" if failed else "run it to the end"
+            raise NotEstimableError(f"{how_many}; {remedy}")
     measure: Measure = registry.load(registry.ESTIMATORS[how.name])
-    treatment, control = arms
-    return measure(treatment, control, how, data.margin)
+    names = [described(partial) for partial in partials]
+    estimate = measure(Arm(names[0], first, data.curves), Arm(names[1], second, data.curves), how, data.margin)
+    note = f"{dropped} trials without a counterpart in the other arm are left out"
+    return replace(estimate, notes=[*estimate.notes, note]) if dropped else estimate
 
 
 def _rows(claim: Claim, about: Columns, data: Data) -> list[Row]:

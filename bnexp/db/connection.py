@@ -33,6 +33,16 @@ NETWORK_FILE_SYSTEMS = {
 }
 
 
+READING_ACTIONS = {
+    sqlite3.SQLITE_SELECT,
+    sqlite3.SQLITE_READ,
+    sqlite3.SQLITE_FUNCTION,
+    sqlite3.SQLITE_RECURSIVE,
+    sqlite3.SQLITE_PRAGMA,
+    sqlite3.SQLITE_TRANSACTION,
+}
+
+
 def parse_url(database: str) -> URL:
     """The URL of `database`: a path means SQLite. Raises UsageError where it is neither."""
     if "://" not in database:
@@ -66,8 +76,11 @@ def make_engine(url: URL, *, read_only: bool = False) -> Engine:
     `execution_options(writes=True)` asks, so that they wait for it instead of failing half way."""
     sqlite = url.get_backend_name() == "sqlite"
     if sqlite and read_only:
-        uri = f"file:{Path(url.database or '').resolve().as_uri().removeprefix('file://')}"
-        url = URL.create("sqlite", database=uri, query={"mode": "ro", "uri": "true"})
+        path = Path(url.database or "").resolve()
+        query = {"mode": "ro", "uri": "true"}
+        if not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists():
+            query["immutable"] = "1"  # readers of the write-ahead log need a file of their own beside it
+        url = URL.create("sqlite", database=path.as_uri(), query=query)
     try:
         engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS} if sqlite else {})
     except (NoSuchModuleError, ImportError) as error:
@@ -75,6 +88,8 @@ def make_engine(url: URL, *, read_only: bool = False) -> Engine:
     if sqlite:
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+        if read_only:
+            event.listen(engine, "connect", _deny_writing)
     return engine.execution_options(postgresql_readonly=True) if read_only and not sqlite else engine
 
 
@@ -82,6 +97,13 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # the driver begins nothing by itself; _begin_sqlite does
     connection.execute("pragma foreign_keys = on")
     connection.execute("pragma synchronous = normal")
+
+
+def _deny_writing(connection: Any, _record: Any) -> None:
+    """Refuse everything but reading, the attaching of other files included, which read-only mode allows."""
+    connection.set_authorizer(
+        lambda action, *_: sqlite3.SQLITE_OK if action in READING_ACTIONS else sqlite3.SQLITE_DENY
+    )
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -95,7 +117,7 @@ def open_engine(url: URL, *, create: bool) -> Engine:
     Raises UsageError where the database is not there and must not be made, DatabaseError where it cannot be used."""
     if url.get_backend_name() == "sqlite":
         _check_path(Path(url.database or ""), create)
-    engine = make_engine(url)
+    engine = make_engine(url, read_only=not create)
     with explained(url):
         found = _revision(engine)
         foreign = found is None and bool(inspect(engine).get_table_names())

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection, Engine, bindparam, select, text
 
-from bnexp.db.connection import explained, make_engine, open_engine, parse_url
+from bnexp.db.connection import explained, open_engine, parse_url
 from bnexp.db.tables import ExperimentRow
 from bnexp.errors import UsageError, did_you_mean
 from bnexp.records import Columns
@@ -36,8 +36,7 @@ class Results:
 
     def __init__(self, database: str) -> None:
         self.url = parse_url(database)
-        open_engine(self.url, create=False).dispose()
-        self.engine: Engine = make_engine(self.url, read_only=True)
+        self.engine: Engine = open_engine(self.url, create=False)
 
     def close(self) -> None:
         self.engine.dispose()
@@ -77,18 +76,28 @@ class Results:
                 for row in rows
             ]
 
-    def latest(self, name: str | None = None) -> InstanceInfo:
-        """The instance that was run last, of experiment `name` if given. Raises UsageError where there is none."""
+    def latest(self, name: str | None = None, number: int | None = None) -> InstanceInfo:
+        """The instance that was run last, of experiment `name` or with `number` if given. Raises UsageError where there
+        is none."""
         instances = self.instances()
         for instance in instances:
-            if name in (None, instance.name):
+            if name in (None, instance.name) and number in (None, instance.id):
                 return instance
-        known = {instance.name for instance in instances}
-        raise UsageError(
-            f"experiment {name!r} has not been run into this database ({did_you_mean(name or '', known)})"
-            if known
-            else "nothing has been run into this database yet; `bnexp run grid` does"
+        if not instances:
+            raise UsageError("nothing has been run into this database yet; `bnexp run grid` does")
+        if number is not None:
+            raise UsageError(f"there is no instance {number}; `bnexp status` shows their numbers")
+        hint = did_you_mean(name or "", {instance.name for instance in instances})
+        raise UsageError(f"experiment {name!r} has not been run into this database ({hint})")
+
+    def locked_before_data(self, experiment_id: int) -> set[str]:
+        """The keys of the claims that stood in the database before the instance's first trial began."""
+        query = text(
+            "select key from claims where locked_at <= (select min(a.started_at) from attempts a "
+            "join experiment_trials e on e.trial_id = a.trial_id where e.experiment_id = :id)"
         )
+        with self._read() as connection:
+            return set(connection.execute(query, {"id": experiment_id}).scalars())
 
     def statuses(self, keys: Sequence[str]) -> dict[str, str]:
         """The status of those of the trials that are known."""

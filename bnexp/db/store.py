@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, Engine, bindparam, insert, select, text, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, Engine, bindparam, func, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bnexp.config import TrialConfig
@@ -91,6 +91,20 @@ class Store:
             ]
             _insert_new(connection, ExperimentTrialRow, links)
         return experiment_id
+
+    def retry(self, experiment_id: int) -> None:
+        """Let the instance's failed trials be wanted again."""
+        wanted = select(ExperimentTrialRow.trial_id).where(ExperimentTrialRow.experiment_id == experiment_id)
+        failed = TrialRow.id.in_(wanted) & (TrialRow.status == "failed")
+        with self._write() as connection:
+            connection.execute(update(TrialRow).where(failed).values(status="pending"))
+
+    def failed(self, experiment_ids: Sequence[int]) -> int:
+        """How many trials of the instances have failed, now or before."""
+        wanted = select(ExperimentTrialRow.trial_id).where(ExperimentTrialRow.experiment_id.in_(experiment_ids))
+        query = select(func.count()).where(TrialRow.id.in_(wanted), TrialRow.status == "failed")
+        with explained(self.url), self.engine.connect() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def plan(self, experiment_id: int, group: Group) -> None:
         """Put every trial that the instance still needs, and that no unfinished cohort holds, into a new cohort."""

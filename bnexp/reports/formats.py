@@ -1,5 +1,6 @@
 """A report in the format asked for, to standard output or a file."""
 
+import io
 from pathlib import Path
 
 import click
@@ -35,6 +36,6 @@ def _as_text(report: Report, form: str) -> str:
         return markdown.render(report)
     if form == "json":
         return markdown.to_json(report) + "\n"
-    console = Console(width=WIDEST, record=True, quiet=True)
-    table.render(report, console)
-    return console.export_text()
+    text = io.StringIO()
+    table.render(report, Console(width=WIDEST, file=text))
+    return text.getvalue()

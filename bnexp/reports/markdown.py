@@ -17,10 +17,11 @@ def render(report: Report) -> str:
     lines = [f"# {_plain(words.scale(report))}", "", words.counts(report) + ".", ""]
     lines += _answers(report.about_it) if report.about_it else [_plain(words.no_claims(report))]
     for finding in report.about_it:
-        lines += _question(finding)
+        lines += _question(finding, report.instance.margin)
     if report.elsewhere:
         lines += ["", "## Not tested here", ""]
         lines += _table(["Question", "Why"], ([f.claim.question, f.sentence] for f in report.elsewhere))
+    lines += ["", words.GLOSSARY]
     return "\n".join([*lines, "", *(f"{machine}  " for machine in report.machines), ""])
 
 
@@ -32,7 +33,7 @@ def _answers(findings: list[Finding]) -> list[str]:
     return _table(["Question", "Measured [95% interval]", "n", "Answer"], map(row, findings))
 
 
-def _question(finding: Finding) -> list[str]:
+def _question(finding: Finding, margin: float) -> list[str]:
     claim = finding.claim
     paper = f"; {claim.paper}" if claim.paper else ""
     lines = [
@@ -45,17 +46,17 @@ def _question(finding: Finding) -> list[str]:
         factors = [words.spaced(factor) for factor in claim.table.by]
         arms = [described(claim.arms.control), described(claim.arms.treatment)]
         lines += ["", words.table_title(finding) + ".", ""]
-        lines += _table([*factors, *arms, words.effect_title(finding)], map(_row, finding.rows))
+        lines += _table([*factors, *arms, words.effect_title(finding)], (_row(finding, row) for row in finding.rows))
         lines += [line for doubt in words.doubts(finding) for line in ("", _plain(doubt))]
-    lines += ["", words.evidence(finding) + "."] if finding.effect else []
+    lines += ["", f"{words.evidence(finding)}. {words.limits(finding, margin)}"] if finding.effect else []
     lines += ["", "; ".join(finding.notes) + "."] if finding.notes else []
     lines += ["", f"**{finding.answer.capitalize()}.** {_plain(finding.sentence)}"]
     return lines + (["", f"*{_plain(claim.caveat)}*"] if claim.caveat else [])
 
 
-def _row(row: Row) -> list[str]:
+def _row(finding: Finding, row: Row) -> list[str]:
     arms = [words.cell(cell, row.unit) for cell in (row.control, row.treatment)]
-    return [*words.levels(row), *arms, words.effect(row)]
+    return [*words.levels(row), *arms, f"{words.effect(row)} {words.mark(finding, row)}".rstrip()]
 
 
 def _plain(text: str) -> str:

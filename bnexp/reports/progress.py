@@ -49,16 +49,18 @@ class Progress:
             self.printed = time.monotonic()
             self._say(f"{tally.ended:,} of {tally.total:,} trials, {self._details(tally)}")
 
-    def done(self, tally: Tally) -> None:
-        """Say how it ended, on standard error."""
+    def done(self, tally: Tally, failed: int) -> None:
+        """Say how it ended; `failed` counts earlier failures too."""
         if tally.total:
             seconds = time.monotonic() - self.began
             ended = f"{tally.finished:,} finished, {tally.diverged:,} diverged"
             ended += f", {tally.failed:,} failed" if tally.failed else ""
-            rate = tally.steps / max(seconds, 1e-9)
-            self._say(f"{ended} in {duration(seconds)} ({rate:,.0f} trial-steps/s, {tally.device})")
+            speed = f" ({tally.steps / max(seconds, 1e-9):,.0f} trial-steps/s, {tally.device})" if tally.steps else ""
+            self._say(f"{ended} in {duration(seconds)}{speed}")
         for error in dict.fromkeys(tally.errors):
             self._say(f"Failed: {error.strip()}")
+        if failed:
+            self._say(f"{failed:,} trials have failed; --retry-failed tries them again")
 
     def interrupted(self, tally: Tally, command: str) -> None:
         """Say that it was stopped, and how to go on."""

@@ -52,6 +52,9 @@ def show_plan(instance: Instance, results: Results | None) -> None:
         if len(distinct) > 1:
             text = ", ".join(shown(level) for level in distinct[:12]) + (", ..." if len(distinct) > 12 else "")
             factors.add_row(escape(name.removesuffix(".name")), escape(text))
+    variants = list(dict.fromkeys(trial.variant for trial in instance.trials if trial.variant))
+    if variants:
+        factors.add_row("variant", escape(", ".join(variants)))
     console.print(factors)
     lines = [f"{len(unique):,} trials: " + ", ".join(f"{count:,} {status}" for status, count in sorted(done.items()))]
     if left:
@@ -67,14 +70,15 @@ def show_status(results: Results) -> None:
     """Every instance and how its trials stand."""
     statuses = ("finished", "diverged", "failed", "running", "pending")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 0))
-    table.add_column("experiment", overflow="fold")
+    table.add_column("no", justify="right", no_wrap=True)
+    table.add_column("experiment", overflow="fold", min_width=10)
     for status in statuses:
         table.add_column(status, justify="right", no_wrap=True)
     table.add_column("last run (UTC)", no_wrap=True)
     for instance in results.instances():
         name = f"{instance.name} ({instance.overrides})" if instance.overrides else instance.name
         counts = (f"{instance.counts.get(status, 0):,}" for status in statuses)
-        table.add_row(escape(name), *counts, f"{instance.last_run_at:%Y-%m-%d %H:%M}")
+        table.add_row(str(instance.id), escape(name), *counts, f"{instance.last_run_at:%Y-%m-%d %H:%M}")
     Console().print(table if table.row_count else Text("nothing has been run into this database yet"))
 
 
@@ -119,15 +123,28 @@ def show_rows(columns: list[str], rows: Iterable[Sequence[Any]], form: str) -> N
         listed = [dict(zip(columns, map(_jsonable, row), strict=True)) for row in rows]
         click.echo(json.dumps(listed, indent=2))
     else:
+        _show_table(columns, [[_shown(value) for value in row] for row in rows])
+
+
+def _shown(value: object) -> str:
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _show_table(columns: list[str], rows: list[list[str]]) -> None:
+    """A table where it fits, else a block of lines for each row."""
+    console = Console()
+    widths = [max(map(len, values)) for values in zip(columns, *rows, strict=True)]
+    if sum(widths) + 3 * len(widths) <= console.width:
         table = _table(*columns)
         for row in rows:
-            table.add_row(
-                *(
-                    escape("" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value))
-                    for value in row
-                )
-            )
-        Console().print(table)
+            table.add_row(*map(escape, row))
+        console.print(table)
+        return
+    longest = max(map(len, columns))
+    for row in rows:
+        for column, value in zip(columns, row, strict=True):
+            console.print(Text(f"{column:{longest}}  {value}"), soft_wrap=True)
+        console.print()
 
 
 def _jsonable(value: Any) -> Any:

@@ -22,9 +22,10 @@ def render(report: Report, console: Console) -> None:
     console.print(Text(words.counts(report)))
     console.print(_answers(report.about_it) if report.about_it else Text(words.no_claims(report)))
     for finding in report.about_it:
-        console.print(_question(finding))
+        console.print(_question(finding, report.instance.margin))
     if report.elsewhere:
         console.print(_not_tested(report.elsewhere))
+    console.print(Text(words.GLOSSARY, style="dim"))
     for machine in report.machines:
         console.print(Text(machine, style="dim"))
 
@@ -45,7 +46,7 @@ def _answer(finding: Finding) -> Text:
     return Text(finding.answer, style=STYLES[finding.answer])
 
 
-def _question(finding: Finding) -> RenderableType:
+def _question(finding: Finding, margin: float) -> RenderableType:
     claim = finding.claim
     lines: list[RenderableType] = [
         Rule(Text(claim.question, style="bold"), align="left"),
@@ -55,7 +56,7 @@ def _question(finding: Finding) -> RenderableType:
         lines += [Text(words.table_title(finding), style="dim"), _rows(finding)]
         lines += [Text(doubt, style="dim") for doubt in words.doubts(finding)]
     if finding.effect:
-        lines.append(Text(words.evidence(finding)))
+        lines += [Text(words.evidence(finding)), Text(words.limits(finding, margin))]
     lines += [Text(note, style="dim") for note in finding.notes]
     lines.append(Text.assemble((f"{finding.answer.capitalize()}. ", STYLES[finding.answer]), finding.sentence))
     if claim.caveat:
@@ -72,9 +73,10 @@ def _rows(finding: Finding) -> Table:
     table.add_column(escape(described(claim.arms.control)), justify="right", no_wrap=True)
     table.add_column(escape(described(claim.arms.treatment)), justify="right", no_wrap=True)
     table.add_column(words.effect_title(finding), justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
     for row in finding.rows:
         arms = [words.cell(cell, row.unit) for cell in (row.control, row.treatment)]
-        table.add_row(*map(escape, (*words.levels(row), *arms, words.effect(row))))
+        table.add_row(*map(escape, (*words.levels(row), *arms, words.effect(row), words.mark(finding, row))))
     return table
 
 

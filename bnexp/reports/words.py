@@ -2,7 +2,7 @@
 
 import math
 
-from bnexp.claims.model import described, shown
+from bnexp.claims.model import Rule, described, shown
 from bnexp.claims.report import Report
 from bnexp.claims.statistics import Interval
 from bnexp.claims.verdicts import Cell, Finding, Row
@@ -38,16 +38,40 @@ def p_value(p: float | None) -> str:
     return "-" if p is None else f"{p:.2g}" if p >= 0.001 else "<0.001"
 
 
+def limits(finding: Finding, margin: float) -> str:
+    """What was fixed beforehand, with the margin's value."""
+    unit = "times" if finding.unit == "log2" else "points"
+
+    def side(rule: Rule | None) -> str:
+        if rule is None:
+            return "not by this experiment"
+        limit = {"margin": margin, "-margin": -margin}[rule.limit] if isinstance(rule.limit, str) else rule.limit
+        named = f" (the {rule.limit})" if isinstance(rule.limit, str) else ""
+        return f"if the interval is at {'least' if rule.low else 'most'} {limit:g} {unit}{named}"
+
+    return f"Supported {side(finding.claim.supported_if)}; refuted {side(finding.claim.refuted_if)}."
+
+
 def spaced(name: str) -> str:
     """A field's name for people."""
     return name.replace("_", " ")
 
 
 def contrast(finding: Finding) -> str:
-    """The effect as a formula."""
-    assert finding.claim.arms is not None
+    """The effect in words."""
+    assert finding.claim.arms is not None and finding.claim.estimator is not None
     treatment, control = described(finding.claim.arms.treatment), described(finding.claim.arms.control)
-    return f"{control} / {treatment}" if finding.unit == "log2" else f"{treatment} - {control}"
+    how = finding.claim.estimator
+    outcome = "share of seeds trained" if how.of == "trained" else "test accuracy"
+    match how.name:
+        case "steps_ratio":
+            return f"Steps, {control} over {treatment}"
+        case "spread_difference":
+            return f"Spread of {outcome} over {spaced(how.over[0])}, {treatment} minus {control}"
+        case "best_difference":
+            return f"Best {outcome}, {treatment} minus {control}"
+        case _:
+            return f"{outcome.capitalize()}, {treatment} minus {control}"
 
 
 def levels(row: Row) -> list[str]:
@@ -58,8 +82,10 @@ def evidence(finding: Finding) -> str:
     """The line under a table: effect, interval, n and p."""
     assert finding.effect is not None
     unit = "" if finding.unit == "log2" else " points"
+    at = described(finding.claim.estimator.at) if finding.claim.estimator else ""
     return (
-        f"{contrast(finding)}: {interval(finding.effect, finding.unit)}{unit}, 95% interval, "
+        f"{contrast(finding)}{f' at {at}' if at else ''}: "
+        f"{interval(finding.effect, finding.unit)}{unit}, 95% interval, "
         f"n = {finding.n} seeds, p = {p_value(finding.p)}, adjusted {p_value(finding.p_adjusted)}"
     )
 
@@ -95,13 +121,30 @@ def effect_title(finding: Finding) -> str:
 
 
 def effect(row: Row) -> str:
-    """A row's effect, with a mark where it decides nothing."""
-    return "-" if row.effect is None else interval(row.effect, row.unit) + (" ?" if row.doubt else "")
+    """A row's effect."""
+    return "-" if row.effect is None else interval(row.effect, row.unit)
+
+
+def mark(finding: Finding, row: Row) -> str:
+    """What refers a row to its doubt, where its numbers decide nothing."""
+    return f"({_doubts(finding).index(row.doubt) + 1})" if row.doubt else ""
+
+
+def _doubts(finding: Finding) -> list[str]:
+    return list(dict.fromkeys(row.doubt for row in finding.rows if row.doubt))
 
 
 def doubts(finding: Finding) -> list[str]:
     """What the marks in the table mean."""
-    return [f"? {doubt}" for doubt in dict.fromkeys(row.doubt for row in finding.rows) if doubt]
+    return [f"({number}) {doubt}" for number, doubt in enumerate(_doubts(finding), 1)]
+
+
+GLOSSARY = (
+    "Effects are differences in percentage points, or ratios of steps (x). Trained: the final training loss is "
+    "finite and under half of ln(classes). Diverged: the loss ceased to be finite; such a trial counts as chance. "
+    "p tests the limit that was fixed beforehand; adjusted: for all claims judged here (Holm)."
+)
+"""What the report's words mean."""
 
 
 def table_title(finding: Finding) -> str:
