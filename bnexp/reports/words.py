@@ -40,14 +40,14 @@ def p_value(p: float | None) -> str:
 
 def limits(finding: Finding, margin: float) -> str:
     """What was fixed beforehand, with the margin's value."""
-    unit = "times" if finding.unit == "log2" else "points"
+    unit = "x" if finding.unit == "log2" else " points"
 
     def side(rule: Rule | None) -> str:
         if rule is None:
             return "not by this experiment"
         limit = {"margin": margin, "-margin": -margin}[rule.limit] if isinstance(rule.limit, str) else rule.limit
         named = f" (the {rule.limit})" if isinstance(rule.limit, str) else ""
-        return f"if the interval is at {'least' if rule.low else 'most'} {limit:g} {unit}{named}"
+        return f"if the whole interval is at or {'above' if rule.low else 'below'} {limit:g}{unit}{named}"
 
     return f"Supported {side(finding.claim.supported_if)}; refuted {side(finding.claim.refuted_if)}."
 

@@ -1,0 +1,26 @@
+"""What README shows works as shown."""
+
+import re
+from pathlib import Path
+
+from bnexp.claims.model import parse_claims
+from bnexp.cli import main
+from bnexp.experiments import load
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def test_the_example_is_read_expanded_and_claimed_about(tmp_path: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "experiments.yaml").write_text("\n".join(blocks))
+    file = load(tmp_path / "experiments.yaml")
+    trials = file.experiments["momentum"].expand()
+    assert len({trial.config for trial in trials}) == 42
+    assert {trial.variant for trial in trials} == {"gentle", "harsh", ""}
+    [claim] = parse_claims(file).values()
+    assert claim.experiment == "momentum"
+
+
+def test_every_command_named_exists() -> None:
+    named = set(re.findall(r"`bnexp ([a-z]+)", README)) | set(re.findall(r"^    bnexp ([a-z]+)", README, re.MULTILINE))
+    assert named == set(main.commands)
