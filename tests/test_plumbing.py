@@ -1,0 +1,93 @@
+"""Numbers reach the database and the reader as they were measured."""
+
+import math
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from bnexp.claims.model import parse_claims
+from bnexp.claims.report import judged
+from bnexp.claims.statistics import Interval
+from bnexp.claims.verdicts import Finding
+from bnexp.config import TrialConfig
+from bnexp.db import rows
+from bnexp.db.rows import Job
+from bnexp.db.store import Store
+from bnexp.engine.cohort import group
+from bnexp.experiments import load
+from bnexp.records import Final, Outcome, Point
+from bnexp.reports import words
+from tests.conftest import TINY, Bnexp
+from tests.test_db import GOOD, ONE, STARTED, instance, wanted
+
+
+@pytest.mark.parametrize(("loss", "trained"), [(0.99, True), (1.01, False), (2.0, False)])
+def test_trained_is_under_half_of_the_logarithm_of_the_classes(loss: float, trained: bool) -> None:
+    half = math.log(10) / 2
+    final = Final(loss * half, 0.9, 0.1, 0.9, 0.1, 0.9)
+    job = Job(1, [1], [TrialConfig()], 10)
+    curve = (Point(1, 1.0, 0.99, 1.0, 0.5), Point(2, 1.0, 0.98, 1.0, 0.7), Point(3, 1.0, 0.97, 1.0, 0.6))
+    result = rows.result(job, Outcome(0, "finished", curve, final))
+    assert (result["trained"], result["best_validation_accuracy"]) == (trained, 0.7)
+
+
+def test_the_views_columns_are_what_they_are_called(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "bnexp.db"))
+    few = rows.WantedTrial("k2", TrialConfig(seed=9), "data", 4, "")
+    number = store.register(instance(wanted(seed=1), few))
+    store.plan(number, group)
+    job = store.take([number], ONE)
+    assert job is not None
+    slot = {config.seed: index for index, config in enumerate(job.configs)}
+    outcomes = [
+        Outcome(slot[1], "finished", (Point(1, 0.1, 0.2, 0.3, 0.4),), GOOD),
+        Outcome(slot[9], "diverged", (), None, 2, "nan"),
+    ]
+    store.store(job, ONE, outcomes, STARTED, 1.5)
+    with store.engine.connect() as connection:
+        point = connection.execute(
+            text("select step, train_loss, train_accuracy, validation_loss, validation_accuracy from learning_curves")
+        ).one()
+        chance = connection.execute(text("select scored_accuracy, seconds from trial_results where seed = 9")).one()
+    assert tuple(point) == (1, 0.1, 0.2, 0.3, 0.4)
+    assert tuple(chance) == (0.25, 1.5), "chance is the dataset's"
+    store.close()
+
+
+def test_renewing_moves_the_lease_of_ones_own_cohorts_only(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "bnexp.db"))
+    number = store.register(instance(wanted(seed=1), wanted(norm="batch", seed=1)))
+    store.plan(number, group)
+    job = store.take([number], ONE)
+    assert job is not None
+    store.expire(ONE.name)
+    store.renew(rows.Worker("here:9:x", "here", "0", None, "3"), {job.cohort_id: 5})
+    lease = text("select lease_until, step from cohorts where id = :id")
+    with store.engine.connect() as connection:
+        assert tuple(connection.execute(lease, {"id": job.cohort_id}).one()) == (0.0, 0)
+    store.renew(ONE, {job.cohort_id: 5})
+    with store.engine.connect() as connection:
+        until, step = connection.execute(lease, {"id": job.cohort_id}).one()
+    assert until > time.time() + 30 and step == 5
+    store.close()
+
+
+def test_effects_are_shown_with_their_sign_and_ratios_as_ratios(tmp_path: Path) -> None:
+    assert words.interval(Interval(-20, -30, 10), "rate") == "-20 [-30, +10]"
+    assert words.interval(Interval(2, 1, 3), "log2") == "4x [2x, 8x]"
+    assert words.number(-math.inf, "log2") == "0x"
+    (tmp_path / "e.yaml").write_text(TINY)
+    claim = parse_claims(load(tmp_path / "e.yaml"))["better"]
+    stored = judged(Finding("better", claim, "supported", "", "log2", Interval(2, 1, 3), 10, 0.01, 0.02))
+    assert (stored.effect, stored.low, stored.high, stored.unit) == (4, 2, 8, "times")
+
+
+def test_the_tables_columns_stand_under_their_arms(tiny: Path, bnexp: Bnexp) -> None:
+    sql = "select norm, 100 * avg(scored_accuracy) from trial_results where lr_multiplier = 1 group by 1 order by 1"
+    lines = bnexp("query", sql, "--format", "csv", cwd=tiny).out.splitlines()[1:]
+    batch, none = (f"{float(line.split(',')[1]):.1f}" for line in lines)
+    assert batch != none
+    assert f"| {none} | {batch} |" in bnexp("report", "--format", "markdown", cwd=tiny).out
+    assert f"{none}       {batch}" in bnexp("report", cwd=tiny).out
