@@ -2,8 +2,8 @@
 
 A counter-based generator: each number is a hash of its index under a key, so any of them can be had at any time, on
 any device, in any company. The hash is two rounds of multiply and xor-shift on 32-bit words (constants of Mueller's
-and Wellons's mixers), with half of the 64-bit key entering before each round. Words live in int64 tensors with
-multipliers under 2^31, so nothing ever overflows and right shifts are logical.
+and Wellons's mixers), with half of the 64-bit key entering before each round. Words live in int32 tensors, whose sums
+and products keep the lowest 32 bits; their right shifts copy the sign, which a mask takes away.
 
 Shapes: S seeds, N numbers.
 """
@@ -34,36 +34,52 @@ def keys(role: str, seeds: list[int], *parts: int | str) -> Tensor:
 
 
 def counters(count: int, device: torch.device | str = "cpu") -> Tensor:
-    """The indices 0 .. count - 1, spread over 32 bits, int64 [N]."""
-    return (torch.arange(count, dtype=torch.int64, device=device) * STRIDE) & MASK
+    """The indices 0 .. count - 1, spread over 32 bits, int32 [N]."""
+    return (torch.arange(count, dtype=torch.int64, device=device) * STRIDE).to(torch.int32)
 
 
 def words(keys_2SN: Tensor, counters_N: Tensor) -> Tensor:
-    """32-bit words in int64, [S, N], each a hash of its key and counter."""
-    word = (counters_N + keys_2SN[0]).bitwise_and_(MASK)
-    word.bitwise_xor_(word >> 16).mul_(MULTIPLY_1).bitwise_and_(MASK)
-    word.bitwise_xor_(word >> 15).add_(keys_2SN[1]).bitwise_and_(MASK)
-    word.bitwise_xor_(word >> 16).mul_(MULTIPLY_2).bitwise_and_(MASK)
-    return word.bitwise_xor_(word >> 15)
+    """32-bit words as int32, [S, N], each a hash of its key and counter."""
+    first, second = keys_2SN.to(torch.int32)
+    word = _fold(counters_N + first, 16).mul_(MULTIPLY_1)
+    word = _fold(word, 15).add_(second)
+    word = _fold(word, 16).mul_(MULTIPLY_2)
+    return _fold(word, 15)
+
+
+def _fold(word: Tensor, bits: int) -> Tensor:
+    """word ^ (word >> bits), in place."""
+    return word.bitwise_xor_(_shifted(word, bits))
+
+
+def _shifted(word: Tensor, bits: int) -> Tensor:
+    """The word without its lowest bits, as a number from 0."""
+    return (word >> bits).bitwise_and_(MASK >> bits)
+
+
+def _unsigned(word: Tensor) -> Tensor:
+    """The word as an int64 from 0."""
+    return word.long() & MASK
 
 
 def uniform(keys_2SN: Tensor, counters_N: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Uniform in [0, 1), multiples of 2^-24, [S, N]."""
-    return (words(keys_2SN, counters_N) >> 8).to(dtype).mul_(2.0**-24)
+    return _shifted(words(keys_2SN, counters_N), 8).to(dtype).mul_(2.0**-24)
 
 
 def normal(keys_2S1: Tensor, count: int) -> Tensor:
     """Standard normal, float64 [S, count], by Box and Muller; on the CPU always, so that every device starts from the
     same weights."""
     half = (count + 1) // 2
-    first, second = words(keys_2S1, counters(2 * half)).double().add_(0.5).mul_(2.0**-32).split(half, dim=1)
+    whole = _unsigned(words(keys_2S1, counters(2 * half)))
+    first, second = whole.double().add_(0.5).mul_(2.0**-32).split(half, dim=1)
     radius, angle = (-2 * first.log()).sqrt(), 2 * math.pi * second
     return torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)[:, :count]
 
 
 def permutation(keys_2S1: Tensor, count: int) -> Tensor:
     """A permutation of range(count) for each key, int64 [S, count]."""
-    high, low = words(keys_2S1, counters(2 * count)).split(count, dim=1)
+    high, low = _unsigned(words(keys_2S1, counters(2 * count))).split(count, dim=1)
     return torch.argsort((high << 31) | (low >> 1), dim=1, stable=True)
 
 

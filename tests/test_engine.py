@@ -18,6 +18,7 @@ from bnexp.data.batches import POPULATION_BATCHES, Batches, DeviceData, Examples
 from bnexp.data.dataset import Dataset, source
 from bnexp.engine import device
 from bnexp.engine.cohort import evaluation_steps
+from bnexp.engine.program import Program
 from bnexp.engine.trainer import Training, train_cohort
 from bnexp.errors import UsageError
 from bnexp.models.layers import Linear
@@ -89,22 +90,22 @@ def assert_as_alone(trials: Sequence[TrialConfig]) -> None:
             assert str(outcome) == str(expected), f"slot {place}"
 
 
-class Watched(Training):
-    """Training that also remembers the loss of every step."""
+class Watched(Program):
+    """A program that also remembers the loss of every step."""
 
     def __init__(self, trials: Sequence[TrialConfig], data: DeviceData) -> None:
         super().__init__(trials, data)
         self.losses: list[list[float]] = []
 
-    def _flag(self, loss_T: Tensor, step: int) -> None:
+    def _flag(self, loss_T: Tensor) -> None:
         self.losses.append(loss_T.tolist())
-        super()._flag(loss_T, step)
+        super()._flag(loss_T)
 
 
-def watch(trials: Sequence[TrialConfig]) -> tuple[Watched, list[Twin]]:
-    """A cohort about to train, and a twin of each of its trials."""
-    training = Watched(trials, data_of(trials[0].dataset, trials[0].precision))
-    return training, [Twin(training, slot) for slot in range(len(trials))]
+def watch(trials: Sequence[TrialConfig]) -> tuple[Training, Watched, list[Twin]]:
+    """A cohort about to train, its program, and a twin of each of its trials."""
+    program = Watched(trials, data_of(trials[0].dataset, trials[0].precision))
+    return Training(program), program, [Twin(program, slot) for slot in range(len(trials))]
 
 
 def apart(actual: Tensor, expected: Tensor) -> float:
@@ -113,9 +114,13 @@ def apart(actual: Tensor, expected: Tensor) -> float:
     return float(difference.detach() / size.detach())
 
 
-def weights_apart(training: Training, slot: int, twin: Twin) -> float:
-    ours = [parameter[slot] for parameter, _ in training.optimizer.parameters]
+def weights_apart(program: Program, slot: int, twin: Twin) -> float:
+    ours = [parameter[slot] for parameter in program.optimizer.parameters]
     return max(apart(our.reshape(its.shape), its) for our, its in zip(ours, twin.in_order(), strict=True))
+
+
+def velocities(program: Program) -> list[Tensor]:
+    return [parameter.grad for parameter in program.optimizer.parameters if parameter.grad is not None]
 
 
 def assert_close(actual: Point | Final, expected: Point | Final, tolerance: float) -> None:
@@ -139,17 +144,17 @@ def test_float64_equals_the_twin(norm: dict[str, Any], nonlinearity: str, dropou
         trial(base, seed=7, dropout=dropout / 2, momentum=0.5, lr_multiplier=5.0),
         trial(base, seed=8, dropout=dropout, weight_decay=1e-2, momentum=0.0, init_scale=1.7),
     ]
-    training, twins = watch(trials)
+    training, program, twins = watch(trials)
     points = [1, 2, 19, 100, 200]
     for step in range(1, 201):
-        training.step(step)
+        program.run(step, 1)
         losses = [twin.step() for twin in twins]
-        assert training.losses[-1] == pytest.approx(losses, rel=1e-9)
+        assert program.losses[-1] == pytest.approx(losses, rel=1e-9)
         if step in points:
             training.add_points(step)
             for slot, twin in enumerate(twins):
                 assert_close(training.curves[slot][-1], twin.point(), 1e-9)
-    assert max(weights_apart(training, slot, twin) for slot, twin in enumerate(twins)) < 1e-9
+    assert max(weights_apart(program, slot, twin) for slot, twin in enumerate(twins)) < 1e-9
     for outcome in training.finish():
         assert outcome.final is not None
         assert [point.step for point in outcome.curve] == points
@@ -173,15 +178,15 @@ def test_float64_equals_the_twin_with_other_options(norm: dict[str, Any]) -> Non
         for seed in (1, 2)
         for dropout, decay in ((0.0, 1.0), (0.3, 0.5), (0.6, 0.1))
     ]
-    training, twins = watch(trials)
+    training, program, twins = watch(trials)
     for step in range(1, 61):
-        training.step(step)
-        assert training.losses[-1] == pytest.approx([twin.step() for twin in twins], rel=1e-9)
+        program.run(step, 1)
+        assert program.losses[-1] == pytest.approx([twin.step() for twin in twins], rel=1e-9)
     training.add_points(60)
     for outcome in training.finish():
         twin = twins[outcome.slot]
         assert outcome.final is not None
-        assert weights_apart(training, outcome.slot, twin) < 1e-9
+        assert weights_apart(program, outcome.slot, twin) < 1e-9
         assert_close(outcome.curve[-1], twin.point(), 1e-9)
         assert_close(outcome.final, twin.final(), 1e-9)
 
@@ -189,14 +194,14 @@ def test_float64_equals_the_twin_with_other_options(norm: dict[str, Any]) -> Non
 @pytest.mark.parametrize("nonlinearity", ["sigmoid", "relu", "tanh"])
 @norms
 def test_float32_gradients_of_one_step_equal_the_twins(norm: dict[str, Any], nonlinearity: str) -> None:
-    """After one step without weight decay the velocity is the gradient: as a whole within 1e-6, and every
-    tensor of it nearly so (torch's own first beta, a sum that cancels, is 1.8e-6 from the float64 one)."""
+    """After one step without weight decay the velocity is the gradient times the momentum: as a whole within 1e-6, and
+    every tensor of it nearly so (torch's own first beta, a sum that cancels, is 1.8e-6 from the float64 one)."""
     base = {**PAPER, **norm, "nonlinearity": nonlinearity}
-    training, twins = watch([trial(base, dropout=dropout, seed=seed) for seed in (3, 4) for dropout in (0.0, 0.5)])
-    training.step(1)
+    _, program, twins = watch([trial(base, dropout=dropout, seed=seed) for seed in (3, 4) for dropout in (0.0, 0.5)])
+    program.run(1, 1)
     for slot, twin in enumerate(twins):
         twin.step()
-        ours = [velocity[slot].flatten() for velocity in training.optimizer.velocities]
+        ours = [velocity[slot].flatten() / 0.9 for velocity in velocities(program)]
         its = [parameter.grad.flatten() for parameter in twin.in_order() if parameter.grad is not None]
         assert float((torch.cat(ours) - torch.cat(its)).norm() / torch.cat(its).norm()) < 1e-6
         for our, theirs in zip(ours, its, strict=True):
@@ -206,17 +211,17 @@ def test_float32_gradients_of_one_step_equal_the_twins(norm: dict[str, Any], non
 @norms
 def test_float32_equals_the_twin_over_100_steps_of_sigmoid(norm: dict[str, Any]) -> None:
     base = {**PAPER, **norm}
-    training, twins = watch(
+    training, program, twins = watch(
         [trial(base, dropout=0.2, seed=3, lr_multiplier=5.0), trial(base, weight_decay=1e-3, seed=4)]
     )
     for step in range(1, 101):
-        training.step(step)
-        assert training.losses[-1] == pytest.approx([twin.step() for twin in twins], rel=1e-4)
+        program.run(step, 1)
+        assert program.losses[-1] == pytest.approx([twin.step() for twin in twins], rel=1e-4)
     training.add_points(100)
     for outcome in training.finish():
         twin = twins[outcome.slot]
         assert outcome.final is not None
-        assert weights_apart(training, outcome.slot, twin) < 1e-4
+        assert weights_apart(program, outcome.slot, twin) < 1e-4
         for ours, its in ((outcome.curve[-1], twin.point()), (outcome.final, twin.final())):
             assert astuple(ours) == pytest.approx(astuple(its), rel=1e-4, abs=1 / 360 + 1e-9)
 
@@ -337,7 +342,7 @@ def test_neighbours_of_a_diverging_trial_are_unaffected(wild: dict[str, Any], no
 
 def plain_divergence(lone: TrialConfig) -> tuple[int, float] | None:
     """The step at which a plain loop's loss ceases to be finite, and that loss."""
-    [twin] = watch([lone])[1]
+    [twin] = watch([lone])[2]
     for step in range(1, lone.steps + 1):
         loss = twin.step()
         if not np.isfinite(loss):
@@ -380,11 +385,11 @@ def test_a_curve_survives_a_variance_that_overflows() -> None:
     """Batch normalization keeps training where a layer's variance is infinite for a step. The moving average
     is then infinite, not NaN, and every point of the curve is a number, as the twin's are."""
     lone = trial({**SMALL, "norm": "batch", "nonlinearity": "relu"}, lr_multiplier=1e4)
-    training, [twin] = watch([lone])
+    training, program, [twin] = watch([lone])
     for step in range(1, 21):
-        training.step(step)
+        program.run(step, 1)
         training.add_points(step)
-        assert np.isfinite(twin.step()) and np.isfinite(training.losses[-1]).all()
+        assert np.isfinite(twin.step()) and np.isfinite(program.losses[-1]).all()
         assert np.isfinite(twin.point().train_loss)
     assert not all(norm.running_var is not None and norm.running_var.isfinite().all() for norm in twin.norms)
     assert np.isfinite([point.train_loss for point in training.curves[0]]).all()
@@ -410,12 +415,13 @@ def test_a_schedule_is_the_trials_own() -> None:
         trial(SMALL, lr_multiplier=3.0, schedule={"name": "exponential", "decay": decay, "every": every})
         for decay, every in rules
     ]
-    optimizer = Training(trials, data_of("digits", "float32")).optimizer
+    optimizer = Program(trials, data_of("digits", "float64")).optimizer
     for place, (decay, every) in enumerate(rules):
         plain = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.06)
         schedule = ExponentialLR(plain, decay ** (1 / every))
         for step in range(1, 101):
-            rate = (optimizer.rate * optimizer.schedule(step))[place].item()
+            optimizer.prepare(step, 1)
+            rate = -optimizer.minus_rates[0, place].item()
             assert rate == pytest.approx(plain.param_groups[0]["lr"], rel=1e-12)
             assert rate == pytest.approx(0.06 * decay ** ((step - 1) / every), rel=1e-12)
             plain.step()
@@ -437,9 +443,14 @@ def examples(count: int) -> Examples:
     return Examples(torch.arange(count, dtype=torch.float64)[:, None], torch.arange(count))
 
 
+def labels(batches: Batches, step: int, seeds: list[int]) -> Tensor:
+    """The labels [S, B] of one step."""
+    return batches.take(batches.indices(step, 1, seeds)[0])[1]
+
+
 def members(batches: Batches, epoch: int, seed: int) -> list[list[int]]:
     first = epoch * batches.per_epoch + 1
-    return [batches.at(step, [seed])[1][0].tolist() for step in range(first, first + batches.per_epoch)]
+    return [labels(batches, step, [seed])[0].tolist() for step in range(first, first + batches.per_epoch)]
 
 
 @pytest.mark.parametrize("fixed", [False, True])
@@ -451,7 +462,7 @@ def test_the_batches_of_an_epoch_are_disjoint_and_cover(count: int, fixed: bool)
     for epoch in range(3):
         seen = [index for batch in members(batches, epoch, 4) for index in batch]
         assert len(seen) == len(set(seen)) == 60 and set(seen) <= set(range(count))
-    x, y = batches.at(3, [4, 5])
+    x, y = batches.take(batches.indices(3, 1, [4, 5])[0])
     assert x.shape == (2, 6, 1) and torch.equal(x[:, :, 0].long(), y)
 
 
@@ -478,9 +489,9 @@ def test_a_streams_batches_depend_on_its_seed_alone(fixed: bool) -> None:
     """Not on the other streams, nor on what was asked before."""
     together_, lone = (Batches(examples(65), 6, fixed) for _ in range(2))
     for step in (1, 2, 25, 11, 1):
-        _, y = together_.at(step, [4, 5, 6])
+        y = labels(together_, step, [4, 5, 6])
         for place, seed in enumerate((4, 5, 6)):
-            assert torch.equal(lone.at(step, [seed])[1][0], y[place])
+            assert torch.equal(labels(lone, step, [seed])[0], y[place])
     assert not torch.equal(y[0], y[1])
     many = [x[1] for x in together_.population([4, 5])]
     assert all(torch.equal(a, b[0]) for a, b in zip(many, lone.population([5]), strict=True))
@@ -504,8 +515,8 @@ def test_a_batch_of_more_than_all_examples_is_refused() -> None:
 
 
 def first_weights(trials: Iterable[TrialConfig]) -> list[Tensor]:
-    training = Training(list(trials), data_of("digits", "float64"))
-    return [module.weight.detach() for module in training.model.modules() if isinstance(module, Linear)]
+    program = Program(list(trials), data_of("digits", "float64"))
+    return [module.weight.detach() for module in program.model.modules() if isinstance(module, Linear)]
 
 
 def test_initial_weights_are_common_to_a_seed_and_scaled() -> None:

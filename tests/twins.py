@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import ExponentialLR
 from bnexp import random
 from bnexp.config import BatchNormOptions, ExponentialOptions
 from bnexp.data.batches import CURVE_EXAMPLES, Batches, Examples
-from bnexp.engine.trainer import Training
+from bnexp.engine.program import Program
 from bnexp.models.layers import Linear
 from bnexp.records import Final, Point
 
@@ -36,7 +36,7 @@ def dropout_mask(seed: int, layer: str, step: int, p: float, x: Tensor) -> Tenso
 class Twin(nn.Module):
     """One trial as anyone would write it, from the initial weights in `slot` of a fresh `training`."""
 
-    def __init__(self, training: Training, slot: int) -> None:
+    def __init__(self, training: Program, slot: int) -> None:
         super().__init__()
         self.trial = trial = training.trials[slot]
         self.sets = training.data
@@ -79,7 +79,7 @@ class Twin(nn.Module):
     def step(self) -> float:
         """Take the next training step, leave the gradients in place, and return the batch's loss."""
         self.steps += 1
-        x, y = (part[0] for part in self.batches.at(self.steps, [self.trial.seed]))
+        x, y = (part[0] for part in self.batches.take(self.batches.indices(self.steps, 1, [self.trial.seed])[0]))
         self.optimizer.zero_grad()
         loss = cross_entropy(self._logits(x, lambda number, h: self.norms[number](h), dropout=True), y)
         loss.backward()

@@ -72,25 +72,30 @@ class Batches:
         if self.per_epoch == 0:
             raise UsageError(f"batch_size: {size} is more than the {len(examples)} training examples")
         self._epoch: tuple[list[int], int] | None = None
-        self._indices = torch.empty(0)
+        self._order = torch.empty(0)
 
-    def at(self, step: int, streams: list[int]) -> tuple[Tensor, Tensor]:
-        """x [S, B, I] and y [S, B] of training step `step`, from 1, for the seeds `streams`."""
-        epoch, batch = divmod(step - 1, self.per_epoch)
-        if self._epoch != (streams, epoch):
-            self._indices = self.order(epoch, streams)
-            self._epoch = (streams, epoch)
-        return self._take(self._indices[:, batch])
+    def indices(self, first: int, count: int, streams: list[int]) -> Tensor:
+        """The examples that `count` training steps from step `first` (from 1) see under the seeds `streams`, int64
+        [count, S, B]."""
+        parts, start = [], first - 1
+        while start < first - 1 + count:
+            epoch, batch = divmod(start, self.per_epoch)
+            if self._epoch != (streams, epoch):
+                self._epoch, self._order = (streams, epoch), self.order(epoch, streams)
+            parts.append(self._order[:, batch : batch + first - 1 + count - start])
+            start += parts[-1].shape[1]
+        return torch.cat(parts, dim=1).transpose(0, 1)
+
+    def take(self, index_SB: Tensor) -> tuple[Tensor, Tensor]:
+        """The examples x [S, B, I] and labels y [S, B] at these indices."""
+        flat = index_SB.reshape(-1)
+        x_SBI = self.examples.x.index_select(0, flat).view(*index_SB.shape, -1)
+        return x_SBI, self.examples.y.index_select(0, flat).view(index_SB.shape)
 
     def population(self, streams: list[int]) -> Iterator[Tensor]:
         """x [S, B, I] of the batches that Algorithm 2 averages over: an epoch of their own, at most 100 batches."""
         for index_SB in self.order("population", streams)[:, :POPULATION_BATCHES].unbind(1):
-            yield self._take(index_SB)[0]
-
-    def _take(self, index_SB: Tensor) -> tuple[Tensor, Tensor]:
-        flat = index_SB.reshape(-1)
-        x_SBI = self.examples.x.index_select(0, flat).view(*index_SB.shape, -1)
-        return x_SBI, self.examples.y.index_select(0, flat).view(index_SB.shape)
+            yield self.take(index_SB)[0]
 
     def order(self, epoch: int | str, streams: list[int]) -> Tensor:
         """Indices of every batch of `epoch`, int64 [S, batches, B], on the examples' device."""

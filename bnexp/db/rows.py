@@ -127,7 +127,8 @@ def result(job: Job, outcome: Outcome) -> dict[str, Any]:
     blank = dict.fromkeys(("train_loss", "train_accuracy", "validation_loss", "validation_accuracy"))
     numbers, nonfinite = _finite(asdict(outcome.final).items() if outcome.final else ())
     loss = numbers.get("train_loss")
-    best = max((point.validation_accuracy for point in outcome.curve), default=None)
+    accuracies = [point.validation_accuracy for point in outcome.curve]
+    best = max(filter(math.isfinite, accuracies), default=None)
     return {
         "trial": job.trial_ids[outcome.slot],
         "status": outcome.status,

@@ -5,7 +5,7 @@ from itertools import groupby, pairwise
 
 from bnexp.config import TrialConfig, cohort_key
 
-CPU_TRIALS = 24
+CPU_TRIALS = 48
 """Trials in a cohort at most. On the CPU the time per trial-step stops falling between 16 and 36 trials of the size
 of section 4.1's network, where a cohort outgrows the cache."""
 

@@ -9,8 +9,11 @@ from bnexp import registry
 from bnexp.config import ExponentialOptions, TrialConfig
 from bnexp.models.layers import Layer
 
-Schedule = Callable[[int], Tensor | float]
-"""The factor of the learning rate at a step, from 1: a number, or float64 [T, 1, 1]."""
+STRETCH = 64
+"""Steps whose numbers are prepared together."""
+
+Schedule = Callable[[Tensor], Tensor]
+"""The factor of the learning rate at steps from 1, float64 [steps, 1, 1, 1], for every trial: [steps, T or 1, 1, 1]."""
 
 
 def column(values: list[float]) -> Tensor:
@@ -19,52 +22,64 @@ def column(values: list[float]) -> Tensor:
 
 
 def constant(trials: list[TrialConfig]) -> Schedule:
-    return lambda step: 1.0
+    return torch.ones_like
 
 
 def exponential(trials: list[TrialConfig]) -> Schedule:
     """decay^((step - 1) / every): the first step is taken at the whole rate."""
     options = [trial.schedule for trial in trials if isinstance(trial.schedule, ExponentialOptions)]
     decay, every = column([o.decay for o in options]), column([o.every for o in options])
-    return lambda step: decay ** ((step - 1) / every)
+    return lambda steps: decay ** ((steps - 1) / every)
 
 
 class Sgd:
-    """v = momentum v + g + weight_decay w; w = w - lr v, as torch.optim.SGD without dampening."""
+    """v = momentum v + g + weight_decay w; w = w - lr v, as torch.optim.SGD without dampening.
+
+    A parameter's `grad` is never cleared: it is the velocity, scaled by the momentum as soon as it has been used, to
+    which the next backward pass adds its gradient."""
 
     def __init__(self, model: Layer, trials: list[TrialConfig]) -> None:
-        self.parameters = list(_with_decay(model))
-        self.velocities = [torch.zeros_like(parameter) for parameter, _ in self.parameters]
-        self._set_numbers(trials)
+        self.parameters: list[Tensor] = list(model.parameters())
+        self.decaying = [parameter for module in model.modules() for parameter in _decaying(module)]
+        for parameter in self.parameters:
+            parameter.grad = torch.zeros_like(parameter)
+        self.take(trials)
 
-    def _set_numbers(self, trials: list[TrialConfig]) -> None:
-        like = self.velocities[0]
-        self.schedule: Schedule = registry.load(registry.SCHEDULES[trials[0].schedule.name])(trials)
+    def take(self, trials: list[TrialConfig]) -> None:
+        """Go on with the numbers of `trials`, whose parameters the model now holds."""
+        like = self.parameters[0]
         self.rate = column([trial.optimizer.lr * trial.lr_multiplier for trial in trials])
+        self.schedule: Schedule = registry.load(registry.SCHEDULES[trials[0].schedule.name])(trials)
         self.momentum = column([trial.optimizer.momentum for trial in trials]).to(like)
         self.weight_decay = column([trial.optimizer.weight_decay for trial in trials]).to(like)
+        self.minus_rates = torch.zeros(STRETCH, len(trials), 1, 1, dtype=like.dtype, device=like.device)
         self.decays_any = any(trial.optimizer.weight_decay > 0 for trial in trials)
 
-    def keep(self, slots: Tensor, trials: list[TrialConfig]) -> None:
-        """Go on with `trials` only, which stood in `slots` (int64 indices)."""
-        self.velocities = [velocity[slots] for velocity in self.velocities]
-        self._set_numbers(trials)
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor that a step reads or writes, but the model's."""
+        velocities = {f"velocity {number}": velocity for number, velocity in enumerate(self._velocities())}
+        numbers = {"momentum": self.momentum, "weight_decay": self.weight_decay, "minus_rates": self.minus_rates}
+        return velocities | numbers
+
+    def _velocities(self) -> list[Tensor]:
+        return [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+
+    def prepare(self, first: int, count: int) -> None:
+        """Write the rates of `count` steps (at most STRETCH) from step `first`, counted from 1, where `step` finds
+        them."""
+        steps = torch.arange(first, first + count, dtype=torch.float64)[:, None, None, None]
+        self.minus_rates[:count].copy_(-self.rate * self.schedule(steps))
 
     @torch.no_grad()
-    def step(self, number: int) -> None:
-        """Take training step `number`, from 1, and forget the gradients."""
-        minus_rate = (-self.rate * self.schedule(number)).to(self.momentum)
-        for (parameter, decays), velocity in zip(self.parameters, self.velocities, strict=True):
-            gradient = parameter.grad
-            assert gradient is not None
-            if decays and self.decays_any:
-                gradient = torch.addcmul(gradient, parameter, self.weight_decay)
-            velocity.mul_(self.momentum).add_(gradient)
-            parameter.addcmul_(velocity, minus_rate)
-            parameter.grad = None
+    def step(self, row: Tensor) -> None:
+        """Take the prepared step at place `row` (int64 [1]), after its backward pass."""
+        velocities, [minus_rate] = self._velocities(), self.minus_rates.index_select(0, row)
+        for parameter in self.decaying if self.decays_any else ():
+            assert parameter.grad is not None
+            parameter.grad.addcmul_(parameter, self.weight_decay)
+        torch._foreach_addcmul_(self.parameters, velocities, [minus_rate] * len(velocities))
+        torch._foreach_mul_(velocities, [self.momentum] * len(velocities))
 
 
-def _with_decay(model: Layer) -> Iterator[tuple[nn.Parameter, bool]]:
-    for module in model.modules():
-        for parameter in module.parameters(recurse=False):
-            yield parameter, isinstance(module, Layer) and module.decays
+def _decaying(module: nn.Module) -> Iterator[nn.Parameter]:
+    return module.parameters(recurse=False) if isinstance(module, Layer) and module.decays else iter(())

@@ -6,9 +6,10 @@ belongs to the trials s T/S .. (s+1) T/S - 1.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -65,10 +66,13 @@ class Cohort:
 
 class Layer(nn.Module):
     """A module whose parameters and registered buffers all lead with the trial axis, called with the input and the
-    pass. What is kept per stream instead is made anew in `keep`."""
+    pass."""
 
     decays = False
     """Whether weight decay applies to its parameters (it does to weights, not to biases, gamma or beta)."""
+
+    by_stream: tuple[str, ...] = ()
+    """The buffers that belong to streams instead, and are made anew in `keep`."""
 
     def forward(self, x_TBI: Tensor, now: Pass) -> Tensor:
         raise NotImplementedError
@@ -77,9 +81,12 @@ class Layer(nn.Module):
         """Go on with the trials in `slots` (int64 indices) only, whose streams are `streams`."""
         for parameter in self._parameters.values():
             if parameter is not None:
+                velocity = parameter.grad
                 parameter.data, parameter.grad = parameter.data[slots], None
+                if velocity is not None:
+                    parameter.grad = velocity[slots]
         for name, buffer in self._buffers.items():
-            if buffer is not None:
+            if buffer is not None and name not in self.by_stream:
                 self._buffers[name] = buffer[slots]
         for child in self.children():
             if isinstance(child, Layer):
@@ -100,11 +107,45 @@ class Sequential(Layer):
         return x_TBI
 
 
+class _Product(torch.autograd.Function):
+    """x W^T of each trial. The gradient of W is added to `W.grad` by the multiplication itself, which saves writing and
+    reading a tensor as large as all weights; `W.grad` is there already, since it holds the optimizer's velocity."""
+
+    @staticmethod
+    def forward(ctx: Any, x_SBI: Tensor, weight_TCI: Tensor) -> Tensor:
+        ctx.save_for_backward(x_SBI, weight_TCI)
+        y_TBC = x_SBI.new_empty(len(weight_TCI), x_SBI.shape[1], weight_TCI.shape[1])
+        for x_NBI, of in _by_stream(x_SBI, len(weight_TCI)):
+            torch.bmm(x_NBI, weight_TCI[of].transpose(1, 2), out=y_TBC[of])
+        return y_TBC
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None]:
+        [dy_TBC], (x_SBI, weight_TCI) = gradients, ctx.saved_tensors
+        if weight_TCI.grad is None:
+            weight_TCI.grad = torch.zeros_like(weight_TCI)
+        for x_NBI, of in _by_stream(x_SBI, len(weight_TCI)):
+            weight_TCI.grad[of].baddbmm_(dy_TBC[of].transpose(1, 2), x_NBI)
+        return torch.bmm(dy_TBC, weight_TCI) if ctx.needs_input_grad[0] else None, None
+
+
+def _by_stream(x_SBI: Tensor, trials: int) -> Iterator[tuple[Tensor, slice]]:
+    """The examples of N trials [N, B, I], and which trials these are: all at once where each has its own examples, else
+    stream by stream, each trial of it seeing the same memory."""
+    streams, batch, inputs = x_SBI.shape
+    if streams == trials:
+        yield x_SBI, slice(None)
+        return
+    shared = trials // streams
+    for stream, x_BI in enumerate(x_SBI):
+        yield x_BI.expand(shared, batch, inputs), slice(stream * shared, (stream + 1) * shared)
+
+
 class Linear(Layer):
     """y = x W^T, without a bias. W starts normal with standard deviation init_scale sqrt(1/fan_in).
 
     A stream's trials see the same examples in the first layer. They are multiplied trial by trial all the same: one
-    wide matrix is no faster on a CPU, and its rounding depends on its width, that is, on the trial's company."""
+    wide matrix gains little on a CPU, and its rounding depends on its width, that is, on the trial's company."""
 
     decays = True
 
@@ -117,10 +158,8 @@ class Linear(Layer):
         self.weight = nn.Parameter(weight.to(cohort.device, cohort.dtype))
 
     def forward(self, x_SBI: Tensor, now: Pass) -> Tensor:
-        streams, batch, inputs = x_SBI.shape
-        shared = len(self.weight) // streams
-        x_TBI = x_SBI[:, None].expand(-1, shared, -1, -1).reshape(-1, batch, inputs)
-        return torch.bmm(x_TBI, self.weight.transpose(1, 2))
+        y_TBC: Tensor = _Product.apply(x_SBI, self.weight)  # type: ignore[no-untyped-call]
+        return y_TBC
 
 
 class Nonlinearity(Layer):
@@ -143,6 +182,8 @@ class Dropout(Layer):
 
     drop: Tensor
     keep_scale: Tensor
+    keys: Tensor
+    by_stream = ("keys",)
 
     def __init__(self, cohort: Cohort, name: str) -> None:
         super().__init__()
@@ -151,21 +192,21 @@ class Dropout(Layer):
         self.register_buffer("keep_scale", (1 / (1 - drop)).to(cohort.device, cohort.dtype))
         self.name = name
         self.active = bool((cohort.dropout > 0).any())
-        self._keys = random.keys("dropout", cohort.streams, name).to(cohort.device)
+        self.register_buffer("keys", random.keys("dropout", cohort.streams, name).to(cohort.device))
         self._counters = random.counters(0)
 
     def keep(self, slots: Tensor, streams: list[int]) -> None:
         super().keep(slots, streams)
-        self._keys = random.keys("dropout", streams, self.name).to(self._keys.device)
+        self.keys = random.keys("dropout", streams, self.name).to(self.keys.device)
 
     def forward(self, x_TBC: Tensor, now: Pass) -> Tensor:
         if now.mode is not Mode.TRAIN or not self.active:
             return x_TBC
         trials, batch, units = x_TBC.shape
-        streams = self._keys.shape[1]
+        streams = self.keys.shape[1]
         if len(self._counters) != batch * units:
             self._counters = random.counters(batch * units, x_TBC.device)
-        uniform = random.uniform(random.step_keys(self._keys, now.step), self._counters, x_TBC.dtype)
+        uniform = random.uniform(random.step_keys(self.keys, now.step), self._counters, x_TBC.dtype)
         by_stream = (streams, trials // streams, batch, units)
         mask = uniform.view(streams, 1, batch, units) - self.drop.view(streams, -1, 1, 1)
         mask = mask.ge_(0).mul_(self.keep_scale.view(streams, -1, 1, 1))

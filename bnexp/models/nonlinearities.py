@@ -14,21 +14,30 @@ def relu(x: Tensor) -> Tensor:
     return torch.relu(x)
 
 
+VECTOR = 64
+"""A multiple of the elements that any processor's vector loop takes at once."""
+
+
 class _Sigmoid(torch.autograd.Function):
-    """1 / (1 + exp(-x)) in steps that round alike everywhere. torch.sigmoid on a CPU rounds the last elements of a
-    tensor otherwise than the others, so a trial's result would depend on its slot."""
+    """torch.sigmoid, but that its loop for the last elements, which do not fill a vector, rounds otherwise than its
+    loop over vectors, so that a trial's result would depend on its slot: here those too fill a vector."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        y = x.neg().exp_().add_(1).reciprocal_()
+        y = torch.sigmoid(x)
+        rest = x.numel() % VECTOR
+        if rest:
+            last = x.new_zeros(VECTOR)
+            last[:rest] = x.view(-1)[-rest:]
+            y.view(-1)[-rest:] = last.sigmoid_()[:rest]
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         [dy], [y] = gradients, ctx.saved_tensors
-        slope: Tensor = torch.addcmul(y, y, y, value=-1)
-        return slope.mul_(dy)
+        dx: Tensor = torch.ops.aten.sigmoid_backward(dy, y)
+        return dx
 
 
 def sigmoid(x: Tensor) -> Tensor:

@@ -45,8 +45,10 @@ class _Normalize(torch.autograd.Function):
         batch = dy_TBC.shape[1]
         dbeta_T1C = dy_TBC.sum(1, keepdim=True)
         dgamma_T1C = (dy_TBC * centred_TBC).sum(1, keepdim=True).mul_(inverse_T1C)
-        common_TBC = torch.addcmul(dbeta_T1C / batch, centred_TBC, dgamma_T1C * inverse_T1C / batch)
-        dx_TBC = torch.sub(dy_TBC, common_TBC, out=common_TBC).mul_(gamma_T1C * inverse_T1C)
+        scale_T1C = gamma_T1C * inverse_T1C
+        common_T1C = scale_T1C / -batch
+        dx_TBC = torch.addcmul(dbeta_T1C * common_T1C, dy_TBC, scale_T1C)
+        dx_TBC.addcmul_(centred_TBC, dgamma_T1C * inverse_T1C * common_T1C)
         return dx_TBC, dgamma_T1C, dbeta_T1C, None
 
 
@@ -65,6 +67,7 @@ class BatchNorm(Layer):
 
     moving: Tensor
     gathered: Tensor
+    batches: Tensor
 
     def __init__(self, cohort: Cohort, options: BatchNormOptions, units: int) -> None:
         super().__init__()
@@ -72,8 +75,8 @@ class BatchNorm(Layer):
         self.beta = nn.Parameter(cohort.full(0.0, 1, units))
         self.register_buffer("moving", cohort.full(0.0, 2, units))
         self.register_buffer("gathered", cohort.full(0.0, 2, units))
+        self.register_buffer("batches", cohort.full(0.0, 1, 1))
         self.eps, self.momentum = options.eps, options.momentum
-        self.batches = 0
 
     def forward(self, x_TBC: Tensor, now: Pass) -> Tensor:
         if now.mode is Mode.CURVE:
@@ -88,7 +91,7 @@ class BatchNorm(Layer):
             self.moving.mul_(1 - self.momentum).add_(statistics_T2C, alpha=self.momentum)
         else:
             self.gathered.add_(statistics_T2C)
-            self.batches += 1
+            self.batches.add_(1)
         return y_TBC
 
     def _with(self, x_TBC: Tensor, statistics_T2C: Tensor) -> Tensor:

@@ -1,0 +1,163 @@
+"""A cohort's network, optimizer and steps, as one program over tensors whose addresses stay.
+
+What differs from step to step (batches, learning rates) is written for a stretch of steps into tensors, of which each
+step takes the row that a counter on the device tells. So a step runs the same operations on the same addresses each
+time and reads nothing back: it can be captured in a CUDA graph, and any cohort of the same shape can run it.
+
+Shape suffixes: T trials, S streams, B batch, I inputs.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from bnexp import registry
+from bnexp.config import TrialConfig, cohort_key
+from bnexp.data.batches import Batches, DeviceData, Examples
+from bnexp.engine import cohort
+from bnexp.engine.graph import Replayed
+from bnexp.engine.optim import STRETCH, Sgd
+from bnexp.models.layers import Cohort, Layer, Mode, Pass
+
+EVALUATION_CHUNK = 256
+"""Examples evaluated at once, whatever the cohort."""
+
+
+class Program:
+    """Trials that differ in per-trial fields only, side by side on one device."""
+
+    def __init__(self, trials: Sequence[TrialConfig], data: DeviceData) -> None:
+        config = trials[0]
+        self.trials, self.data = list(trials), data
+        self.device, dtype = data.train.x.device, data.train.x.dtype
+        self.streams = cohort.streams([trial.seed for trial in trials])
+        self.batches = Batches(data.train, config.batch_size, config.shuffle == "fixed")
+        members = Cohort(
+            streams=self.streams,
+            init_scale=torch.tensor([trial.init_scale for trial in trials], dtype=torch.float64),
+            dropout=torch.tensor([trial.dropout for trial in trials], dtype=torch.float64),
+            dtype=dtype,
+            device=self.device,
+        )
+        build = registry.load(registry.MODELS[config.model.name])
+        self.model: Layer = build(members, config, data.shape, data.classes)
+        self.optimizer: Sgd = registry.load(registry.OPTIMIZERS[config.optimizer.name])(self.model, self.trials)
+        self.now = torch.zeros((), dtype=torch.int64, device=self.device)
+        self.row = torch.zeros(1, dtype=torch.int64, device=self.device)
+        self.diverged_at = torch.zeros(len(trials), dtype=torch.int64, device=self.device)
+        self.diverged_loss = torch.zeros(len(trials), dtype=dtype, device=self.device)
+        self._shape_steps()
+
+    def _shape_steps(self) -> None:
+        size = self.batches.size
+        self.order = torch.zeros(STRETCH, len(self.streams), size, dtype=torch.int64, device=self.device)
+        self.share = self.diverged_loss.new_full((len(self.trials), size), 1 / size)
+        self.replayed = Replayed(self._step, self.state) if self.device.type == "cuda" else None
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor that differs from cohort to cohort of one shape, or from step to step."""
+        ours = ("now", "row", "diverged_at", "diverged_loss", "order")
+        return self.model.state_dict() | self.optimizer.state() | {name: getattr(self, name) for name in ours}
+
+    def fits(self, trials: Sequence[TrialConfig], data: DeviceData) -> bool:
+        """Whether the steps of `trials` are the same operations on tensors of the same shapes."""
+        return data is self.data and _shape(trials) == _shape(self.trials)
+
+    def restart(self, trials: Sequence[TrialConfig]) -> None:
+        """Begin anew with `trials`, which this program fits, in place."""
+        new = Program(trials, self.data)
+        for name, tensor in self.state().items():
+            tensor.copy_(new.state()[name])
+        self.trials, self.streams = new.trials, new.streams
+        self.optimizer.rate, self.optimizer.schedule = new.optimizer.rate, new.optimizer.schedule
+
+    def run(self, first: int, count: int) -> None:
+        """Take `count` steps from step `first`, counted from 1."""
+        for start in range(first, first + count, STRETCH):
+            steps = min(STRETCH, first + count - start)
+            self.order[:steps].copy_(self.batches.indices(start, steps, self.streams))
+            self.optimizer.prepare(start, steps)
+            self.now.fill_(start - 1)
+            self.row.fill_(-1)
+            if self.replayed is None:
+                for _ in range(steps):
+                    self._step()
+            else:
+                self.replayed(steps)
+
+    def _step(self) -> None:
+        """One step of every trial: the mean loss over its batch, summed over trials, so that nothing crosses them."""
+        self.now.add_(1)
+        self.row.add_(1)
+        [index_SB] = self.order.index_select(0, self.row)
+        loss_TB = self._losses(*self.batches.take(index_SB), Mode.TRAIN)[0]
+        loss_TB.backward(self.share)
+        self.optimizer.step(self.row)
+        self._flag(loss_TB.detach().mean(1))
+
+    def _losses(self, x_SBI: Tensor, y_SB: Tensor, mode: Mode) -> tuple[Tensor, Tensor, Tensor]:
+        """Cross-entropy [T, B], logits [T B, classes] and labels [T B]."""
+        logits = self.model(x_SBI, Pass(mode, self.now))
+        trials, batch, classes = logits.shape
+        shared = trials // len(y_SB)
+        labels = y_SB[:, None].expand(-1, shared, -1).reshape(-1)
+        flat = logits.view(-1, classes)
+        return cross_entropy(flat, labels, reduction="none").view(trials, batch), flat, labels
+
+    def _flag(self, loss_T: Tensor) -> None:
+        """Remember, without reading it, which trials' losses have just ceased to be finite."""
+        first = ~loss_T.isfinite() & (self.diverged_at == 0)
+        self.diverged_at.copy_(torch.where(first, self.now, self.diverged_at))
+        self.diverged_loss.copy_(torch.where(first, loss_T, self.diverged_loss))
+
+    def divergences(self) -> list[tuple[int, float]]:
+        """By place, the step at which a trial's loss was first not finite, and that loss; step 0 where all is well."""
+        return list(zip(self.diverged_at.tolist(), self.diverged_loss.tolist(), strict=True))
+
+    def sheds(self, left: int) -> bool:
+        """Whether it pays to go on with `left` trials only: at once where steps are not captured, else when half are
+        gone."""
+        return left < len(self.trials) if self.replayed is None else 2 * left <= len(self.trials)
+
+    def keep(self, places: list[int]) -> None:
+        """Go on with the trials in `places` only."""
+        self.trials = [self.trials[place] for place in places]
+        self.streams = cohort.streams([trial.seed for trial in self.trials])
+        slots = torch.tensor(places, device=self.device)
+        self.model.keep(slots, self.streams)
+        self.optimizer.take(self.trials)
+        self.diverged_at, self.diverged_loss = self.diverged_at[slots], self.diverged_loss[slots]
+        self._shape_steps()
+
+    @torch.no_grad()
+    def gather_population(self) -> None:
+        """Gather what normalization needs for the final numbers (Algorithm 2)."""
+        for x_SBI in self.batches.population(self.streams):
+            self.model(x_SBI, Pass(Mode.COLLECT, self.now))
+
+    @torch.no_grad()
+    def measure(self, examples: Examples, mode: Mode) -> list[tuple[float, float]]:
+        """By place, a trial's mean loss and accuracy on the examples; NaN both where the network is."""
+        loss_T = torch.zeros(len(self.trials), dtype=torch.float64, device=self.device)
+        right_T = torch.zeros(len(self.trials), dtype=torch.int64, device=self.device)
+        for x, y in zip(examples.x.split(EVALUATION_CHUNK), examples.y.split(EVALUATION_CHUNK), strict=True):
+            loss_TB, logits, labels = self._losses(x[None], y[None], mode)
+            loss_T += loss_TB.sum(1)
+            right_T += (logits.argmax(1) == labels).view(len(self.trials), -1).sum(1)
+        losses, accuracies = loss_T / len(examples), right_T.double() / len(examples)
+        accuracies = accuracies.masked_fill(losses.isnan(), math.nan)
+        return list(zip(losses.tolist(), accuracies.tolist(), strict=True))
+
+
+def _shape(trials: Sequence[TrialConfig]) -> tuple[str, int, int, bool, bool]:
+    """What decides of which operations a step consists, and on which shapes."""
+    return (
+        cohort_key(trials[0], ""),
+        len(trials),
+        len(cohort.streams([trial.seed for trial in trials])),
+        any(trial.dropout > 0 for trial in trials),
+        any(trial.optimizer.weight_decay > 0 for trial in trials),
+    )
