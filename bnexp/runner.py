@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from bnexp.claims.model import Claim
@@ -41,8 +42,8 @@ def instantiate(experiment: Experiment, overrides: str, data_dir: Path | None) -
 def enroll(
     store: Store, instances: Sequence[Instance], claims: Mapping[str, Claim], retry_failed: bool = False
 ) -> list[int]:
-    """Lock the claims about these instances, write down what is wanted, and put what is missing into cohorts, with
-    `retry_failed` what failed before too."""
+    """Lock the claims about these instances and write down what is wanted, with `retry_failed` what failed before
+    too."""
     ids = []
     for instance in instances:
         about = {name: claim for name, claim in claims.items() if claim.experiment == instance.name}
@@ -50,7 +51,6 @@ def enroll(
         ids.append(store.register(instance))
         if retry_failed:
             store.retry(ids[-1])
-        store.plan(ids[-1], group)
     return ids
 
 
@@ -89,6 +89,7 @@ class Run:
         self.tally = Tally(total, total_steps=steps)
         self._training: dict[int, _Training] = {}
         self._idle: set[int] = set()
+        self._planned = False
         self._renewed = time.monotonic()
 
     def go(self, watch: Callable[[Tally], None]) -> Tally:
@@ -135,16 +136,19 @@ class Run:
     def _handle(self, event: Event) -> None:
         training = self._training.get(event.worker)
         match event:
-            case Idle(worker):
+            case Idle(worker, capacity):
+                self._plan(capacity)
                 self._idle.add(worker)
                 if training:
                     self._store(training)
                     self._leave(worker, lambda: self.store.finish(training.job, self.worker))
-            case Failed(worker, error) if training:
-                self.tally.failed += training.left
-                self.tally.errors.append(error)
-                self._store(training)
-                self._leave(worker, lambda: self.store.fail(training.job, self.worker, error))
+            case Failed(worker, error):
+                self._idle.discard(worker)
+                if training:
+                    self._store(training)
+                    self.tally.failed += training.left
+                    self.tally.errors.append(error)
+                    self._leave(worker, lambda: self.store.fail(training.job, self.worker, error))
             case Told(record=Started() as started) if training:
                 training.started, self.tally.device = started, started.device
             case Told(record=Progress(step, live)) if training:
@@ -152,6 +156,13 @@ class Run:
                 training.step = step
             case Told(record=Outcome() as outcome) if training:
                 training.unstored.append(outcome)
+
+    def _plan(self, capacity: int) -> None:
+        """Put what is missing into cohorts, once it is known what the workers can take."""
+        if not self._planned:
+            for experiment_id in self.experiment_ids:
+                self.store.plan(experiment_id, partial(group, limit=capacity))
+            self._planned = True
 
     def _leave(self, worker: int, say: Callable[[], None]) -> None:
         with suppress(LeaseLostError):

@@ -26,7 +26,7 @@ from bnexp.config import (
     recorded,
     trial_key,
 )
-from bnexp.engine.cohort import CPU_TRIALS, evaluation_steps, group, streams
+from bnexp.engine.cohort import CAPACITY, evaluation_steps, group, streams
 
 PRINT = "fingerprint"
 DEFAULT = TrialConfig()
@@ -143,11 +143,12 @@ def test_group_cuts_alike_in_whatever_order_the_trials_come(
 
 
 def test_group_fills_cohorts_with_whole_seeds() -> None:
-    """Eight levels of ten seeds make three seeds a cohort of 24, never a seed in two."""
+    """Eight levels of ten seeds make three seeds a cohort of 24, never a seed in two; on a GPU all are one."""
     listed = [
         (TrialConfig(lr_multiplier=float(level), seed=seed), PRINT) for level in range(1, 9) for seed in range(10)
     ]
-    assert [len(cohort) for cohort in group(listed)] == [CPU_TRIALS] * 3 + [8]
+    assert [len(cohort) for cohort in group(listed, 24)] == [24, 24, 24, 8]
+    assert [len(cohort) for cohort in group(listed, CAPACITY["cuda"])] == [80]
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=24))

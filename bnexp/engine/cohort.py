@@ -5,12 +5,13 @@ from itertools import groupby, pairwise
 
 from bnexp.config import TrialConfig, cohort_key
 
-CPU_TRIALS = 48
-"""Trials in a cohort at most. On the CPU the time per trial-step stops falling between 16 and 36 trials of the size
-of section 4.1's network, where a cohort outgrows the cache."""
+CAPACITY = {"cpu": 48, "mps": 48, "cuda": 1024}
+"""The most trials in a cohort, by the type of device. On a CPU the time per trial-step stops falling between 24 and 64
+trials, for 64 inputs and for 784 (`benchmarks/growth_cohort.py`); more would only leave one core waiting for the other
+at the end. A GPU takes what its memory holds."""
 
 
-def group(trials: Iterable[tuple[TrialConfig, str]], limit: int = CPU_TRIALS) -> Iterator[list[int]]:
+def group(trials: Iterable[tuple[TrialConfig, str]], limit: int = CAPACITY["cpu"]) -> Iterator[list[int]]:
     """Cut `trials` (configuration and dataset fingerprint) into cohorts of at most `limit`, as lists of indices.
 
     Within a cohort all static fields are equal. Trials of one seed stay together where they can, since they share

@@ -22,7 +22,7 @@ from bnexp.engine.graph import Replayed
 from bnexp.engine.optim import STRETCH, Sgd
 from bnexp.models.layers import Cohort, Layer, Mode, Pass
 
-EVALUATION_CHUNK = 256
+EVALUATION_CHUNK = 384
 """Examples evaluated at once, whatever the cohort."""
 
 
@@ -134,7 +134,9 @@ class Program:
 
     @torch.no_grad()
     def gather_population(self) -> None:
-        """Gather what normalization needs for the final numbers (Algorithm 2)."""
+        """Gather what normalization needs for the final numbers (Algorithm 2), where anything does."""
+        if not any(layer.gathers for layer in self.model.modules() if isinstance(layer, Layer)):
+            return
         for x_SBI in self.batches.population(self.streams):
             self.model(x_SBI, Pass(Mode.COLLECT, self.now))
 

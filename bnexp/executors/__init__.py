@@ -13,6 +13,8 @@ class Idle:
     """Worker number `worker` waits for a cohort, having ended its last one, if it had one."""
 
     worker: int
+    capacity: int
+    """The most trials that it can use in one cohort."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Told:
 
 @dataclass(frozen=True)
 class Failed:
-    """Worker number `worker` could not train its cohort."""
+    """Worker number `worker` could not train its cohort, if it had one, and does not wait for another before it is
+    Idle again."""
 
     worker: int
     error: str
@@ -38,7 +41,7 @@ class Executor(Protocol):
     """Workers that each train one cohort at a time."""
 
     def submit(self, worker: int, trials: Sequence[TrialConfig]) -> None:
-        """Give an idle worker a cohort."""
+        """Give an idle worker a cohort. One that has just died will be told of as Failed."""
 
     def poll(self, seconds: float) -> list[Event]:
         """What happened, waiting up to `seconds` for the first of it. Raises BnexpError where no worker can start."""

@@ -9,6 +9,7 @@ import os
 import signal
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -17,7 +18,6 @@ from bnexp.config import TrialConfig
 from bnexp.errors import BnexpError, UsageError
 from bnexp.executors import Event, Failed, Idle, Told
 
-READY = "ready"
 SURPLUS = "surplus"
 
 
@@ -30,6 +30,8 @@ class LocalExecutor:
         self._arguments = (device, data_dir)
         self._processes: dict[int, SpawnProcess] = {}
         self._pipes: dict[int, Connection] = {}
+        self._proven: set[int] = set()
+        """The workers that have once been ready."""
         for number in range(workers or len(os.sched_getaffinity(0))):
             self._start(number)
 
@@ -47,7 +49,8 @@ class LocalExecutor:
         self._processes[number], self._pipes[number] = process, ours
 
     def submit(self, worker: int, trials: Sequence[TrialConfig]) -> None:
-        self._pipes[worker].send(list(trials))
+        with suppress(ConnectionError):
+            self._pipes[worker].send(list(trials))
 
     def poll(self, seconds: float) -> list[Event]:
         numbers = {pipe: number for number, pipe in self._pipes.items()}
@@ -69,14 +72,18 @@ class LocalExecutor:
             return []
         if isinstance(message, BnexpError):
             raise message
-        if isinstance(message, str):
-            return [Idle(worker)] if message == READY else [Failed(worker, message)]
-        return [Told(worker, message)]
+        if isinstance(message, int):
+            self._proven.add(worker)
+            return [Idle(worker, capacity=message)]
+        return [Failed(worker, message) if isinstance(message, str) else Told(worker, message)]
 
     def _replace(self, worker: int) -> list[Event]:
-        """A worker's process is gone, killed for its memory perhaps; start another in its place."""
+        """A worker's process is gone, killed for its memory perhaps; start another in its place. Raises BnexpError
+        where it could never begin, since no other could."""
         process = self._processes[worker]
         process.join()
+        if worker not in self._proven:
+            raise BnexpError(f"a worker process could not start (exit code {process.exitcode}); it said why above")
         self._pipes[worker].close()
         self._start(worker)
         return [Failed(worker, f"the worker process died (exit code {process.exitcode})")]
@@ -89,11 +96,13 @@ class LocalExecutor:
 
 
 def _serve(pipe: Connection, number: int, device_name: str, data_dir: Path | None) -> None:
-    """A worker's life: say READY, train what comes, tell every record, until the parent is gone."""
+    """A worker's life: say how many trials it can use, train what comes, tell every record, until the parent is
+    gone."""
     from bnexp.data.batches import DeviceData, to_device
     from bnexp.data.dataset import source
+    from bnexp.engine.cohort import CAPACITY
     from bnexp.engine.device import choose
-    from bnexp.engine.trainer import train_cohort
+    from bnexp.engine.trainer import Trainer
     from bnexp.models.layers import DTYPES
 
     try:
@@ -102,17 +111,17 @@ def _serve(pipe: Connection, number: int, device_name: str, data_dir: Path | Non
         return pipe.send(error)
     if device is None:
         return pipe.send(SURPLUS)
-    loaded: dict[tuple[str, int, str], DeviceData] = {}
+    trainer, loaded = Trainer(), dict[tuple[str, int, str], DeviceData]()
     try:
         while True:
-            pipe.send(READY)
+            pipe.send(CAPACITY[device.type])
             trials: list[TrialConfig] = pipe.recv()
             key = (trials[0].dataset, trials[0].split, trials[0].precision)
             try:
                 if key not in loaded:
                     dataset = source(trials[0].dataset, data_dir).read()
                     loaded = {key: to_device(dataset, trials[0].split, DTYPES[trials[0].precision], device)}
-                for record in train_cohort(trials, loaded[key]):
+                for record in trainer.train(trials, loaded[key]):
                     pipe.send(record)
             except BnexpError as error:
                 pipe.send(str(error))

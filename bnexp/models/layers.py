@@ -71,6 +71,9 @@ class Layer(nn.Module):
     decays = False
     """Whether weight decay applies to its parameters (it does to weights, not to biases, gamma or beta)."""
 
+    gathers = False
+    """Whether it learns anything in `Mode.COLLECT`."""
+
     by_stream: tuple[str, ...] = ()
     """The buffers that belong to streams instead, and are made anew in `keep`."""
 

@@ -65,6 +65,7 @@ class BatchNorm(Layer):
     times m/(m-1), divided by 1 - (1 - momentum)^step, because averages that start at 0 would spoil the first points.
     The final numbers use the means of both over batches gathered in `Mode.COLLECT`, as Algorithm 2 does."""
 
+    gathers = True
     moving: Tensor
     gathered: Tensor
     batches: Tensor
