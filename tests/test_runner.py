@@ -52,7 +52,7 @@ def go(store: Store, number: int, *polls: list[Event]) -> tuple[Scripted, Tally]
 def losses(store: Store) -> dict[int, float]:
     with store.engine.connect() as connection:
         query = "select seed, train_loss from trial_results where status = 'finished'"
-        return dict(connection.exec_driver_sql(query).tuples().all())
+        return {int(seed): float(loss) for seed, loss in connection.exec_driver_sql(query)}
 
 
 def test_cohorts_are_as_large_as_the_workers_can_take(store: Store) -> None:
