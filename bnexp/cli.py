@@ -116,10 +116,10 @@ def _instances(
 @EXPERIMENTS
 @click.option(
     "--device",
-    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    type=click.Choice(["auto", "cpu", "cuda"]),
     default="auto",
     show_default=True,
-    help="auto takes CUDA, then MPS, then the CPU.",
+    help="auto takes CUDA where it is, else the CPU.",
 )
 @click.option("--workers", type=click.IntRange(1, 1024), help="Processes.  [default: one a core, or one a GPU]")
 @click.option("--retry-failed", is_flag=True, help="Try trials again that failed before.")

@@ -96,7 +96,7 @@ REFUSALS = {
     "run tiny --seeds 0": "seeds must be a count or a list",
     "run tiny --file none.yaml": "none.yaml: no such file; name one with --file",
     "run tiny --set dataset=mnist --data-dir .": "mnist: not found (looked in",
-    "run tiny --device tpu --db other.db": "'tpu' is not one of 'auto', 'cpu', 'cuda', 'mps'",
+    "run tiny --device tpu --db other.db": "'tpu' is not one of 'auto', 'cpu', 'cuda'",
     "report --instance 7": "there is no instance 7",
     "report --db none.db": "no database at none.db; `bnexp run grid` makes one",
     "report --experiment overlap": "experiment 'overlap' has not been run into this database (known: tiny)",

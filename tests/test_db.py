@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from bnexp.config import TrialConfig, columns_by_name, trial_key
+from bnexp.db import connection
 from bnexp.db import store as store_module
 from bnexp.db.results import Results
 from bnexp.db.rows import Instance, WantedTrial, Worker
@@ -201,3 +202,21 @@ def test_reading_cannot_write(store: Store) -> None:
             results.query(statement)
     assert not evil.exists()
     assert scalar(store, "select count(*) from trials") == 1
+
+
+def test_a_database_that_another_process_makes_meanwhile_is_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between looking for a revision, which is not there yet, and looking for tables, which then are."""
+    look, made = connection._revision, []
+
+    def late(engine: Engine) -> str | None:
+        found = look(engine)
+        if not made:
+            made.append(found)
+            Store(str(tmp_path / "bnexp.db")).close()
+        return found
+
+    monkeypatch.setattr(connection, "_revision", late)
+    Store(str(tmp_path / "bnexp.db")).close()
+    assert made == [None]

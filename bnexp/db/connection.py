@@ -120,8 +120,9 @@ def open_engine(url: URL, *, create: bool) -> Engine:
     engine = make_engine(url, read_only=not create)
     with explained(url):
         found = _revision(engine)
-        foreign = found is None and bool(inspect(engine).get_table_names())
-        if create and not foreign and (found is None or found < REVISION):
+        if found is None and inspect(engine).get_table_names():
+            found = _revision(engine)  # another process may just have made them
+        elif create and (found is None or found < REVISION):
             _migrate(engine)
             found = _revision(engine)
     if found is None:

@@ -5,7 +5,7 @@ from itertools import groupby, pairwise
 
 from bnexp.config import TrialConfig, cohort_key
 
-CAPACITY = {"cpu": 48, "mps": 48, "cuda": 1024}
+CAPACITY = {"cpu": 48, "cuda": 1024}
 """The most trials in a cohort, by the type of device. On a CPU the time per trial-step stops falling between 24 and 64
 trials, for 64 inputs and for 784 (`benchmarks/growth_cohort.py`); more would only leave one core waiting for the other
 at the end. A GPU takes what its memory holds."""

@@ -19,10 +19,10 @@ os.environ.setdefault("MKL_CBWR", "AUTO")
 
 
 def choose(name: str, worker: int = 0) -> torch.device | None:
-    """The device of worker number `worker`: "auto" takes CUDA, then MPS, then the CPU. Each GPU serves one worker, the
-    CPU any number; None where there is none left. Raises UsageError where there is no such device at all."""
+    """The device of worker number `worker`: "auto" takes CUDA where it is, else the CPU. Each GPU serves one worker,
+    the CPU any number; None where there is none left. Raises UsageError where there is no such device at all."""
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and torch.cuda.is_available():
         return torch.device("cuda", worker) if worker < torch.cuda.device_count() else None
     try:
@@ -30,7 +30,7 @@ def choose(name: str, worker: int = 0) -> torch.device | None:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"--device {name}: not available here ({str(error).splitlines()[0]})") from error
-    return device if device.type == "cpu" or worker == 0 else None
+    return device
 
 
 def describe(device: torch.device) -> str:

@@ -21,6 +21,11 @@ from bnexp.executors import Event, Failed, Idle, Told
 SURPLUS = "surplus"
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class LocalExecutor:
     """Processes of this machine as workers."""
 
@@ -32,7 +37,7 @@ class LocalExecutor:
         self._pipes: dict[int, Connection] = {}
         self._proven: set[int] = set()
         """The workers that have once been ready."""
-        for number in range(workers or len(os.sched_getaffinity(0))):
+        for number in range(workers or cores()):
             self._start(number)
 
     def _start(self, number: int) -> None:
