@@ -80,6 +80,7 @@ def upgrade() -> None:
         sa.Column("status", sa.String(), nullable=False),
         sa.Column("config", sa.JSON(), nullable=False),
         sa.Column("fingerprint", sa.String(), nullable=False),
+        sa.Column("cell", sa.BigInteger(), nullable=False),
         sa.Column("classes", sa.Integer(), nullable=False),
         sa.Column("dataset", sa.String(), nullable=False),
         sa.Column("model", sa.String(), nullable=False),
