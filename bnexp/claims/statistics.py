@@ -1,9 +1,9 @@
 """Exact statistics for few seeds: pure functions of numbers."""
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,11 @@ Values = npt.NDArray[np.float64]
 EXACT_UP_TO = 16
 """More differences than these have too many subsets; a fixed random sample of subsets stands for them."""
 SAMPLED_SUBSETS = 2**16 - 1
+FEWEST_SUBSETS = 2**12 - 1
+MEMBERSHIPS = 2**22
+"""Subsets times differences, about: from 65 differences on, the sample has fewer subsets, down to FEWEST_SUBSETS."""
+BLOCK = 2**19
+"""Memberships that are added up at a time."""
 Z_95 = 1.959963984540054
 
 
@@ -68,17 +73,41 @@ def sign_flip(differences: Sequence[float] | Values) -> SignFlip:
     values = np.asarray(differences, dtype=np.float64)
     if values.size == 0 or np.isnan(values).any():
         raise ValueError("sign_flip needs at least one difference, and none of them NaN")
-    count = len(values)
-    if count <= EXACT_UP_TO:
-        subsets = np.array(list(itertools.product((False, True), repeat=count))[1:])
-    else:
-        subsets = np.random.Generator(np.random.Philox(key=count)).random((SAMPLED_SUBSETS, count)) < 0.5
-        subsets = subsets[subsets.any(axis=1)]
+    subsets = _subsets(len(values))
     # Means that are equal must stay so, whatever summation does to their last digits.
-    sums = np.where(subsets, values.astype(np.longdouble), 0).sum(axis=1)
     grain = 1e-12 * np.abs(values[(values != 0) & np.isfinite(values)]).min(initial=1.0)
-    means = np.round(sums / subsets.sum(axis=1) / grain) * grain
+    means = np.round(_sums(subsets, values) / subsets.sum(axis=1) / grain) * grain
     return SignFlip(float(np.mean(values)), np.sort(means.astype(np.float64)))
+
+
+@lru_cache(maxsize=4)
+def _subsets(count: int) -> npt.NDArray[np.bool_]:
+    """[subsets, count] The members of each non-empty subset, all of them or the sample."""
+    if count <= EXACT_UP_TO:
+        every: npt.NDArray[np.bool_] = (np.arange(1, 2**count)[:, None] >> np.arange(count)) % 2 == 1
+        return every
+    number = max(FEWEST_SUBSETS, min(SAMPLED_SUBSETS, MEMBERSHIPS // count))
+    random = np.random.Generator(np.random.Philox(key=count))
+    rows = 1 + BLOCK // count
+    sizes = (min(rows, number - start) for start in range(0, number, rows))
+    subsets = np.concatenate([random.random((size, count)) < 0.5 for size in sizes])
+    return subsets[subsets.any(axis=1)]
+
+
+def _sums(subsets: npt.NDArray[np.bool_], values: Values) -> npt.NDArray[np.longdouble]:
+    """[subsets] The sum of each subset's `values`. The high halves of the numbers add up without any rounding, and the
+    low halves' is beyond the last digit, in whichever order a processor adds."""
+    finite = np.where(np.isfinite(values), values, 0.0)
+    unit = 2.0 ** (np.frexp(np.abs(finite).max())[1] - 26)
+    high = np.round(finite / unit) * unit
+    rows = 1 + BLOCK // len(values)
+    blocks = (subsets[start : start + rows].astype(np.float64) for start in range(0, len(subsets), rows))
+    # einsum, since a matrix product's threads wait for one another where other programs have the cores.
+    parts = [np.einsum("ij,j->i", block, half) for block in blocks for half in (high, finite - high)]
+    sums: npt.NDArray[np.longdouble] = np.concatenate(parts[::2]).astype(np.longdouble) + np.concatenate(parts[1::2])
+    for index in np.flatnonzero(np.isinf(values)):
+        sums[subsets[:, index]] = values[index]
+    return sums
 
 
 def wilson(successes: int, trials: int) -> Interval:
