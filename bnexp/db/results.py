@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import Connection, DateTime, Engine, text
 
-from bnexp.db import reading
 from bnexp.db.connection import explained, open_engine, parse_url
 from bnexp.errors import UsageError, did_you_mean
 from bnexp.records import Columns
@@ -34,7 +33,7 @@ INSTANCES = text(
 
 
 class Results:
-    """A results database, open for reading."""
+    """A results database, open for reading. What needs numpy imports it where it is used."""
 
     def __init__(self, database: str) -> None:
         self.url = parse_url(database)
@@ -93,11 +92,15 @@ class Results:
 
     def trials(self, experiment_id: int) -> Columns:
         """The instance's trials, as `bnexp.db.reading.trials` gives them."""
+        from bnexp.db import reading
+
         with self._read() as connection:
             return reading.trials(connection, experiment_id)
 
     def curves(self, keys: Sequence[str]) -> Columns:
         """The validation curves of these trials, as `bnexp.db.reading.curves` gives them."""
+        from bnexp.db import reading
+
         with self._read() as connection:
             return reading.curves(connection, keys)
 
@@ -110,10 +113,13 @@ class Results:
 
     def machines(self, experiment_id: int) -> list[str]:
         """What the instance's trials ran on, a line for each combination of device and versions."""
+        # A worker is one process of one installation. So attempts that share it, a cohort and a device are counted
+        # first, in the order of an index, and the names of versions sorted once for each cohort.
         query = text(
-            "select device, bnexp_version, git_commit, torch_version, python_version, count(*) as trials from attempts "
-            "where outcome in ('finished', 'diverged') "
-            "and trial_id in (select trial_id from experiment_trials where experiment_id = :id) "
+            "select a.device, a.bnexp_version, a.git_commit, a.torch_version, a.python_version, sum(n) as trials from ("
+            "select min(id) as first, count(*) as n from attempts where outcome in ('finished', 'diverged') and exists "
+            "(select 1 from experiment_trials e where e.experiment_id = :id and e.trial_id = attempts.trial_id) "
+            "group by cohort_id, worker, device) cohort join attempts a on a.id = first "
             "group by 1, 2, 3, 4, 5 order by 6 desc"
         )
         with self._read() as connection:

@@ -133,7 +133,7 @@ class AttemptRow(Base):
     """One execution of a trial by one worker: what it ran on, in which company, and how it ended."""
 
     __tablename__ = "attempts"
-    __table_args__ = (Index(None, "cohort_id", "worker"),)
+    __table_args__ = (Index(None, "cohort_id", "worker", "device"),)
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"), index=True)

@@ -165,7 +165,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["trial_id"], ["trials.id"], name=op.f("fk_attempts_trial_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_attempts")),
     )
-    op.create_index(op.f("ix_attempts_cohort_id_worker"), "attempts", ["cohort_id", "worker"], unique=False)
+    op.create_index(
+        op.f("ix_attempts_cohort_id_worker_device"), "attempts", ["cohort_id", "worker", "device"], unique=False
+    )
     op.create_index(op.f("ix_attempts_trial_id"), "attempts", ["trial_id"], unique=False)
 
     op.create_table(
