@@ -54,7 +54,8 @@ def trials(connection: Connection, experiment_id: int) -> Columns:
     own = {name: column[order] for name, column in found.items()}
     cells, first, cell = np.unique(own.pop("cell"), return_index=True, return_inverse=True)
     factors = _read(connection, OF_CELLS, _parts(own["trial_key"][first]), CELL)
-    factors = {name: _narrow(column[np.argsort(factors["cell"].astype(np.int64))]) for name, column in factors.items()}
+    by_cell = np.argsort(factors.pop("cell").astype(np.int64))
+    factors = {name: _narrow(column[by_cell]) for name, column in factors.items()}
 
     both = cell * len(STATUSES) + own.pop("status")
     [present] = np.nonzero(np.bincount(both, minlength=len(cells) * len(STATUSES)))
