@@ -199,7 +199,8 @@ def _marks(fields: type[Fields]) -> list[tuple[str, Mark | None]]:
     return [(name, mark[0] if mark else None) for name, mark in marks.items()]
 
 
-def columns_by_name() -> dict[str, str]:
+@cache
+def columns_by_name() -> Mapping[str, str]:
     """The database column of every field there is, by dotted name; a component's own name is its column."""
     groups: list[tuple[str, type[Fields]]] = [("", TrialConfig)]
     groups += [(f"{name}.", options) for name, group in COMPONENTS.items() for options in group]
