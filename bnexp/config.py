@@ -6,9 +6,10 @@ a trial the same trial (the trial key), and the column that shows it in the data
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from functools import cache
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -168,8 +169,7 @@ class TrialConfig(Fields):
     """Rules initialization, order and dropout."""
 
 
-@dataclass(frozen=True)
-class Leaf:
+class Leaf(NamedTuple):
     """One field of a configuration: its dotted name, mark and value."""
 
     name: str
@@ -177,18 +177,30 @@ class Leaf:
     value: Any
 
 
-def leaves(fields: Fields, prefix: str = "") -> Iterator[Leaf]:
+def leaves(fields: Fields) -> list[Leaf]:
     """Every field that applies, nested ones under their dotted names."""
-    for name, info in type(fields).model_fields.items():
+    found = []
+    for name, mark in _marks(type(fields)):
         value = getattr(fields, name)
-        if isinstance(value, Fields):
-            yield from leaves(value, f"{prefix}{name}.")
+        if mark is not None:
+            found.append(Leaf(name, mark, value))
         else:
-            [mark] = [mark for mark in info.metadata if isinstance(mark, Mark)]
-            yield Leaf(prefix + name, mark, value)
+            component: type[Fields] = type(value)
+            found += [Leaf(f"{name}.{inner}", own, getattr(value, inner)) for inner, own in _marks(component) if own]
+    return found
 
 
-def columns_by_name() -> dict[str, str]:
+@cache
+def _marks(fields: type[Fields]) -> list[tuple[str, Mark | None]]:
+    """The mark of each field; None where the value has fields of its own."""
+    marks = {
+        name: [mark for mark in info.metadata if isinstance(mark, Mark)] for name, info in fields.model_fields.items()
+    }
+    return [(name, mark[0] if mark else None) for name, mark in marks.items()]
+
+
+@cache
+def columns_by_name() -> Mapping[str, str]:
     """The database column of every field there is, by dotted name; a component's own name is its column."""
     groups: list[tuple[str, type[Fields]]] = [("", TrialConfig)]
     groups += [(f"{name}.", options) for name, group in COMPONENTS.items() for options in group]
@@ -215,8 +227,9 @@ def _digest(content: Any) -> str:
 
 
 def _revisions(config: TrialConfig) -> dict[str, int]:
-    used = {leaf.value for leaf in leaves(config) if isinstance(leaf.value, str)}
-    return {name: number for name, number in registry.REVISIONS.items() if name in used and number != 1}
+    raised = {name: number for name, number in registry.REVISIONS.items() if number != 1}
+    used = {leaf.value for leaf in leaves(config) if isinstance(leaf.value, str)} if raised else set()
+    return {name: number for name, number in raised.items() if name in used}
 
 
 def trial_key(config: TrialConfig, fingerprint: str) -> str:
@@ -228,6 +241,14 @@ def trial_key(config: TrialConfig, fingerprint: str) -> str:
         if leaf.mark.kind != "recorded" and (leaf.mark.origin is MISSING or leaf.value != leaf.mark.origin)
     }
     return _digest({"config": identity, "data": fingerprint, "revisions": _revisions(config)})
+
+
+def cell_key(config: TrialConfig, fingerprint: str) -> int:
+    """What trials share that differ in nothing but their seed: 63 bits of SHA-256 of all else, recorded fields too."""
+    shared = {
+        leaf.name: leaf.value for leaf in leaves(config) if leaf.name != "seed" and leaf.value != leaf.mark.origin
+    }
+    return int(_digest({"config": shared, "data": fingerprint, "revisions": _revisions(config)})[:16], 16) >> 1
 
 
 def cohort_key(config: TrialConfig, fingerprint: str) -> str:

@@ -1,11 +1,12 @@
 """What the engine tells of a cohort while it trains: plain numbers, which any process can send and any store keep."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy.typing as npt
 
-Columns = dict[str, npt.NDArray[Any]]
+Columns = Mapping[str, npt.NDArray[Any]]
 """A table by columns, all of one length; missing numbers are NaN."""
 
 

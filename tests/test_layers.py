@@ -22,11 +22,11 @@ LAYERS = [
     ["db", "random"],
     ["experiments"],
     ["settings"],
-    ["config", "yamlfile"],
+    ["config", "yamlfile", "columns"],
     ["registry", "records", "errors"],
 ]
 HEIGHT = {name: -number for number, names in enumerate(LAYERS) for name in names}
-WITHOUT_TORCH = ["cli", "runner", "reports", "claims", "db", "experiments", "settings", "config", "yamlfile"]
+WITHOUT_TORCH = ["cli", "runner", "reports", "claims", "db", "experiments", "settings", "config", "yamlfile", "columns"]
 
 
 def modules() -> list[Path]:

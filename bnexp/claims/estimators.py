@@ -5,14 +5,17 @@ order of examples, base initialization and dropout draws.
 """
 
 import math
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from bnexp.claims.model import Estimator, described
 from bnexp.claims.statistics import Values
+from bnexp.columns import combinations, in_both, length, levels, means, take, unfolded
 from bnexp.config import columns_by_name
 from bnexp.records import Columns
 
@@ -59,14 +62,14 @@ UNITS: dict[str, Unit] = {"scored_accuracy": "points", "trained": "rate"}
 Measure = Callable[[Arm, Arm, Estimator, float], Estimate]
 
 
-def choose(columns: Columns, wanted: dict[str, object]) -> Columns:
+def choose(columns: Columns, wanted: Mapping[str, object]) -> Columns:
     """The rows that have all the `wanted` values."""
-    length = len(next(iter(columns.values())))
-    keep = np.ones(length, dtype=bool)
+    keep = np.ones(length(columns), dtype=bool)
     for name, value in wanted.items():
-        column = columns[name]
-        keep &= column != column if value is None or value != value else column == value
-    return {name: values[keep] for name, values in columns.items()}
+        few, place = unfolded(columns, [name])
+        column = few[name]
+        keep &= (column != column if value is None or value != value else column == value)[place]
+    return take(columns, keep)
 
 
 def outcome(trials: Columns, of: str) -> Values:
@@ -77,37 +80,41 @@ def outcome(trials: Columns, of: str) -> Values:
 def scored_validation(trials: Columns) -> Values:
     """Validation accuracy in percentage points, chance where diverged."""
     chance = 1 / trials["classes"].astype(np.float64)
-    return 100 * np.where(trials["status"] == "diverged", chance, trials["validation_accuracy"].astype(np.float64))
+    few, place = unfolded(trials, ["status"])
+    diverged = (few["status"] == "diverged")[place]
+    return 100 * np.where(diverged, chance, trials["validation_accuracy"].astype(np.float64))
 
 
 def matched(treatment: Columns, control: Columns, free: Collection[str]) -> tuple[Columns, Columns, int]:
     """The trials of each arm that have a counterpart in the other, equal in every factor but the `free` ones and the
     seed; and how many had none."""
     names = [name for name in sorted(set(columns_by_name().values()) - set(free) - {"seed"}) if name in treatment]
-
-    def cells(arm: Columns) -> list[tuple[str, ...]]:
-        return list(zip(*(map(str, arm[name].tolist()) for name in names), strict=True))
-
-    common = set(cells(treatment)) & set(cells(control))
-    kept = [
-        {name: column[np.array([cell in common for cell in cells(arm)], dtype=bool)] for name, column in arm.items()}
-        for arm in (treatment, control)
-    ]
-    dropped = sum(len(arm["seed"]) for arm in (treatment, control)) - sum(len(arm["seed"]) for arm in kept)
-    return kept[0], kept[1], dropped
+    kept = [take(arm, keep) for arm, keep in zip((treatment, control), in_both(treatment, control, names), strict=True)]
+    return kept[0], kept[1], length(treatment) + length(control) - length(kept[0]) - length(kept[1])
 
 
-def by_seed(trials: Columns, values: Values) -> dict[int, float]:
-    """The mean of `values` over each seed's trials."""
-    return {int(seed): float(np.mean(values[trials["seed"] == seed])) for seed in np.unique(trials["seed"])}
+@dataclass(frozen=True)
+class BySeed:
+    """A number for each seed."""
+
+    seeds: npt.NDArray[np.int64]
+    """[seeds] In order."""
+    values: Values
+    """[seeds]"""
 
 
-def paired(treatment: dict[int, float], control: dict[int, float]) -> tuple[Values, Values]:
+def by_seed(trials: Columns, values: Values) -> BySeed:
+    """The mean of `values` [trials] over each seed's trials."""
+    seeds, place = np.unique(trials["seed"], return_inverse=True)
+    return BySeed(seeds, means(values, place, len(seeds)))
+
+
+def paired(treatment: BySeed, control: BySeed) -> tuple[Values, Values]:
     """The seeds that both arms have, in order."""
-    seeds = sorted(treatment.keys() & control.keys())
-    if not seeds:
+    seeds, first, second = np.intersect1d(treatment.seeds, control.seeds, assume_unique=True, return_indices=True)
+    if not len(seeds):
         raise NotEstimableError("no trials of both arms share a seed")
-    return np.array([treatment[seed] for seed in seeds]), np.array([control[seed] for seed in seeds])
+    return treatment.values[first], control.values[second]
 
 
 def difference(treatment: Arm, control: Arm, how: Estimator, margin: float) -> Estimate:
@@ -121,9 +128,9 @@ def best_difference(treatment: Arm, control: Arm, how: Estimator, margin: float)
     (the first of the smallest where equal). A best learning rate at the edge of the grid leaves the claim open."""
     notes, edges, values = [], [], []
     for arm in (treatment, control):
-        cells = sorted(set(zip(*(arm.trials[name].tolist() for name in how.over), strict=True)))
-        scores = [float(np.mean(scored_validation(choose(arm.trials, _levels(how, cell))))) for cell in cells]
-        best = _levels(how, cells[int(np.argmax(scores))])
+        cells, place = combinations(arm.trials, how.over)
+        scores = means(scored_validation(arm.trials), place, len(cells))
+        best = dict(zip(how.over, cells[int(np.argmax(scores))], strict=True))
         chosen = choose(arm.trials, best)
         values.append(by_seed(chosen, outcome(chosen, how.of)))
         notes.append(f"{arm.name} at its best: {described(best)}")
@@ -135,8 +142,8 @@ def best_difference(treatment: Arm, control: Arm, how: Estimator, margin: float)
 
 
 def _at_edge(arm: Arm, rate: str, best: object) -> bool:
-    levels = np.unique(arm.trials[rate])
-    return len(levels) > 1 and best in (levels[0], levels[-1])
+    there = levels(arm.trials, rate)
+    return len(there) > 1 and best in (there[0], there[-1])
 
 
 def spread_difference(treatment: Arm, control: Arm, how: Estimator, margin: float) -> Estimate:
@@ -160,7 +167,7 @@ def steps_ratio(treatment: Arm, control: Arm, how: Estimator, margin: float) -> 
     rising = plateau - float(np.median(mean[-2 * PLATEAU_POINTS : -PLATEAU_POINTS])) > margin / 2
     target = plateau - margin / 2
     reached_t, reached_c = curve_t.reached(target), curve_c.reached(target)
-    first, second = paired(reached_t, {seed: min(at, float(steps[-1])) for seed, at in reached_c.items()})
+    first, second = paired(reached_t, replace(reached_c, values=np.minimum(reached_c.values, steps[-1])))
     with np.errstate(divide="ignore"):
         effect = np.log2(second) - np.log2(first)
     note = f"target: {target:.1f}% validation accuracy, the control's plateau minus half a margin"
@@ -173,38 +180,39 @@ class _Curves:
     steps: Values
     accuracy: Values
     """[seeds, points]; chance after a divergence."""
-    seeds: list[int]
+    seeds: npt.NDArray[np.int64]
 
-    def reached(self, target: float) -> dict[int, float]:
-        """By seed, the first step at which the accuracy is at the target and stays there for one more point."""
+    def reached(self, target: float) -> BySeed:
+        """The first step at which the accuracy is at the target and stays there for one more point."""
         there = 100 * self.accuracy >= target
         both = there[:, :-1] & there[:, 1:]
-        first = [float(self.steps[row.argmax()]) if row.any() else math.inf for row in both]
-        return dict(zip(self.seeds, first, strict=True))
+        first = np.where(both, self.steps[: both.shape[1]], math.inf).min(axis=1, initial=math.inf)
+        order = np.argsort(self.seeds)
+        return BySeed(self.seeds[order], first[order])
 
 
 def _curves(arm: Arm) -> _Curves:
     """The validation curves of an arm that has one trial a seed."""
-    keys = [str(key) for key in arm.trials["trial_key"]]
-    seeds = [int(seed) for seed in arm.trials["seed"]]
-    if len(set(seeds)) < len(seeds):
+    seeds = arm.trials["seed"].astype(np.int64)
+    if len(np.unique(seeds)) < len(seeds):
         raise NotEstimableError("steps to a target need one trial a seed in each arm; narrow `where`")
+    keys = tuple(arm.trials["trial_key"].tolist())
     points = arm.curves(keys)
     steps = np.unique(points["step"]).astype(np.float64)
     chance = 1 / arm.trials["classes"].astype(np.float64)
     accuracy = np.repeat(chance[:, None], len(steps), axis=1)
     row = {key: index for index, key in enumerate(keys)}
-    rows = np.array([row[key] for key in points["trial_key"]], dtype=np.int64)
+    few, place = unfolded(points, ["trial_key"])
+    rows = np.array([row[key] for key in few["trial_key"]], dtype=np.int64)[place]
     accuracy[rows, np.searchsorted(steps, points["step"])] = points["validation_accuracy"]
     return _Curves(steps, accuracy, seeds)
 
 
-def _spread(trials: Columns, factor: str, of: str) -> dict[int, float]:
-    levels = [choose(trials, {factor: level}) for level in np.unique(trials[factor])]
-    cells = [by_seed(level, outcome(level, of)) for level in levels]
-    seeds = set.intersection(*(set(cell) for cell in cells))
-    return {seed: max(c[seed] for c in cells) - min(c[seed] for c in cells) for seed in seeds}
-
-
-def _levels(how: Estimator, cell: tuple[object, ...]) -> dict[str, object]:
-    return dict(zip(how.over, cell, strict=True))
+def _spread(trials: Columns, factor: str, of: str) -> BySeed:
+    cells = []
+    for level in levels(trials, factor):
+        chosen = choose(trials, {factor: level})
+        cells.append(by_seed(chosen, outcome(chosen, of)))
+    seeds = reduce(np.intersect1d, [cell.seeds for cell in cells])
+    values = np.array([cell.values[np.isin(cell.seeds, seeds)] for cell in cells])
+    return BySeed(seeds, values.max(axis=0) - values.min(axis=0))

@@ -2,11 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
 
 from bnexp.claims.model import Claim
 from bnexp.claims.verdicts import Data, Finding, judge
+from bnexp.columns import combinations, counts, take
 from bnexp.db.results import InstanceInfo, Results
 from bnexp.db.rows import Judged
+from bnexp.records import Columns
 
 POST_HOC = "post hoc: this claim, as it stands, is younger than its data"
 
@@ -16,6 +21,8 @@ class Report:
     """Every claim's finding for one experiment instance."""
 
     instance: InstanceInfo
+    counts: dict[str, int]
+    """Trial status to number of trials."""
     datasets: list[str]
     models: list[str]
     machines: list[str]
@@ -36,7 +43,8 @@ class Report:
 def make_report(results: Results, instance: InstanceInfo, claims: Mapping[str, Claim]) -> Report:
     """Judge `claims` by what is stored of `instance`."""
     trials = results.trials(instance.id)
-    data = Data(instance.name, trials, results.curves, instance.margin)
+    # A claim and a line of its table may be about the same trials.
+    data = Data(instance.name, trials, cache(results.curves), instance.margin)
     locked = results.locked_before_data(instance.id)
     findings = [
         replace(finding, notes=[*finding.notes, POST_HOC])
@@ -44,18 +52,23 @@ def make_report(results: Results, instance: InstanceInfo, claims: Mapping[str, C
         else finding
         for finding in judge(claims, data)
     ]
+    networks, _ = combinations(trials, ("model", "hidden"))
     return Report(
         instance,
-        sorted(set(trials["dataset"])),
-        sorted(
-            {
-                f"{model} {hidden}" if hidden else model
-                for model, hidden in zip(trials["model"], trials["hidden"], strict=True)
-            }
-        ),
+        _statuses(trials),
+        sorted(counts(trials, "dataset")),
+        sorted(f"{model} {hidden}" if hidden else model for model, hidden in networks),
         results.machines(instance.id),
         findings,
     )
+
+
+def _statuses(trials: Columns) -> dict[str, int]:
+    """How many trials have each status; one that two variants want stands twice in a row, and counts once."""
+    keys = trials["trial_key"]
+    first = np.ones(len(keys), dtype=bool)
+    first[1:] = keys[1:] != keys[:-1]
+    return dict(sorted(counts(take(trials, first), "status").items()))
 
 
 def judged(finding: Finding) -> Judged:

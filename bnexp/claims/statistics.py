@@ -1,9 +1,9 @@
 """Exact statistics for few seeds: pure functions of numbers."""
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,13 @@ Values = npt.NDArray[np.float64]
 EXACT_UP_TO = 16
 """More differences than these have too many subsets; a fixed random sample of subsets stands for them."""
 SAMPLED_SUBSETS = 2**16 - 1
+FEWEST_SUBSETS = 2**12 - 1
+MEMBERSHIPS = 2**22
+"""Subsets times differences, about: from 65 differences on, the sample has fewer subsets, down to FEWEST_SUBSETS."""
+BLOCK = 2**19
+"""Memberships that are drawn at a time."""
+BYTES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(np.float64)
+"""[256, 8] The bits of each byte."""
 Z_95 = 1.959963984540054
 
 
@@ -68,17 +75,48 @@ def sign_flip(differences: Sequence[float] | Values) -> SignFlip:
     values = np.asarray(differences, dtype=np.float64)
     if values.size == 0 or np.isnan(values).any():
         raise ValueError("sign_flip needs at least one difference, and none of them NaN")
-    count = len(values)
-    if count <= EXACT_UP_TO:
-        subsets = np.array(list(itertools.product((False, True), repeat=count))[1:])
-    else:
-        subsets = np.random.Generator(np.random.Philox(key=count)).random((SAMPLED_SUBSETS, count)) < 0.5
-        subsets = subsets[subsets.any(axis=1)]
+    subsets, sizes = _subsets(len(values))
     # Means that are equal must stay so, whatever summation does to their last digits.
-    sums = np.where(subsets, values.astype(np.longdouble), 0).sum(axis=1)
     grain = 1e-12 * np.abs(values[(values != 0) & np.isfinite(values)]).min(initial=1.0)
-    means = np.round(sums / subsets.sum(axis=1) / grain) * grain
+    means = np.round(_sums(subsets, values) / sizes / grain) * grain
     return SignFlip(float(np.mean(values)), np.sort(means.astype(np.float64)))
+
+
+@lru_cache(maxsize=4)
+def _subsets(count: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.longdouble]]:
+    """[bytes, subsets] and [subsets] The members of each non-empty subset, of all of them or of the sample, a bit for
+    each difference; and how many members it has."""
+    if count <= EXACT_UP_TO:
+        packed = _packed((np.arange(1, 2**count)[:, None] >> np.arange(count)) % 2 == 1)
+    else:
+        number = max(FEWEST_SUBSETS, min(SAMPLED_SUBSETS, MEMBERSHIPS // count))
+        random = np.random.Generator(np.random.Philox(key=count))
+        rows = 1 + BLOCK // count
+        sizes = (min(rows, number - start) for start in range(0, number, rows))
+        packed = np.concatenate([_packed(random.random((size, count)) < 0.5) for size in sizes], axis=1)
+    return packed, _sums(packed, np.ones(count))
+
+
+def _packed(members: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    return np.ascontiguousarray(np.packbits(members[members.any(axis=1)], axis=1).T)
+
+
+def _sums(subsets: npt.NDArray[np.uint8], values: Values) -> npt.NDArray[np.longdouble]:
+    """[subsets] The sum of each subset's `values`, looked up eight at a time. The high halves of the numbers add up
+    without any rounding, and that of the low halves is beyond the last digit."""
+    eights = np.zeros((len(subsets), 8))
+    eights.flat[: len(values)] = np.where(np.isfinite(values), values, 0.0)
+    unit = 2.0 ** (np.frexp(np.abs(eights).max())[1] - 26)
+    high = np.round(eights / unit) * unit
+    sums = np.zeros(subsets.shape[1], dtype=np.longdouble)
+    for half in (high, eights - high):
+        part = np.zeros(subsets.shape[1])
+        for table, members in zip(np.einsum("bk,vk->bv", half, BYTES), subsets, strict=True):
+            part += table.take(members)
+        sums += part
+    for index in np.flatnonzero(np.isinf(values)):
+        sums[subsets[index // 8] >> (7 - index % 8) & 1 == 1] = values[index]
+    return sums
 
 
 def wilson(successes: int, trials: int) -> Interval:

@@ -13,6 +13,7 @@ from bnexp.claims.estimators import Arm, Estimate, Measure, NotEstimableError, U
 from bnexp.claims.model import Claim, Estimator, Rule, columns_of, described, free_columns
 from bnexp.claims.statistics import Interval, SignFlip, Values, sign_flip, wilson
 from bnexp.claims.statistics import holm as adjust
+from bnexp.columns import counts, length
 from bnexp.records import Columns
 
 ALPHA = 0.05
@@ -202,13 +203,14 @@ def _estimate(claim: Claim, trials: Columns, how: Estimator, data: Data) -> Esti
     chosen = [choose(trials, columns_of(partial)) for partial in partials]
     first, second, dropped = matched(chosen[0], chosen[1], free_columns(claim.arms, how))
     for arm in (first, second):
-        statuses = arm["status"]
-        ended = int(np.isin(statuses, ENDED).sum())
-        if len(statuses) == 0:
+        count = length(arm)
+        if count == 0:
             raise NotEstimableError("the experiment has no trials of one of its arms that match the other's")
-        if ended < len(statuses):
-            failed = int((statuses == "failed").sum())
-            how_many = f"only {ended} of {len(statuses)} trials of an arm have ended"
+        statuses = counts(arm, "status")
+        ended = sum(statuses.get(status, 0) for status in ENDED)
+        if ended < count:
+            failed = statuses.get("failed", 0)
+            how_many = f"only {ended} of {count} trials of an arm have ended"
             remedy = f"{failed} failed: `bnexp run --retry-failed`" if failed else "run it to the end"
             raise NotEstimableError(f"{how_many}; {remedy}")
     measure: Measure = registry.load(registry.ESTIMATORS[how.name])
@@ -226,7 +228,7 @@ def _rows(claim: Claim, about: Columns, data: Data) -> list[Row]:
     assert how is not None
     if claim.table.estimator:
         about = choose(about, columns_of(how.at))
-    axes = [sorted(set(about[factor].tolist()), key=_order) for factor in claim.table.by]
+    axes = [sorted(counts(about, factor), key=_order) for factor in claim.table.by]
     rows = []
     for levels in itertools.product(*axes):
         named = dict(zip(claim.table.by, levels, strict=True))

@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from sqlalchemy import Connection, Engine, bindparam, select, text
+from sqlalchemy import Connection, DateTime, Engine, text
 
 from bnexp.db.connection import explained, open_engine, parse_url
-from bnexp.db.tables import ExperimentRow
 from bnexp.errors import UsageError, did_you_mean
 from bnexp.records import Columns
 
@@ -27,12 +24,16 @@ class InstanceInfo:
     margin: float
     created_at: datetime
     last_run_at: datetime
-    counts: dict[str, int]
-    """Trial status to number of trials."""
+
+
+INSTANCES = text(
+    "select id, name, about, overrides, margin, created_at, last_run_at from experiments "
+    "order by last_run_at desc, id desc"
+).columns(created_at=DateTime, last_run_at=DateTime)
 
 
 class Results:
-    """A results database, open for reading."""
+    """A results database, open for reading. What needs numpy imports it where it is used."""
 
     def __init__(self, database: str) -> None:
         self.url = parse_url(database)
@@ -48,33 +49,8 @@ class Results:
 
     def instances(self) -> list[InstanceInfo]:
         """Every experiment instance, the latest run first."""
-        counts: dict[int, dict[str, int]] = {}
         with self._read() as connection:
-            for instance, status, number in connection.execute(
-                text(
-                    "select experiment_id, status, count(distinct trial_id) from experiment_trials "
-                    "join trials on trials.id = trial_id group by 1, 2"
-                )
-            ):
-                counts.setdefault(instance, {})[status] = number
-            rows = connection.execute(
-                select(*ExperimentRow.__table__.columns).order_by(
-                    ExperimentRow.last_run_at.desc(), ExperimentRow.id.desc()
-                )
-            )
-            return [
-                InstanceInfo(
-                    row.id,
-                    row.name,
-                    row.about,
-                    row.overrides,
-                    row.margin,
-                    row.created_at,
-                    row.last_run_at,
-                    counts.get(row.id, {}),
-                )
-                for row in rows
-            ]
+            return [InstanceInfo(**row) for row in connection.execute(INSTANCES).mappings()]
 
     def latest(self, name: str | None = None, number: int | None = None) -> InstanceInfo:
         """The instance that was run last, of experiment `name` or with `number` if given. Raises UsageError where there
@@ -89,6 +65,15 @@ class Results:
             raise UsageError(f"there is no instance {number}; `bnexp status` shows their numbers")
         hint = did_you_mean(name or "", {instance.name for instance in instances})
         raise UsageError(f"experiment {name!r} has not been run into this database ({hint})")
+
+    def counts(self, experiment_id: int) -> dict[str, int]:
+        """How many of the instance's trials have each status."""
+        query = text(
+            "select status, count(*) as trials from trials "
+            "where id in (select trial_id from experiment_trials where experiment_id = :id) group by 1 order by 1"
+        )
+        with self._read() as connection:
+            return {row.status: row.trials for row in connection.execute(query, {"id": experiment_id})}
 
     def locked_before_data(self, experiment_id: int) -> set[str]:
         """The keys of the claims that stood in the database before the instance's first trial began."""
@@ -106,23 +91,18 @@ class Results:
         return {key: known[key] for key in keys if key in known}
 
     def trials(self, experiment_id: int) -> Columns:
-        """The instance's rows of `experiment_results`, in a fixed order."""
-        query = text("select * from experiment_results where experiment_id = :id order by trial_key, variant")
+        """The instance's trials, as `bnexp.db.reading.trials` gives them."""
+        from bnexp.db import reading
+
         with self._read() as connection:
-            result = connection.execute(query, {"id": experiment_id})
-            return _columns(list(result.keys()), result.all())
+            return reading.trials(connection, experiment_id)
 
     def curves(self, keys: Sequence[str]) -> Columns:
-        """The points of these trials' curves: the columns of `learning_curves`, in order of steps within a trial."""
-        names = ["trial_key", "step", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
-        query = text(
-            f"select {', '.join(names)} from learning_curves where trial_key in :keys order by trial_key, step"
-        ).bindparams(bindparam("keys", expanding=True))
-        rows: list[Sequence[Any]] = []
+        """The validation curves of these trials, as `bnexp.db.reading.curves` gives them."""
+        from bnexp.db import reading
+
         with self._read() as connection:
-            for start in range(0, len(keys), 500):
-                rows += connection.execute(query, {"keys": keys[start : start + 500]}).all()
-        return _columns(names, rows)
+            return reading.curves(connection, keys)
 
     def rate(self) -> float | None:
         """Trial-steps a second over all finished trials; None before there are any."""
@@ -133,10 +113,13 @@ class Results:
 
     def machines(self, experiment_id: int) -> list[str]:
         """What the instance's trials ran on, a line for each combination of device and versions."""
+        # A worker is one process of one installation. So attempts that share it, a cohort and a device are counted
+        # first, in the order of an index, and the names of versions sorted once for each cohort.
         query = text(
-            "select a.device, a.bnexp_version, a.git_commit, a.torch_version, a.python_version, "
-            "count(distinct a.trial_id) as trials from attempts a where a.outcome in ('finished', 'diverged') "
-            "and a.trial_id in (select trial_id from experiment_trials where experiment_id = :id) "
+            "select a.device, a.bnexp_version, a.git_commit, a.torch_version, a.python_version, sum(n) as trials from ("
+            "select min(id) as first, count(*) as n from attempts where outcome in ('finished', 'diverged') and exists "
+            "(select 1 from experiment_trials e where e.experiment_id = :id and e.trial_id = attempts.trial_id) "
+            "group by cohort_id, worker, device) cohort join attempts a on a.id = first "
             "group by 1, 2, 3, 4, 5 order by 6 desc"
         )
         with self._read() as connection:
@@ -182,16 +165,3 @@ class Results:
             if not result.returns_rows:
                 raise UsageError("query: the statement returns no rows; `query` is for reading")
             return list(result.keys()), [tuple(row) for row in result]
-
-
-def _columns(names: list[str], rows: Sequence[Sequence[Any]]) -> Columns:
-    """Rows as columns; a column with a number in it becomes float or integer, None in it NaN."""
-    listed = list(zip(*rows, strict=True)) if rows else [()] * len(names)
-    return {name: _column(values) for name, values in zip(names, listed, strict=True)}
-
-
-def _column(values: Sequence[Any]) -> npt.NDArray[Any]:
-    kinds = {type(value) for value in values}
-    if kinds <= {int, float, bool, type(None)} and kinds != {type(None)}:
-        return np.array([np.nan if value is None else value for value in values])
-    return np.array(values, dtype=object)

@@ -2,13 +2,18 @@
 
 import hashlib
 import math
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from bnexp.config import TrialConfig, columns
-from bnexp.db.tables import now
+from bnexp.config import TrialConfig, cell_key, columns
 from bnexp.records import Outcome, Point, Started
+
+
+def now() -> datetime:
+    """The time, UTC, without a zone, as every column of times holds it."""
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,7 @@ def trial(wanted: WantedTrial) -> dict[str, Any]:
         "status": "pending",
         "config": wanted.config.model_dump(mode="json"),
         "fingerprint": wanted.fingerprint,
+        "cell": cell_key(wanted.config, wanted.fingerprint),
         "classes": wanted.classes,
         **factors,
         **columns(wanted.config),
@@ -117,7 +123,7 @@ def attempts(job: Job, worker: Worker) -> list[dict[str, Any]]:
 
 def machine(started: Started) -> dict[str, Any]:
     """What an attempt ran on."""
-    return asdict(started)
+    return dict(vars(started))
 
 
 def result(job: Job, outcome: Outcome) -> dict[str, Any]:
@@ -125,7 +131,7 @@ def result(job: Job, outcome: Outcome) -> dict[str, Any]:
 
     Trained means: finite, with a training loss under half of ln(classes)."""
     blank = dict.fromkeys(("train_loss", "train_accuracy", "validation_loss", "validation_accuracy"))
-    numbers, nonfinite = _finite(asdict(outcome.final).items() if outcome.final else ())
+    numbers, nonfinite = _finite(vars(outcome.final) if outcome.final else {})
     loss = numbers.get("train_loss")
     accuracies = [point.validation_accuracy for point in outcome.curve]
     best = max(filter(math.isfinite, accuracies), default=None)
@@ -143,15 +149,27 @@ def result(job: Job, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def point(trial_id: int, measured: Point) -> dict[str, Any]:
-    """A row of `curves`."""
-    numbers, nonfinite = _finite(asdict(measured).items())
-    return {"trial_id": trial_id, **numbers, "nonfinite": nonfinite}
+POINT = ("trial_id", "step", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "nonfinite")
+"""The columns of `curves`."""
 
 
-def _finite(numbers: Iterable[tuple[str, float]]) -> tuple[dict[str, float | None], str | None]:
+def points(trial_id: int, curve: Sequence[Point]) -> list[tuple[Any, ...]]:
+    """Rows of `curves`, their columns in the order of POINT."""
+    return [
+        (trial_id, p.step, p.train_loss, p.train_accuracy, p.validation_loss, p.validation_accuracy, None)
+        if math.isfinite(p.train_loss + p.train_accuracy + p.validation_loss + p.validation_accuracy)
+        else _not_finite(trial_id, p)
+        for p in curve
+    ]
+
+
+def _not_finite(trial_id: int, point: Point) -> tuple[Any, ...]:
+    numbers, nonfinite = _finite(vars(point))
+    return trial_id, *numbers.values(), nonfinite
+
+
+def _finite(numbers: Mapping[str, float]) -> tuple[dict[str, float | None], str | None]:
     """Numbers with NULL for what is not finite, and a note of what that was ("train_loss=inf")."""
-    listed = list(numbers)
-    lost = [f"{name}={value}" for name, value in listed if not math.isfinite(value)]
-    kept = {name: value if math.isfinite(value) else None for name, value in listed}
+    lost = [f"{name}={value}" for name, value in numbers.items() if not math.isfinite(value)]
+    kept = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
     return kept, " ".join(lost) or None

@@ -7,26 +7,37 @@ lease. Nothing that has ended is ever written again.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, Engine, bindparam, func, insert, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Engine,
+    Update,
+    bindparam,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 
 from bnexp.config import TrialConfig
 from bnexp.db import rows
 from bnexp.db.connection import explained, open_engine, parse_url
-from bnexp.db.rows import Instance, Job, Judged, Worker
+from bnexp.db.inserts import ids_by_key, insert_new, insert_points
+from bnexp.db.rows import Instance, Job, Judged, Worker, now
 from bnexp.db.tables import (
     AttemptRow,
     Base,
     ClaimRow,
     CohortRow,
-    CurveRow,
     ExperimentRow,
     ExperimentTrialRow,
     TrialRow,
     VerdictRow,
-    now,
 )
 from bnexp.errors import DatabaseError
 from bnexp.records import Outcome, Started
@@ -34,11 +45,12 @@ from bnexp.records import Outcome, Started
 LEASE_SECONDS = 60.0
 ENDED = ("finished", "diverged", "failed")
 
-OF_INSTANCES = (
-    "from cohorts c join trials t on t.cohort_id = c.id join experiment_trials e on e.trial_id = t.id "
-    "where e.experiment_id in :experiments and t.status not in ('finished', 'diverged', 'failed')"
+HOLDS_WORK = (
+    "exists (select 1 from trials t cross join experiment_trials e where t.cohort_id = c.id and e.trial_id = t.id "
+    "and e.experiment_id in :experiments and t.status not in ('finished', 'diverged', 'failed'))"
 )
-"""The cohorts that hold work of some experiment instances."""
+"""Whether cohort c holds work of some experiment instances. It is asked of one cohort after the other, until one does.
+(SQLite keeps the order of a cross join: a cohort's few trials first.)"""
 
 
 class LeaseLostError(DatabaseError):
@@ -77,19 +89,19 @@ class Store:
         moment = now()
         row = {"about": instance.about, "margin": instance.margin, "created_at": moment, "last_run_at": moment}
         with self._write() as connection:
-            _insert_new(connection, ExperimentRow, [identity | row])
+            insert_new(connection, ExperimentRow, [identity | row])
             found = select(ExperimentRow.id).filter_by(**identity)
             experiment_id = int(connection.execute(found).scalar_one())
             connection.execute(
                 update(ExperimentRow).where(ExperimentRow.id == experiment_id).values(last_run_at=moment)
             )
-            _insert_new(connection, TrialRow, [rows.trial(trial) for trial in instance.trials])
-            ids = _ids_by_key(connection, [trial.key for trial in instance.trials])
+            insert_new(connection, TrialRow, [rows.trial(trial) for trial in instance.trials])
+            ids = ids_by_key(connection, [trial.key for trial in instance.trials])
             links = [
                 {"experiment_id": experiment_id, "trial_id": ids[trial.key], "variant": trial.variant}
                 for trial in instance.trials
             ]
-            _insert_new(connection, ExperimentTrialRow, links)
+            insert_new(connection, ExperimentTrialRow, links)
         return experiment_id
 
     def retry(self, experiment_id: int) -> None:
@@ -116,21 +128,30 @@ class Store:
         ).columns(TrialRow.id, TrialRow.config, TrialRow.fingerprint)
         with self._write() as connection:
             found = connection.execute(needed, {"experiment": experiment_id}).all()
-            for members in group([(rows.config(row.config), row.fingerprint) for row in found]):
-                cohort = insert(CohortRow).values(size=len(members), status="pending", taken=0, step=0)
-                cohort_id = connection.execute(cohort.returning(CohortRow.id)).scalar_one()
-                connection.execute(
-                    update(TrialRow).where(TrialRow.id.in_([found[index].id for index in members])),
-                    {"cohort_id": cohort_id},
-                )
+            cohorts = list(group([(rows.config(row.config), row.fingerprint) for row in found]))
+            if not cohorts:
+                return
+            new = insert(CohortRow).returning(CohortRow.id, sort_by_parameter_order=True)
+            blank = {"status": "pending", "taken": 0, "step": 0}
+            ids = connection.execute(new, [blank | {"size": len(members)} for members in cohorts]).scalars().all()
+            placing = update(Base.metadata.tables["trials"]).where(TrialRow.id == bindparam("trial"))
+            places = zip(ids, cohorts, strict=True)
+            connection.execute(
+                placing.values(cohort_id=bindparam("cohort")),
+                [{"trial": found[index].id, "cohort": cohort} for cohort, members in places for index in members],
+            )
 
     def take(self, experiment_ids: Sequence[int], worker: Worker) -> Job | None:
         """Take a cohort of these instances that nobody works on, or whose worker let its lease run out, in one
         compare-and-set statement; None where there is none. Its trials begin a new attempt each."""
+        pending, stale = (
+            f"select c.id from cohorts c where {free} and {HOLDS_WORK} order by c.id limit 1"
+            for free in ("c.status = 'pending'", "c.status = 'running' and c.lease_until < :now")
+        )
         take = text(
             "update cohorts set status = 'running', worker = :worker, lease_until = :until, taken = taken + 1, "
-            f"step = 0 where id = (select min(c.id) {OF_INSTANCES} "
-            "and (c.status = 'pending' or (c.status = 'running' and c.lease_until < :now))) returning id"
+            f"step = 0 where id = (select min(id) from (select * from ({pending}) pending union all "
+            f"select * from ({stale}) stale) free) returning id"
         ).bindparams(bindparam("experiments", expanding=True))
         moment = time.time()
         values = {"worker": worker.name, "until": moment + LEASE_SECONDS, "now": moment, "experiments": experiment_ids}
@@ -160,7 +181,7 @@ class Store:
 
     def running(self, experiment_ids: Sequence[int]) -> list[str]:
         """The workers of the instances' running cohorts, whoever they are, one entry a cohort."""
-        query = text(f"select distinct c.id, c.worker {OF_INSTANCES} and c.status = 'running'").bindparams(
+        query = text(f"select c.worker from cohorts c where c.status = 'running' and {HOLDS_WORK}").bindparams(
             bindparam("experiments", expanding=True)
         )
         with explained(self.url), self.engine.connect() as connection:
@@ -186,16 +207,11 @@ class Store:
         """Write the results of trials that have ended, curves included: all of them or none. `seconds` is what each
         cost. Raises LeaseLostError where the cohort is no longer this worker's."""
         results = [rows.result(job, outcome) | {"seconds": seconds} for outcome in outcomes]
-        points = [rows.point(job.trial_ids[o.slot], point) for o in outcomes for point in o.curve]
+        points = [row for o in outcomes for row in rows.points(job.trial_ids[o.slot], o.curve)]
         with self._write() as connection:
             _check_lease(connection, job, worker)
-            unfinished = (TrialRow.id == bindparam("trial")) & (TrialRow.status == "running")
-            values: dict[str, BindParameter[Any]] = {
-                column: bindparam(column) for column in results[0] if column != "trial"
-            }
-            connection.execute(update(Base.metadata.tables["trials"]).where(unfinished).values(values), results)
-            if points:
-                connection.execute(insert(CurveRow), points)
+            connection.execute(_ending(tuple(results[0])), results)
+            insert_points(connection, points)
             for status in {outcome.status for outcome in outcomes}:
                 ids = [job.trial_ids[outcome.slot] for outcome in outcomes if outcome.status == status]
                 ended = {"outcome": status, "seconds": seconds, **rows.machine(started)}
@@ -236,7 +252,7 @@ class Store:
         """Write down claims (key, name, definition) as they stand now; those known keep their time."""
         moment = now()
         with self._write() as connection:
-            _insert_new(
+            insert_new(
                 connection,
                 ClaimRow,
                 [{"key": k, "name": name, "definition": d, "locked_at": moment} for k, name, d in claims],
@@ -254,19 +270,13 @@ class Store:
                 )
 
 
-def _insert_new(connection: Connection, table: type[Base], values: Sequence[dict[str, Any]]) -> None:
-    """Insert the rows that are not there yet."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    if values:
-        connection.execute(dialect.insert(table).on_conflict_do_nothing(), values)
-
-
-def _ids_by_key(connection: Connection, keys: Sequence[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for start in range(0, len(keys), 500):
-        query = select(TrialRow.key, TrialRow.id).where(TrialRow.key.in_(keys[start : start + 500]))
-        found |= {row.key: row.id for row in connection.execute(query)}
-    return found
+@cache
+def _ending(columns: tuple[str, ...]) -> Update:
+    """What ends a running trial: sets `columns`, of which `trial` is its number. Building it takes longer than running
+    it."""
+    unfinished = (TrialRow.id == bindparam("trial")) & (TrialRow.status == "running")
+    values: dict[str, BindParameter[Any]] = {column: bindparam(column) for column in columns if column != "trial"}
+    return update(Base.metadata.tables["trials"]).where(unfinished).values(values)
 
 
 def _check_lease(connection: Connection, job: Job, worker: Worker) -> None:

@@ -4,7 +4,7 @@ A trial's factors and outcomes are columns of `trials`, so that people can query
 beside them as JSON. Numbers that are not finite are stored as NULL, and `nonfinite` says which they were.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, MetaData, String, UniqueConstraint
@@ -26,11 +26,6 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-
-
-def now() -> datetime:
-    """The time, UTC, without a zone, as every column of times holds it."""
-    return datetime.now(UTC).replace(tzinfo=None)
 
 
 class ExperimentRow(Base):
@@ -80,6 +75,9 @@ class TrialRow(Base):
     """pending, running, finished, diverged, failed"""
     config: Mapped[dict[str, Any]]
     fingerprint: Mapped[str]
+    cell: Mapped[int] = mapped_column(BigInteger)
+    """Equal in trials that differ in their seed only (`bnexp.config.cell_key`): a reader of many trials reads the
+    factors of each cell once."""
     classes: Mapped[int]
 
     dataset: Mapped[str]
@@ -135,7 +133,7 @@ class AttemptRow(Base):
     """One execution of a trial by one worker: what it ran on, in which company, and how it ended."""
 
     __tablename__ = "attempts"
-    __table_args__ = (Index(None, "cohort_id", "worker"),)
+    __table_args__ = (Index(None, "cohort_id", "worker", "device"),)
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"), index=True)

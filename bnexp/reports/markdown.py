@@ -78,7 +78,7 @@ def to_json(report: Report) -> str:
         "overrides": report.instance.overrides,
         "datasets": report.datasets,
         "models": report.models,
-        "counts": report.instance.counts,
+        "counts": report.counts,
         "machines": report.machines,
         "findings": [
             {**asdict(finding), "claim": finding.claim.definition(), "margin": report.instance.margin}

@@ -77,8 +77,9 @@ def show_status(results: Results) -> None:
     table.add_column("last run (UTC)", no_wrap=True)
     for instance in results.instances():
         name = f"{instance.name} ({instance.overrides})" if instance.overrides else instance.name
-        counts = (f"{instance.counts.get(status, 0):,}" for status in statuses)
-        table.add_row(str(instance.id), escape(name), *counts, f"{instance.last_run_at:%Y-%m-%d %H:%M}")
+        counts = results.counts(instance.id)
+        shown_counts = (f"{counts.get(status, 0):,}" for status in statuses)
+        table.add_row(str(instance.id), escape(name), *shown_counts, f"{instance.last_run_at:%Y-%m-%d %H:%M}")
     Console().print(table if table.row_count else Text("nothing has been run into this database yet"))
 
 

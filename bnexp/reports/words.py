@@ -104,7 +104,7 @@ def scale(report: Report) -> str:
 
 def counts(report: Report) -> str:
     """How the trials ended."""
-    return ", ".join(f"{count:,} {status}" for status, count in sorted(report.instance.counts.items()))
+    return ", ".join(f"{count:,} {status}" for status, count in sorted(report.counts.items()))
 
 
 def no_claims(report: Report) -> str:

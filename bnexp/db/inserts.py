@@ -1,0 +1,35 @@
+"""Many rows at a time, inside the store's transactions."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from bnexp.db import rows
+from bnexp.db.tables import Base, TrialRow
+
+
+def insert_new(connection: Connection, table: type[Base], values: Sequence[dict[str, Any]]) -> None:
+    """Insert the rows that are not there yet."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    if values:
+        connection.execute(dialect.insert(table).on_conflict_do_nothing(), values)
+
+
+def insert_points(connection: Connection, points: list[tuple[Any, ...]]) -> None:
+    """Insert rows of `curves` by the driver itself: they are many, and SQLAlchemy's own way takes longer than SQLite's
+    writing."""
+    mark = "?" if connection.dialect.name == "sqlite" else "%s"
+    values = ", ".join(mark for _ in rows.POINT)
+    if points:
+        connection.exec_driver_sql(f"insert into curves ({', '.join(rows.POINT)}) values ({values})", points)
+
+
+def ids_by_key(connection: Connection, keys: Sequence[str]) -> dict[str, int]:
+    """The numbers of the trials that have these keys."""
+    found: dict[str, int] = {}
+    for start in range(0, len(keys), 500):
+        query = select(TrialRow.key, TrialRow.id).where(TrialRow.key.in_(keys[start : start + 500]))
+        found |= {row.key: row.id for row in connection.execute(query)}
+    return found

@@ -1,0 +1,300 @@
+"""Reading many trials at once gives what the views give, and judging them gives what plain columns give."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import event, text
+
+from bnexp.claims import report as report_module
+from bnexp.claims import statistics
+from bnexp.claims.model import Claim
+from bnexp.claims.report import make_report
+from bnexp.claims.verdicts import Data, judge
+from bnexp.columns import Repeating, combinations, counts, in_both, levels, means, take
+from bnexp.config import TrialConfig, cell_key, columns_by_name
+from bnexp.db import reading
+from bnexp.db.results import Results
+from bnexp.db.store import Store
+from bnexp.engine.cohort import group
+from bnexp.records import Final, Outcome, Point
+from tests.test_db import ONE, STARTED, TWO, instance, wanted
+
+CURVE = tuple(Point(step, 1.0, 0.5, 1.0, 0.01 * step) for step in (1, 2, 10))
+BETTER = Claim.model_validate(
+    {
+        "question": "q",
+        "section": "s",
+        "quote": "q",
+        "experiment": "e",
+        "arms": {"treatment": {"norm": "batch"}, "control": {"norm": "none"}},
+        "estimator": {"name": "best_difference", "over": ["lr_multiplier", "norm_momentum"]},
+        "table": {"by": ["lr_multiplier"], "estimator": {"name": "difference", "of": "trained"}},
+        "supported_if": {"low": {"at_least": 0}},
+    }
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(str(tmp_path / "bnexp.db"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def ended(store: Store) -> Results:
+    """An instance whose trials have ended, but for one that failed; two variants want one of them. And another one, of
+    the same cells, with a trial that waits."""
+    grid = [
+        wanted(norm=norm, lr_multiplier=rate, seed=seed) for norm in ("none", "batch") for rate in (1.0, 5.0)
+        for seed in range(7)
+    ]  # fmt: skip
+    number = store.register(
+        instance(*grid, wanted("again", norm="none", lr_multiplier=1.0, seed=0), wanted(seed=90, dropout=0.4))
+    )
+    store.plan(number, group)
+    while job := store.take([number], ONE):
+        outcomes = [
+            Outcome(slot, "diverged", CURVE[:1], None, 3, "nan")
+            if config.lr_multiplier == 5 and config.seed % 3 == 0 and config.norm.name == "none"
+            else Outcome(slot, "finished", CURVE, good(config))
+            for slot, config in enumerate(job.configs)
+            if config.seed < 90
+        ]
+        store.store(job, ONE, outcomes, STARTED, 1.0)
+        if len(outcomes) < len(job.configs):
+            store.fail(job, ONE, "no memory")
+        else:
+            store.finish(job, ONE)
+    other = store.register(instance(*(wanted(norm="batch", seed=seed) for seed in range(8)), name="other"))
+    assert (number, other) == (1, 2)
+    return Results(store.database)
+
+
+def good(config: TrialConfig) -> Final:
+    accuracy = 0.8 + 0.01 * (config.norm.name == "batch") + 0.001 * config.seed * config.lr_multiplier
+    return Final(0.1 + 0.2 * config.seed, accuracy, 0.2, accuracy, 0.3, accuracy)
+
+
+def rows_of(results: Results, query: str) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in results.query(query)[1]]
+
+
+def same(one: Any, other: Any) -> bool:
+    return one == other or (other is None and one != one)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_trials_are_those_of_the_view(ended: Results, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.setattr(reading, "PART", 4)
+    monkeypatch.setattr(reading, "PARAMETERS", 3)
+    names = ["trial_key", "status", "scored_accuracy", "validation_accuracy", "trained", "classes"]
+    names += sorted(columns_by_name().values())
+    shown = rows_of(
+        ended,
+        f"select {', '.join(names)} from experiment_results where experiment_id = {number} order by trial_key, variant",
+    )
+    trials = ended.trials(number)
+    assert len(shown) == (30 if number == 1 else 8) and set(names) == set(trials)
+    for name, column in zip(names, zip(*shown, strict=True), strict=True):
+        assert all(map(same, trials[name].tolist(), column)), name
+    assert isinstance(trials, Repeating) and len(trials.distinct["norm"]) < len(shown)
+
+
+def test_curves_are_those_of_the_view(ended: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "PART", 4)
+    monkeypatch.setattr(reading, "PARAMETERS", 3)
+    every = rows_of(ended, "select trial_key, step, validation_accuracy from learning_curves order by 1, 2")
+    keys = sorted({row[0] for row in every})[::2]
+    curves = ended.curves(keys[::-1])
+    names = ("trial_key", "step", "validation_accuracy")
+    found = sorted(zip(*(curves[name].tolist() for name in names), strict=True))
+    assert found == [row for row in every if row[0] in keys] and len(keys) > 3
+    assert all(len(column) == 0 for column in ended.curves([]).values())
+
+
+def test_an_instance_without_trials_is_read_and_reported(store: Store) -> None:
+    store.register(instance())
+    results = Results(store.database)
+    assert len(results.trials(1)["seed"]) == 0
+    report = make_report(results, results.latest(), {"c": BETTER})
+    assert (report.counts, report.machines, report.findings[0].answer) == ({}, [], "not tested")
+
+
+def test_counts_are_of_trials_whichever_variants_want_them(ended: Results) -> None:
+    expected = {"diverged": 3, "failed": 1, "finished": 25}
+    assert ended.counts(1) == expected
+    assert make_report(ended, ended.latest("e"), {}).counts == expected
+    assert ended.counts(2) == {"finished": 7, "pending": 1}
+
+
+def test_machines_count_the_instances_trials_by_device(store: Store) -> None:
+    number = store.register(instance(*(wanted(seed=seed) for seed in range(5))))
+    store.plan(number, group)
+    job = store.take([number], ONE)
+    assert job is not None
+    good = Final(0.1, 0.9, 0.1, 0.9, 0.1, 0.9)
+    for slot in range(5):
+        device = replace(STARTED, device="gpu" if slot % 2 else "cpu")
+        store.store(job, ONE, [Outcome(slot, "finished", (), good)], device, 1.0)
+    other = store.register(instance(wanted(seed=1), wanted(seed=2), wanted(seed=9), name="other"))
+    results = Results(store.database)
+    assert [line.partition(";")[0] for line in results.machines(number)] == ["3 trials on cpu", "2 trials on gpu"]
+    assert sorted(line.partition(";")[0] for line in results.machines(other)) == ["1 trials on cpu", "1 trials on gpu"]
+
+
+def test_repeating_columns_are_judged_as_plain_ones(ended: Results) -> None:
+    trials = ended.trials(1)
+    plain = {name: trials[name] for name in trials}
+    claims = {"best": BETTER, "spread": BETTER.model_copy(update={"experiment": "e"})}
+    claims |= {"one": BETTER.model_copy(update={"where": {"lr_multiplier": 1}})}
+    one, other = (judge(claims, Data("e", table, ended.curves, 1.0)) for table in (trials, plain))
+    assert repr(one) == repr(other) and any(finding.effect for finding in one)
+
+
+def test_the_same_trials_curves_are_read_once(ended: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(ended, "curves", lambda keys: asked.append(keys) or {})
+
+    def judge_twice(_: Any, data: Data) -> list[Any]:
+        return [] if data.curves(("a",)) == data.curves(("a",)) else [None]
+
+    monkeypatch.setattr(report_module, "judge", judge_twice)
+    make_report(ended, ended.latest("e"), {})
+    assert asked == [("a",)]
+
+
+# Columns
+
+TABLE = Repeating(
+    {"norm": np.array(["none", "batch", "none", "unused"], dtype=object), "eps": np.array([np.nan, 1.0, np.nan, 7.0])},
+    np.array([0, 1, 2, 1, 0]),
+    {"seed": np.array([3, 3, 4, 4, 5])},
+)
+PLAIN = {name: TABLE[name] for name in TABLE}
+
+
+@pytest.mark.parametrize("table", [TABLE, PLAIN], ids=["repeating", "plain"])
+def test_repeating_and_plain_tables_are_the_same(table: Any) -> None:
+    assert levels(table, "norm").tolist() == ["batch", "none"] and levels(table, "seed").tolist() == [3, 4, 5]
+    assert counts(table, "norm") == {"none": 3, "batch": 2}
+    assert [(str(level), count) for level, count in counts(table, "eps").items()] in (
+        [("nan", 3), ("1.0", 2)],
+        [("1.0", 2), ("nan", 3)],
+    )
+    found, place = combinations(table, ["norm", "eps"])
+    assert [str(row) for row in found] == ["('batch', 1.0)", "('none', nan)"] and place.tolist() == [1, 0, 1, 0, 1]
+    kept = take(table, np.array([True, False, True, True, False]))
+    assert kept["norm"].tolist() == ["none", "none", "batch"] and kept["seed"].tolist() == [3, 4, 4]
+    few = {"norm": np.array(["none", "tanh"], dtype=object), "eps": np.array([np.nan, 1.0]), "seed": np.array([3, 3])}
+    one, other = in_both(table, few, ["norm", "eps"])
+    assert one.tolist() == [True, False, True, False, True] and other.tolist() == [True, False]
+    assert in_both(table, few, ["norm", "seed"])[0].tolist() == [True, False, False, False, False]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.floats(0, 1)), min_size=1, max_size=100))
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+def test_means_are_numpys_to_the_last_bit(pairs: list[tuple[int, float]]) -> None:
+    place, values = np.array([pair[0] for pair in pairs]), np.array([pair[1] for pair in pairs])
+    for index, mean in enumerate(means(values, place, 4)):
+        own = values[place == index]
+        assert mean == np.mean(own) if len(own) else math.isnan(mean)
+
+
+# Statistics of many seeds
+
+
+@pytest.mark.parametrize("count", [1, 5, 16, 17, 64])
+def test_subset_means_are_those_of_plain_sums(count: int) -> None:
+    values = np.random.default_rng(count).integers(-360, 360, count) / 3.6
+    values[0] = 1e6 / 3
+    if count <= statistics.EXACT_UP_TO:
+        subsets = (np.arange(1, 2**count)[:, None] >> np.arange(count)) % 2 == 1
+    else:
+        random = np.random.Generator(np.random.Philox(key=count))
+        subsets = random.random((statistics.SAMPLED_SUBSETS, count)) < 0.5
+        subsets = subsets[subsets.any(axis=1)]
+    plain = np.sort(np.where(subsets, values.astype(np.longdouble), 0).sum(axis=1) / subsets.sum(axis=1))
+    found = statistics.sign_flip(values).subset_means
+    assert len(found) == len(plain)
+    np.testing.assert_allclose(found, plain.astype(np.float64), rtol=1e-15, atol=1e-12)
+
+
+def test_many_seeds_need_fewer_subsets_and_say_the_same() -> None:
+    values = np.random.default_rng(1).normal(0.1, 1, 2000)
+    test = statistics.sign_flip(values)
+    assert test.parts == statistics.FEWEST_SUBSETS + 1
+    interval, half = test.interval(), 1.96 * values.std() / math.sqrt(len(values))
+    assert (interval.low, interval.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=half / 10)
+
+
+# Cells, and what does not grow
+
+
+def test_a_cell_is_what_trials_of_other_seeds_share() -> None:
+    base = TrialConfig(seed=1)
+    assert cell_key(base, "data") == cell_key(TrialConfig(seed=2), "data") < 2**63
+    others = [cell_key(TrialConfig.model_validate(fields), "data") for fields in ({"eval_every": 7}, {"dropout": 0.4})]
+    others += [cell_key(base, "other data")]
+    assert len({cell_key(base, "data"), *others}) == 4
+
+
+def test_the_first_cohort_that_is_free_is_taken_of_ones_own_experiments(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = store.register(instance(*(wanted(norm=norm, seed=1) for norm in ("none", "batch")), name="first"))
+    second = store.register(instance(wanted(nonlinearity="relu"), wanted(nonlinearity="tanh"), name="second"))
+    store.plan(first, group)
+    store.plan(second, group)
+    taken = [store.take([second], ONE) for _ in range(2)]
+    assert [job and job.cohort_id for job in taken] == [3, 4] and store.take([second], ONE) is None
+    assert sorted(store.running([second])) == [ONE.name] * 2 and store.running([first]) == []
+    stale = store.take([first], ONE)
+    assert stale is not None and stale.cohort_id == 1
+    store.expire(ONE.name)
+    again = [store.take([first, second], TWO) for _ in range(4)]
+    assert [job and job.cohort_id for job in again] == [1, 2, 3, 4]
+
+
+def test_taking_a_cohort_does_not_grow_with_the_experiment(store: Store) -> None:
+    """Counted in steps of SQLite's machine: a take among a hundred cohorts costs what one among ten does."""
+    steps = [0]
+
+    def counting(connection: Any, _: Any) -> None:
+        def count() -> None:
+            steps[0] += 1
+
+        connection.set_progress_handler(count, 1)
+
+    event.listen(store.engine, "connect", counting)
+    store.engine.dispose()
+    took = []
+    for name, seeds in {"few": 10 * 24, "many": 100 * 24}.items():
+        trials = [wanted(seed=seed, steps=seeds) for seed in range(seeds)]
+        number = store.register(instance(*trials, name=name))
+        store.plan(number, group)
+        store.take([number], ONE)
+        steps[0] = 0
+        assert store.take([number], ONE)
+        took.append(steps[0])
+    assert took[1] < 2 * took[0], took
+
+
+def test_a_new_plan_numbers_its_cohorts_in_order(store: Store) -> None:
+    trials = [wanted(seed=seed, norm=norm) for norm in ("none", "batch") for seed in range(30)]
+    number = store.register(instance(*trials))
+    store.plan(number, group)
+    with store.engine.connect() as connection:
+        found = connection.execute(
+            text(
+                "select c.id, c.size, count(*) from cohorts c join trials t on t.cohort_id = c.id group by 1 order by 1"
+            )
+        ).all()
+    assert [tuple(row) for row in found] == [(1, 24, 24), (2, 6, 6), (3, 24, 24), (4, 6, 6)]
