@@ -66,9 +66,10 @@ def unfolded(table: Columns, names: Sequence[str]) -> tuple[Columns, Places]:
 
 
 def levels(table: Columns, name: str) -> npt.NDArray[Any]:
-    """The values of a column, sorted, each once."""
+    """The values of a column, sorted, each once; a column that no row has a value in has the level None."""
     few, place = unfolded(table, [name])
-    return np.unique(few[name][_present(place, len(few[name]))])
+    there = few[name][_present(place, len(few[name]))]
+    return there[:1] if all(value is None for value in there) else np.unique(there)
 
 
 def counts(table: Columns, name: str) -> dict[Any, int]:

@@ -894,3 +894,63 @@ def test_arms_are_compared_where_they_match_only() -> None:
     [finding] = judge({"c": claim}, Data("e", trials, no_curves, 1.0))
     assert finding.effect is not None and finding.effect.point == pytest.approx(10)
     assert finding.notes == ["8 trials without a counterpart in the other arm are left out"]
+
+
+def test_steps_ratio_compares_at_the_steps_that_all_trials_were_evaluated_at() -> None:
+    """Trials of an earlier run keep the evaluation steps of that run; a hole is not a failure."""
+    coarse = [step for step in STEPS if (step >= 100 and step % 100 == 0) or step < 50]
+
+    def mixed(norm: str, *at: int) -> Arm:
+        cell = seeds([0.9] * len(at), norm=norm)
+        keys = [row["trial_key"] for row in cell]
+
+        def curves(wanted: Sequence[str]) -> Columns:
+            rows = [
+                (key, step, 0.9 if step >= reached else 0.3)
+                for number, (key, reached) in enumerate(zip(keys, at, strict=True))
+                for step in (STEPS if number % 2 else coarse)
+            ]
+            return dict(
+                zip(["trial_key", "step", "validation_accuracy"], map(np.array, zip(*rows, strict=True)), strict=True)
+            )
+
+        return arm(cell, curves=curves)
+
+    estimate = measure("steps_ratio", mixed("batch", *[100] * 4), mixed("none", *[200] * 4))
+    assert estimate.effect == pytest.approx([1, 1, 1, 1]) and not estimate.undecidable
+
+
+def test_spread_difference_needs_two_levels() -> None:
+    """A column of another component, in which nothing stands, has none."""
+    lone = arm(seeds([0.9, 0.8], init_scale=1.0))
+    lone.trials["schedule_decay"] = np.array([None, None])
+    for factor in ("init_scale", "schedule_decay"):
+        with pytest.raises(NotEstimableError, match=f"fewer than two levels of {factor}"):
+            measure("spread_difference", lone, lone, over=[factor])
+
+
+def test_spread_difference_goes_over_levels_that_both_arms_have() -> None:
+    """A level that one arm lacks would look like steadiness."""
+    base = {
+        "question": "Is it steadier?",
+        "section": "abstract",
+        "quote": "it is",
+        "experiment": "e",
+        "arms": {"treatment": {"norm": "batch"}, "control": {"norm": "none"}},
+        "estimator": {"name": "spread_difference", "of": "scored_accuracy", "over": ["init_scale"]},
+        "supported_if": {"high": {"at_most": 0}},
+        "refuted_if": {"low": {"at_least": 0}},
+        "supported": "Yes.",
+        "refuted": "No.",
+    }
+    claim = Claim.model_validate(base)
+    levels = {0.5: 0.9, 1.0: 0.88, 10.0: 0.3}
+    cells = [
+        seeds([accuracy] * 8, norm=norm, init_scale=scale)
+        for norm in ("none", "batch")
+        for scale, accuracy in levels.items()
+        if (norm, scale) != ("batch", 10.0)
+    ]
+    [finding] = judge({"c": claim}, Data("e", table(itertools.chain(*cells)), no_curves, 1.0))
+    assert finding.effect is not None and finding.effect.point == pytest.approx(0)
+    assert any("without a counterpart" in note for note in finding.notes)

@@ -150,6 +150,8 @@ def spread_difference(treatment: Arm, control: Arm, how: Estimator, margin: floa
     """How far the outcome moves over the levels of one factor (highest minus lowest cell), treatment minus control:
     negative where the treatment is less sensitive to the factor."""
     [factor] = how.over
+    if len({level for arm in (treatment, control) for level in levels(arm.trials, factor)}) < 2:
+        raise NotEstimableError(f"its arms have fewer than two levels of {factor} in common")
     first, second = paired(*(_spread(arm.trials, factor, how.of) for arm in (treatment, control)))
     return Estimate(first, second, first - second, UNITS[how.of])
 
@@ -179,7 +181,7 @@ def steps_ratio(treatment: Arm, control: Arm, how: Estimator, margin: float) -> 
 class _Curves:
     steps: Values
     accuracy: Values
-    """[seeds, points]; chance after a divergence."""
+    """[seeds, points]; chance after a divergence, and where the network gave no numbers."""
     seeds: npt.NDArray[np.int64]
 
     def reached(self, target: float) -> BySeed:
@@ -192,20 +194,25 @@ class _Curves:
 
 
 def _curves(arm: Arm) -> _Curves:
-    """The validation curves of an arm that has one trial a seed."""
+    """The validation curves of an arm that has one trial a seed, at the steps at which all were evaluated."""
     seeds = arm.trials["seed"].astype(np.int64)
     if len(np.unique(seeds)) < len(seeds):
         raise NotEstimableError("steps to a target need one trial a seed in each arm; narrow `where`")
     keys = tuple(arm.trials["trial_key"].tolist())
     points = arm.curves(keys)
     steps = np.unique(points["step"]).astype(np.float64)
-    chance = 1 / arm.trials["classes"].astype(np.float64)
-    accuracy = np.repeat(chance[:, None], len(steps), axis=1)
     row = {key: index for index, key in enumerate(keys)}
     few, place = unfolded(points, ["trial_key"])
     rows = np.array([row[key] for key in few["trial_key"]], dtype=np.int64)[place]
+    accuracy = np.full((len(keys), len(steps)), np.nan)
+    known = np.zeros(accuracy.shape, dtype=bool)
     accuracy[rows, np.searchsorted(steps, points["step"])] = points["validation_accuracy"]
-    return _Curves(steps, accuracy, seeds)
+    known[rows, np.searchsorted(steps, points["step"])] = True
+    ended = (arm.trials["status"] == "diverged")[:, None] & ~np.logical_or.accumulate(known[:, ::-1], axis=1)[:, ::-1]
+    chance = 1 / arm.trials["classes"].astype(np.float64)
+    accuracy = np.where(ended | np.isnan(accuracy), chance[:, None], accuracy)
+    shared = (known | ended).all(axis=0)
+    return _Curves(steps[shared], accuracy[:, shared], seeds)
 
 
 def _spread(trials: Columns, factor: str, of: str) -> BySeed:

@@ -216,10 +216,12 @@ def _check_names(file: ExperimentsFile, name: str, claim: Claim) -> None:
 
 def free_columns(arms: Arms, how: Estimator) -> set[str]:
     """The columns in which the arms may differ: what makes them, with the fields of components they name, and what
-    each may choose."""
+    each may choose. Where the outcome is followed over a factor, both arms go over the same levels."""
     names = columns_by_name()
     heads = {name.partition(".")[0] for arm in (arms.treatment, arms.control) for name in arm}
-    return {column for name, column in names.items() if name.partition(".")[0] in heads} | set(how.over)
+    return {column for name, column in names.items() if name.partition(".")[0] in heads} | (
+        set(how.over) if how.name == "best_difference" else set()
+    )
 
 
 def shown(level: object) -> str:
