@@ -85,7 +85,7 @@ def counts(table: Columns, name: str) -> dict[Any, int]:
 def combinations(table: Columns, names: Sequence[str]) -> tuple[list[tuple[Any, ...]], Places]:
     """The combinations of values of the columns `names` that there are, sorted, and each row's place among them."""
     few, place = unfolded(table, names)
-    rows = list(zip(*(map(_one_nan, column.tolist()) for column in few.values()), strict=True))
+    rows = list(zip(*(map(_one_nan, few[name].tolist()) for name in names), strict=True))
     found = sorted({rows[index] for index in np.flatnonzero(_present(place, len(rows)))})
     number = {row: index for index, row in enumerate(found)}
     return found, np.array([number.get(row, 0) for row in rows], dtype=np.intp)[place]

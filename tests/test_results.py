@@ -299,3 +299,9 @@ def test_a_new_plan_numbers_its_cohorts_in_order(store: Store) -> None:
             )
         ).all()
     assert [tuple(row) for row in found] == [(1, 24, 24), (2, 6, 6), (3, 24, 24), (4, 6, 6)]
+
+
+def test_combinations_of_a_column_with_itself() -> None:
+    """As a claim may ask for: `over: [dropout, dropout]`."""
+    found, place = combinations({"dropout": np.array([0.5, 0.0, 0.5])}, ["dropout", "dropout"])
+    assert found == [(0.0, 0.0), (0.5, 0.5)] and place.tolist() == [1, 0, 1]
