@@ -2,9 +2,9 @@
 
 Each trains every cell of a small grid, measures at the steps at which bnexp does, on the same examples, and writes what
 it measures down: Optuna (GridSampler, SQLite) reports the validation accuracy, MLflow (SQLite) and the CSV files get
-training and validation loss and accuracy. At the end it prints the last training loss of every cell, one JSON object a
-line, for comparison. With --processes, the work is shared by so many processes of one thread each; Optuna's share
-a study, as its documentation has it; some train cells twice and leave others out, which one process then completes.
+training and validation loss and accuracy. The last training loss of every cell goes to losses-*.jsonl in the folder,
+for comparison. With --processes, the work is shared by so many processes of one thread each; Optuna's share a study, as
+its documentation has it, and may train a cell twice.
 """
 
 import argparse
@@ -50,7 +50,7 @@ class Trainer:
         self.data = to_device(source("digits").read(), 0, torch.float32, torch.device(options.device))
 
     def train(self, cell: Cell, report: Report) -> float:
-        """Train one cell, print its training loss as bnexp has it at the end of the curve, and return the last
+        """Train one cell, write down its training loss as bnexp has it at the end of the curve, and return the last
         validation loss."""
         from benchmarks.plain import Eager, measure, training_loss
         from bnexp.config import TrialConfig
@@ -70,7 +70,9 @@ class Trainer:
                 report(step, dict(zip(METRICS, values, strict=True)))
         for part in (data.train, data.validation, data.test):
             measure(unit.network, part)
-        print(json.dumps({**cell, "train_loss": training_loss(unit.network, data.train, steps)}), flush=True)
+        loss = training_loss(unit.network, data.train, steps)
+        with (self.options.folder / f"losses-{os.getpid()}.jsonl").open("a") as file:
+            file.write(json.dumps({**cell, "train_loss": loss}) + "\n")
         return values[2]
 
 
@@ -93,9 +95,9 @@ def use_optuna(options: argparse.Namespace, part: int) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space: dict[str, list[str | float]] = {**GRID, "seed": [*range(options.seeds)]}
     storage = f"sqlite:///{options.folder / 'optuna.db'}"
-    sampler = optuna.samplers.GridSampler(space, seed=max(part, 0))
+    sampler = optuna.samplers.GridSampler(space)
     study = optuna.create_study(storage=storage, sampler=sampler, study_name="grid", load_if_exists=True)
-    if part < 0 or sampler.is_exhausted(study):
+    if part < 0:
         return
     trainer = Trainer(options)
 
@@ -147,8 +149,6 @@ def main() -> None:
         process.join()
     if any(process.exitcode for process in processes):
         raise SystemExit(1)
-    if options.tool == "optuna":
-        use_optuna(options, 0)
     return None
 
 

@@ -76,7 +76,7 @@ class Tool:
             seconds = time.perf_counter() - began
             if ended.returncode:
                 raise RuntimeError(f"{self.name} failed:\n{ended.stderr}")
-            rows = _stored(folder / "bnexp.db") if self.tool == "bnexp" else _printed(ended.stdout)
+            rows = _stored(folder / "bnexp.db") if self.tool == "bnexp" else _written(folder)
         return Ran(seconds, dict(rows), len(rows))
 
     def _bnexp(self, folder: Path) -> list[str]:
@@ -96,8 +96,9 @@ def _stored(database: Path) -> list[tuple[Key, float]]:
     return [((norm, float(rate), seed), loss) for norm, rate, seed, loss in rows]
 
 
-def _printed(output: str) -> list[tuple[Key, float]]:
-    rows = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+def _written(folder: Path) -> list[tuple[Key, float]]:
+    lines = [line for file in folder.glob("losses-*.jsonl") for line in file.read_text().splitlines()]
+    rows = [json.loads(line) for line in lines]
     return [((row["norm"], float(row["lr_multiplier"]), row["seed"]), row["train_loss"]) for row in rows]
 
 
