@@ -2,15 +2,17 @@
 
     python benchmarks/growth_cohort.py               # stored in benchmarks/results/growth_cohort.json
 
-Both networks, with and without batch normalization, no Dropout; the sizes in interleaved rounds. Only training steps are
-timed: neither evaluation nor the making of the cohort.
+Both networks, with and without batch normalization, no Dropout; the sizes in interleaved rounds. Only training steps
+are timed: neither evaluation nor the making of the cohort.
 """
 
 import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -50,6 +52,11 @@ def _wait(data: DeviceData) -> None:
         torch.cuda.synchronize()
 
 
+def measure(work: Work, data: DeviceData, sizes: Sequence[int], rounds: int) -> dict[int, list[float]]:
+    """Microseconds of a trial-step by trials in the cohort, in every round."""
+    return interleaved(sizes, rounds, lambda trials, number: microseconds(work, data, trials))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
@@ -59,15 +66,14 @@ def main() -> None:
     options = parser.parse_args()
     settle()
     device = torch.device(options.device)
-    record = {"benchmark": "growth_cohort", **machine.describe(device), "rounds": options.rounds, "points": []}
+    points: list[dict[str, Any]] = []
+    described = machine.describe(device)
+    record = {"benchmark": "growth_cohort", **described, "rounds": options.rounds, "points": points}
     for work in [work for work in WORKS if not work.dropout]:
         data = load(work.dataset, device)
         sizes = [size for size in SIZES if size <= options.most]
-        measured = interleaved(
-            sizes, options.rounds, lambda size, _, work=work, data=data: microseconds(work, data, size)
-        )
-        for size, values in measured.items():
-            record["points"].append({"work": work.name, "trials": size, "microseconds_per_trial_step": summary(values)})
+        for size, values in measure(work, data, sizes, options.rounds).items():
+            points.append({"work": work.name, "trials": size, "microseconds_per_trial_step": summary(values)})
             print(f"{work.name}: {size} trials: {summary(values)['median']:.0f} us a trial-step", flush=True)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(record, indent=1) + "\n")

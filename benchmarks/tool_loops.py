@@ -3,8 +3,8 @@
 Each trains every cell of a small grid, measures at the steps at which bnexp does, on the same examples, and writes what
 it measures down: Optuna (GridSampler, SQLite) reports the validation accuracy, MLflow (SQLite) and the CSV files get
 training and validation loss and accuracy. The last training loss of every cell goes to losses-*.jsonl in the folder,
-for comparison. With --processes, the work is shared by so many processes of one thread each; Optuna's share a study, as
-its documentation has it, and may train a cell twice.
+for comparison. With --processes, the work is shared by so many processes, each of one thread; Optuna's share a study,
+as its documentation has it, and may train a cell twice.
 """
 
 import argparse
@@ -44,8 +44,7 @@ class Trainer:
         from bnexp.data.dataset import source
 
         torch.set_flush_denormal(True)
-        if options.processes > 1:
-            torch.set_num_threads(1)
+        torch.set_num_threads(1)  # faster than several for networks of this size, and much so on a busy machine
         self.options = options
         self.data = to_device(source("digits").read(), 0, torch.float32, torch.device(options.device))
 

@@ -105,8 +105,8 @@ def _written(folder: Path) -> list[tuple[Key, float]]:
 def measure_tools(
     device: str, counts: list[int], rounds: int, steps: int, seeds: int, log: Callable[[str], None]
 ) -> dict[str, Any]:
-    """The record of all commands on the same grid, each with `counts` processes: one, and torch's own choice of
-    threads, or several of one thread each. bnexp runs as it is, with a process a core or a GPU."""
+    """The record of all commands on the same grid, each with every number of processes in `counts`. bnexp runs
+    as it is, with a process a core or a GPU."""
     tools = [Tool("bnexp", counts[-1] if device == "cpu" else 1, device, steps, seeds)]
     tools += [Tool(name, n, device, steps, seeds) for n in counts for name in ("optuna", "mlflow", "csv")]
 
