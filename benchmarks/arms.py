@@ -1,0 +1,94 @@
+"""The arms that train in processes of ours, and how many trials and processes each takes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from benchmarks.plain import Captured, Compiled, Eager, Loader
+from benchmarks.work import Work
+from bnexp.config import TrialConfig
+from bnexp.data.batches import DeviceData
+from bnexp.engine.trainer import Training
+
+TRIALS = 16
+"""That every arm trains at least: eight seeds at two learning rates."""
+COHORTS = (1, 4, 16, 64, 256, 1024)
+WHOLE_STEPS_UP_TO = 64
+"""Trials in a cohort up to which it takes all steps; a larger one takes fewer, in proportion."""
+LEAST_STEPS = 10
+
+
+class Unit(Protocol):
+    """What one process trains at a time: a trial, or a cohort of them."""
+
+    def __init__(self, trials: list[TrialConfig], data: DeviceData, steps: int) -> None: ...
+
+    def step(self, number: int) -> None:
+        """Take training step `number`, from 1."""
+
+    def losses(self, number: int) -> list[float]:
+        """The training loss of each trial after step `number`, Dropout off."""
+
+
+class Fused:
+    """A cohort in bnexp's engine."""
+
+    def __init__(self, trials: list[TrialConfig], data: DeviceData, steps: int) -> None:
+        self.training = Training(trials, data)
+        self.step: Callable[[int], None] = self.training.step
+
+    def losses(self, number: int) -> list[float]:
+        self.training.add_points(number)
+        return [curve[-1].train_loss for curve in self.training.curves]
+
+
+UNITS: dict[str, type[Unit]] = {
+    "loader": Loader,
+    "eager": Eager,
+    "compiled": Compiled,
+    "captured": Captured,
+    "parallel": Eager,
+    "fused": Fused,
+}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of training trials."""
+
+    kind: str
+    """A key of UNITS."""
+    processes: int
+    cohort: int = 1
+    """Trials that train side by side in a process."""
+
+    @property
+    def name(self) -> str:
+        return f"fused-{self.cohort}-x{self.processes}" if self.kind == "fused" else self.kind
+
+    def steps(self, steps: int) -> int:
+        """Timed steps of each trial, where `steps` are asked for."""
+        return min(steps, max(LEAST_STEPS, steps * WHOLE_STEPS_UP_TO // self.cohort))
+
+    def shares(self, work: Work, trials: int = TRIALS) -> list[list[list[TrialConfig]]]:
+        """Each process's cohorts: the first `trials` trials of `work`, and as many more as give every process the
+        same number of full cohorts."""
+        each = -(-trials // (self.cohort * self.processes))
+        listed = [work.trial(number) for number in range(each * self.processes * self.cohort)]
+        cohorts = [listed[start : start + self.cohort] for start in range(0, len(listed), self.cohort)]
+        return [cohorts[start : start + each] for start in range(0, len(cohorts), each)]
+
+
+def all_arms(device: str, cores: int, cohorts: tuple[int, ...] = COHORTS) -> list[Arm]:
+    """Every arm that makes sense on a device of type `device`: on the CPU a process a core, as bnexp runs; on a GPU one
+    process for bnexp, and 4 to 8 for the parallel plain loop."""
+    cuda = device == "cuda"
+    parallel = min(8, max(4, cores)) if cuda else cores
+    fused = {1} if cuda else {1, cores}
+    return [
+        Arm("loader", 1),
+        Arm("eager", 1),
+        Arm("captured" if cuda else "compiled", 1),
+        Arm("parallel", parallel),
+        *(Arm("fused", processes, cohort) for cohort in cohorts for processes in sorted(fused)),
+    ]

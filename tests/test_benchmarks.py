@@ -1,0 +1,84 @@
+"""The benchmarks measure what they say, and the table shows what was measured."""
+
+import math
+
+import pytest
+import torch
+
+from benchmarks.agreement import each_trial, mean_over_seeds
+from benchmarks.arms import UNITS, Arm, all_arms
+from benchmarks.rounds import interleaved, ratios
+from benchmarks.work import WORKS, flops, least_bytes, load
+from bnexp.engine.device import settle
+
+STEPS = 12
+
+
+def test_operations_of_a_small_network_by_hand() -> None:
+    # Layers 3 -> 2 -> 1, batch 5: 2*5*6 = 60 and 2*5*2 = 20; outputs and weights' gradients of both, inputs' of one.
+    assert flops((3, 2, 1), 5) == 60 + 60 + 20 + 20 + 20
+    assert least_bytes((3, 2, 1)) == 4 * (7 * 6 + 8 * 2)
+
+
+def test_rounds_are_interleaved_and_an_arm_that_cannot_run_is_left_out() -> None:
+    seen = []
+
+    def measure(arm: str, number: int) -> float | None:
+        seen.append(f"{arm}{number}")
+        return None if arm == "b" else float(number)
+
+    assert interleaved("abc", 3, measure) == {"a": [1, 2, 3], "c": [1, 2, 3]}
+    assert seen == ["a1", "b1", "c1", "a2", "c2", "a3", "c3"]
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    assert ratios([2, 6, 12], [1, 2, 3]) == {"median": 3, "min": 2, "max": 4}
+
+
+@pytest.mark.parametrize("wrong", [{0: 1.0, 1: 2.1}, {0: 1.0, 1: math.nan}, {0: 1.0}])
+def test_an_arm_with_a_wrong_missing_or_non_finite_loss_is_refused(wrong: dict[int, float]) -> None:
+    reference = {0: 1.0, 1: 2.0}
+    assert each_trial(reference, {0: 1.0005, 1: 2.0, 2: 9.0}).agrees
+    assert not each_trial(reference, wrong).agrees
+
+
+def test_with_dropout_the_mean_must_lie_within_its_standard_error() -> None:
+    seed_of = {trial: trial // 2 for trial in range(16)}
+    noise = [0.01, -0.01, 0.02, -0.02]
+    references = [{trial: 1 + trial / 10 + shift for trial in seed_of} for shift in noise]
+    near = {trial: loss + 0.01 for trial, loss in references[0].items()}
+    far = {trial: loss + 0.10 for trial, loss in references[0].items()}
+    assert mean_over_seeds(references, near, seed_of).agrees
+    assert not mean_over_seeds(references, far, seed_of).agrees
+    assert not mean_over_seeds(references, {**near, 3: math.nan}, seed_of).agrees
+    assert not mean_over_seeds(references, {0: 1.0}, seed_of).agrees
+
+
+def test_every_process_gets_as_many_full_cohorts_and_the_first_trials_are_everybodys() -> None:
+    work = WORKS[0]
+    for arm in (*all_arms("cpu", 3, (1, 4, 64)), *all_arms("cuda", 16)):
+        shares = arm.shares(work, 8)
+        assert len(shares) == arm.processes and len({len(share) for share in shares}) == 1
+        trials = [trial for share in shares for cohort in share for trial in cohort]
+        assert trials[:8] == [work.trial(number) for number in range(8)]
+        assert {len(cohort) for share in shares for cohort in share} == {arm.cohort}
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_the_loops_train_what_bnexp_trains(norm: str) -> None:
+    [work] = [work for work in WORKS if (work.dataset, work.norm, work.dropout) == ("digits", norm, 0)]
+    settle()
+    data = load("digits", torch.device("cpu"))
+    losses: dict[str, dict[int, float]] = {}
+    for kind in ("loader", "eager", "fused"):
+        [cohorts] = Arm(kind, 1, 4 if kind == "fused" else 1).shares(work, 4)
+        found = []
+        for cohort in cohorts:
+            unit = UNITS[kind](cohort, data, STEPS)
+            for step in range(1, STEPS + 1):
+                unit.step(step)
+            found += unit.losses(STEPS)
+        losses[kind] = dict(enumerate(found))
+    assert each_trial(losses["eager"], losses["loader"], 1e-6).agrees
+    assert each_trial(losses["eager"], losses["fused"], 1e-5).agrees
+    assert len(set(losses["eager"].values())) == 4
