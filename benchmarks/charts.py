@@ -43,7 +43,9 @@ def rates(record: Record) -> Any:
         y=alt.Y("arm:N", sort=order, title=None),
         color=alt.Color("by:N", legend=None, scale=alt.Scale(domain=["bnexp", "others"], range=["#c1440e", "#4c6a92"])),
     )
-    x = alt.X("median:Q", title="trial-steps a second", scale=alt.Scale(type="log"), axis=alt.Axis(format="~s"))
+    x = alt.X(
+        "median:Q", title="trial-steps a second", scale=alt.Scale(type="log"), axis=alt.Axis(format="~s", tickCount=4)
+    )
     layers = base.mark_rule(strokeWidth=2).encode(x=alt.X("min:Q"), x2="max:Q") + base.mark_point(
         filled=True, size=60, opacity=1
     ).encode(x=x)
@@ -67,14 +69,20 @@ def lines(rows: list[Record], *, x: str, y: str, series: str, title: str) -> Any
 
     sizes = sorted({row["trials"] for row in rows})
     chart = alt.Chart(alt.InlineData(values=rows)).encode(
-        x=alt.X("trials:Q", title=x, scale=alt.Scale(type="log", base=2), axis=alt.Axis(values=sizes, format="d")),
-        color=alt.Color("series:N", title=series, sort=None),
+        x=alt.X(
+            "trials:Q",
+            title=x,
+            scale=alt.Scale(type="log", base=2, nice=False),
+            axis=alt.Axis(values=sizes, format="d"),
+        ),
+        color=alt.Color("series:N", title=series, sort=None, legend=alt.Legend(symbolOpacity=1)),
     )
-    scale = alt.Scale(type="log")
-    drawn = chart.mark_line(point=True).encode(y=alt.Y("value:Q", title=y, scale=scale))
+    scale = alt.Scale(type="log", nice=False, padding=8)
+    axis = alt.Axis(format="~s", tickCount=5)
+    drawn = chart.mark_line(point=True).encode(y=alt.Y("value:Q", title=y, scale=scale, axis=axis))
     if all("min" in row for row in rows):
-        drawn = chart.mark_area(opacity=0.2).encode(y=alt.Y("min:Q", scale=scale), y2="max:Q") + drawn
-    return drawn.properties(width=WIDTH, height=HEIGHT, title=title)
+        drawn = chart.mark_area(opacity=0.2).encode(y=alt.Y("min:Q", scale=scale, axis=axis), y2="max:Q") + drawn
+    return drawn.properties(width=WIDTH, height=HEIGHT, title=alt.Title(title, anchor="start"))
 
 
 def cohort(record: Record) -> Any:

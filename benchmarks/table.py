@@ -50,7 +50,8 @@ def _origin(record: Record) -> str:
     cores = "core" if record["cores"] == 1 else "cores"
     return (
         f"**{device}, {record['cores']} {cores}** ({record['date']}, commit {commit}, {versions}): "
-        f"trial-steps a second, medians of {record['rounds']} interleaved rounds of {record['steps']} steps."
+        f"trial-steps a second, medians of {record['rounds']} interleaved rounds of {record['steps']} steps; "
+        "bnexp with a process a core (or one on a GPU), at the cohort size that was fastest."
     )
 
 
@@ -151,7 +152,10 @@ def main() -> None:
     options = parser.parse_args()
     results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("speed-*.json"))]
     old = options.readme.read_text()
-    new = replaced(old, render(results))
+    try:
+        new = replaced(old, render(results))
+    except ValueError as error:
+        sys.exit(str(error))
     if options.check and new != old:
         sys.exit("README.md does not say what benchmarks/results does: run python benchmarks/table.py")
     if not options.check:

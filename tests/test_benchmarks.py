@@ -1,6 +1,7 @@
 """The benchmarks measure what they say, and the table shows what was measured."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ import torch
 from benchmarks.agreement import each_trial, mean_over_seeds
 from benchmarks.arms import UNITS, Arm, all_arms
 from benchmarks.rounds import interleaved, ratios
+from benchmarks.speed import disagreeing
+from benchmarks.table import BEGIN, END, render, replaced
 from benchmarks.work import WORKS, flops, least_bytes, load
 from bnexp.engine.device import settle
 
@@ -82,3 +85,72 @@ def test_the_loops_train_what_bnexp_trains(norm: str) -> None:
     assert each_trial(losses["eager"], losses["loader"], 1e-6).agrees
     assert each_trial(losses["eager"], losses["fused"], 1e-5).agrees
     assert len(set(losses["eager"].values())) == 4
+
+
+def summed(value: float) -> dict[str, float]:
+    return {"median": value, "min": value - 1, "max": value + 1}
+
+
+def arm(kind: str, rate: float, **others: Any) -> dict[str, Any]:
+    return {
+        "arm": kind,
+        "kind": kind,
+        "processes": 2,
+        "cohort": 1,
+        "status": "agrees",
+        "trial_steps_per_second": summed(rate),
+        "share_of_multiply_peak": summed(0.25),
+        "peak_memory_bytes": 3_000_000,
+        **others,
+    }
+
+
+RECORD: dict[str, Any] = {
+    "benchmark": "speed",
+    "quick": False,
+    "device": "cpu",
+    "device_name": "Some Processor",
+    "processor": "Some Processor",
+    "cores": 2,
+    "versions": {"torch": "2.13.0"},
+    "commit": "0123456789abcdef+",
+    "date": "2026-01-02",
+    "rounds": 5,
+    "steps": 100,
+    "works": [
+        {
+            "work": "digits-bn",
+            "inputs": 64,
+            "norm": "batch",
+            "dropout": 0.5,
+            "data": "synthetic noise",
+            "arms": [
+                {"arm": "loader", "kind": "loader", "processes": 1, "cohort": 1, "status": "disagrees"},
+                {"arm": "compiled", "kind": "compiled", "processes": 1, "cohort": 1, "status": "not measured"},
+                arm("parallel", 1234),
+                arm("fused", 5000, arm="fused-4-x2", cohort=4),
+                arm("fused", 9876, arm="fused-16-x2", cohort=16),
+                arm("fused", 99999, arm="fused-16-x1", cohort=16, processes=1),
+            ],
+            "ratios": [{"of": "fused-16-x2", "to": "parallel", **summed(8)}],
+        }
+    ],
+}
+
+
+def test_the_table_says_what_was_measured_where_and_no_figure_of_an_arm_that_disagrees() -> None:
+    text = render([RECORD, {**RECORD, "quick": True, "device_name": "Another"}])
+    assert "**Some Processor, 2 cores** (2026-01-02, commit 0123456789+, torch 2.13.0)" in text
+    assert "| network | DataLoader | compiled | plain loop, 2 processes | bnexp |" in text
+    row = "| 64 inputs, BN, Dropout 0.5 | disagrees | – | 1,234 | 9,876 | 16 | 8.0 [7.0, 9.0] | 25% | 3 MB |"
+    assert row in text and "synthetic noise" in text
+    assert "Another" not in text and "99,999" not in text
+    assert disagreeing(RECORD) == ["digits-bn: loader"]
+
+
+def test_only_what_stands_between_the_markers_is_replaced() -> None:
+    readme = f"above\n{BEGIN}\nold\n{END}\nbelow"
+    assert replaced(readme, "new") == f"above\n{BEGIN}\nnew\n{END}\nbelow"
+    assert replaced(replaced(readme, "new"), "new") == replaced(readme, "new")
+    with pytest.raises(ValueError, match=r"README\.md has no"):
+        replaced("no markers", "new")
