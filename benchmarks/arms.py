@@ -7,15 +7,16 @@ from typing import Protocol
 from benchmarks.plain import Captured, Compiled, Eager, Loader
 from benchmarks.work import Work
 from bnexp.config import TrialConfig
-from bnexp.data.batches import DeviceData
-from bnexp.engine.trainer import Training
+from bnexp.data.batches import CURVE_EXAMPLES, DeviceData
+from bnexp.engine.program import Program
+from bnexp.models.layers import Mode
 
 TRIALS = 16
 """That every arm trains at least: eight seeds at two learning rates."""
 COHORTS = (1, 4, 16, 64, 256, 1024)
 WHOLE_STEPS_UP_TO = 64
 """Trials in a cohort up to which it takes all steps; a larger one takes fewer, in proportion."""
-LEAST_STEPS = 10
+LEAST_STEPS = 4
 
 
 class Unit(Protocol):
@@ -23,8 +24,8 @@ class Unit(Protocol):
 
     def __init__(self, trials: list[TrialConfig], data: DeviceData, steps: int) -> None: ...
 
-    def step(self, number: int) -> None:
-        """Take training step `number`, from 1."""
+    def run(self, first: int, count: int) -> None:
+        """Take `count` training steps from step `first`, counted from 1."""
 
     def losses(self, number: int) -> list[float]:
         """The training loss of each trial after step `number`, Dropout off."""
@@ -34,12 +35,12 @@ class Fused:
     """A cohort in bnexp's engine."""
 
     def __init__(self, trials: list[TrialConfig], data: DeviceData, steps: int) -> None:
-        self.training = Training(trials, data)
-        self.step: Callable[[int], None] = self.training.step
+        self.program = Program(trials, data)
+        self.run: Callable[[int, int], None] = self.program.run
 
     def losses(self, number: int) -> list[float]:
-        self.training.add_points(number)
-        return [curve[-1].train_loss for curve in self.training.curves]
+        curve = self.program.data.train.first(CURVE_EXAMPLES)
+        return [loss for loss, _ in self.program.measure(curve, Mode.CURVE)]
 
 
 UNITS: dict[str, type[Unit]] = {

@@ -11,6 +11,7 @@ import argparse
 import json
 import math
 import sqlite3
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -30,7 +31,10 @@ from bnexp.experiments import load
 from bnexp.provenance import this_worker
 from bnexp.records import Final, Outcome, Started
 
-ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.machine import ROOT
+
 CLASSES = 10
 STARTED = Started("cpu (made up)", 1, "none")
 COHORT = 24

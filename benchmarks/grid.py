@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
+from benchmarks.machine import ROOT
+
 BUSY = """
 select sum(busy) from (select max(seconds) * count(*) as busy from attempts group by cohort_id, worker)
 """

@@ -23,7 +23,7 @@ from typing import Any
 from bnexp.claims.model import parse_claims
 from bnexp.config import TrialConfig
 from bnexp.db.store import Store
-from bnexp.engine.cohort import evaluation_steps
+from bnexp.engine.cohort import CAPACITY, evaluation_steps
 from bnexp.executors import Event, Idle, Told
 from bnexp.experiments import load
 from bnexp.records import Final, Outcome, Point, Started
@@ -31,7 +31,7 @@ from bnexp.runner import Run, close_books, enroll, instantiate
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.origin import ROOT, origin, write
+from benchmarks.machine import ROOT, describe, write
 
 TRIAL_SECONDS = 0.35
 """What a trial of the grid takes to train on two cores, for comparison."""
@@ -41,11 +41,11 @@ class Instantly:
     """An executor of one worker that needs no time to train."""
 
     def __init__(self) -> None:
-        self._told: list[Event] = [Idle(0)]
+        self._told: list[Event] = [Idle(0, CAPACITY["cpu"])]
 
     def submit(self, worker: int, trials: Sequence[TrialConfig]) -> None:
         outcomes = [Told(worker, made_up(slot, config)) for slot, config in enumerate(trials)]
-        self._told += [Told(worker, Started("made up", 1, "none")), *outcomes, Idle(worker)]
+        self._told += [Told(worker, Started("made up", 1, "none")), *outcomes, Idle(worker, CAPACITY["cpu"])]
 
     def poll(self, seconds: float) -> list[Event]:
         told, self._told = self._told, []
@@ -125,7 +125,7 @@ def cells(sizes: Sequence[int], rounds: int) -> dict[str, Any]:
             if number == 0 or size * rounds <= 30_000:
                 with tempfile.TemporaryDirectory() as folder:
                     measured[size].append(run(size, Path(folder)))
-                print(f"round {number + 1}: {describe(measured[size][-1])}", flush=True)
+                print(f"round {number + 1}: {shown(measured[size][-1])}", flush=True)
     return {
         "what": "everything but training, in microseconds a trial; curves of 28 points",
         "sizes": [
@@ -139,7 +139,7 @@ def cells(sizes: Sequence[int], rounds: int) -> dict[str, Any]:
     }
 
 
-def describe(one: dict[str, float]) -> str:
+def shown(one: dict[str, float]) -> str:
     stages = ", ".join(f"{name} {value:,.0f}" for name, value in one.items() if name not in ("trials", "all"))
     share = one["all"] / 1e6 / TRIAL_SECONDS
     return f"{one['trials']:,.0f} trials: {one['all']:,.0f} us a trial ({share:.2%} of {TRIAL_SECONDS} s): {stages}"
@@ -152,7 +152,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "growth_cells.json")
     options = parser.parse_args()
-    write(options.output, origin() | cells(options.trials, options.rounds))
+    write(options.output, describe() | cells(options.trials, options.rounds))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ are timed: neither evaluation nor the making of the cohort.
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from benchmarks.rounds import interleaved, summary
 from benchmarks.work import WORKS, Work, load
 from bnexp.data.batches import DeviceData
 from bnexp.engine.device import settle
-from bnexp.engine.trainer import Training
+from bnexp.engine.program import Program
 
 SIZES = tuple(2**power for power in range(11))
 WARM_STEPS = 3
@@ -35,14 +34,12 @@ RESULT = Path(__file__).parent / "results" / "growth_cohort.json"
 
 def microseconds(work: Work, data: DeviceData, trials: int) -> float:
     """Of a trial-step in a cohort of `trials`."""
-    training = Training([work.trial(number) for number in range(trials)], data)
+    program = Program([work.trial(number) for number in range(trials)], data)
     steps = min(MOST_STEPS, max(LEAST_STEPS, TRIAL_STEPS // trials))
-    began = 0.0
-    for number in range(1, WARM_STEPS + steps + 1):
-        training.step(number)
-        if number == WARM_STEPS:
-            _wait(data)
-            began = time.perf_counter()
+    program.run(1, WARM_STEPS)
+    _wait(data)
+    began = time.perf_counter()
+    program.run(1 + WARM_STEPS, steps)
     _wait(data)
     return (time.perf_counter() - began) / (steps * trials) * 1e6
 
@@ -75,8 +72,7 @@ def main() -> None:
         for size, values in measure(work, data, sizes, options.rounds).items():
             points.append({"work": work.name, "trials": size, "microseconds_per_trial_step": summary(values)})
             print(f"{work.name}: {size} trials: {summary(values)['median']:.0f} us a trial-step", flush=True)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(record, indent=1) + "\n")
+    machine.write(options.output, record)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """The machine that figures belong to: what it is, what runs on it, and how fast it multiplies and copies at best."""
 
 import importlib.metadata
+import json
 import os
 import platform
+import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ import torch
 
 from bnexp.provenance import this_worker
 
+ROOT = Path(__file__).parent.parent
+CPU = torch.device("cpu")
 CPU_INFO = Path("/proc/cpuinfo")
 LIBRARIES = ("torch", "numpy", "optuna", "mlflow-skinny", "mlflow")
 MULTIPLY_SIZE = 2048
@@ -43,10 +47,10 @@ def versions() -> dict[str, str]:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return found | {"sqlite": sqlite3.sqlite_version}
 
 
-def describe(device: torch.device) -> dict[str, Any]:
+def describe(device: torch.device = CPU) -> dict[str, Any]:
     """What every stored record says of its origin. `load_before` is the machine's load average as the run began: above
     0 or so, somebody else was computing too."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
@@ -61,6 +65,12 @@ def describe(device: torch.device) -> dict[str, Any]:
         "commit": this_worker().git_commit,
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
+
+
+def write(path: Path, record: Mapping[str, Any]) -> None:
+    """Store a record as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def slug(device: torch.device) -> str:

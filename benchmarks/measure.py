@@ -35,7 +35,7 @@ class Bench:
             for arm in self.arms:
                 self._choose_threads(crew, arm)
             interleaved(self.arms, self.settings.rounds, lambda arm, number: self._round(crew, arm, number))
-        if self.settings.memory:
+        if self.settings.memory and not self.work.dropout:
             for arm, measured in self.measured.items():
                 if measured.reason is None:
                     measured.memory = self._memory(arm)

@@ -92,8 +92,12 @@ class Eager:
         chosen = self.order[number - 1]
         return self.examples.x[chosen], self.examples.y[chosen]
 
+    def run(self, first: int, count: int) -> None:
+        """Take `count` training steps from step `first`, counted from 1."""
+        for number in range(first, first + count):
+            self.step(number)
+
     def step(self, number: int) -> None:
-        """Take training step `number`, from 1."""
         x, y = self.batch(number)
         self.optimizer.zero_grad()
         loss = cross_entropy(self.forward(x), y)

@@ -128,8 +128,7 @@ class _Worker:
 
         for unit, seed in units:
             torch.manual_seed(seed * 1_000_003 + self.done)
-            for number in range(self.done + 1, self.done + steps + 1):
-                unit.step(number)
+            unit.run(self.done + 1, steps)
         if self.data.train.x.is_cuda:
             torch.cuda.synchronize()
 

@@ -11,7 +11,6 @@ counts only where its training losses agree with the plain loop's; where one doe
 """
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -52,7 +51,7 @@ class Plan:
     command_seeds: int
 
 
-FULL = Plan(tuple(work.name for work in WORKS), 5, 100, 16, COHORTS, True, 3, 300, 8)
+FULL = Plan(tuple(work.name for work in WORKS), 3, 60, 16, COHORTS, True, 3, 300, 8)
 QUICK = Plan(("digits-bn-dropout", "fashion-mnist"), 2, 20, 8, (1, 16), False, 1, 60, 1)
 
 
@@ -154,8 +153,7 @@ def main() -> None:
 
         output = RESULTS / f"speed-{machine.slug(torch.device(options.device))}.json"
     if output:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(json.dumps(record, indent=1) + "\n")
+        machine.write(output, record)
         log(f"stored in {output}")
     if wrong := disagreeing(record):
         sys.exit(f"these disagree with the plain loop: {', '.join(wrong)}")

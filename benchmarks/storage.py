@@ -35,7 +35,7 @@ from bnexp.records import Final, Outcome, Point, Started
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.database import generate
-from benchmarks.origin import ROOT, origin, write
+from benchmarks.machine import ROOT, describe, write
 
 COHORT = 24
 SLOW_IMPORTS = "torch", "sqlalchemy", "numpy", "pydantic", "rich", "alembic"
@@ -199,7 +199,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "storage.json")
     options = parser.parse_args()
     sizes = QUICK if options.quick else FULL
-    record: dict[str, Any] = {**origin(), "quick": options.quick}
+    record: dict[str, Any] = {**describe(), "quick": options.quick}
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         record["curve_rows_per_second"] = storing(sizes, Path(folder))
         for points, ways in record["curve_rows_per_second"].items():

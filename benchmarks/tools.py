@@ -20,10 +20,10 @@ from typing import Any
 import yaml
 
 from benchmarks.agreement import Agreement, each_trial
+from benchmarks.machine import ROOT
 from benchmarks.rounds import interleaved, ratios, summary
 from benchmarks.tool_loops import GRID, cells
 
-ROOT = Path(__file__).parent.parent
 EXTRA = "not installed: pip install '.[bench]'"
 TOLERANCE = 1e-2
 """Of a trial's last training loss, relative: a few hundred steps of float32 after a different order of sums."""

@@ -78,8 +78,7 @@ def test_the_loops_train_what_bnexp_trains(norm: str) -> None:
         found = []
         for cohort in cohorts:
             unit = UNITS[kind](cohort, data, STEPS)
-            for step in range(1, STEPS + 1):
-                unit.step(step)
+            unit.run(1, STEPS)
             found += unit.losses(STEPS)
         losses[kind] = dict(enumerate(found))
     assert each_trial(losses["eager"], losses["loader"], 1e-6).agrees
