@@ -101,20 +101,17 @@ def cohort(record: Record) -> Any:
     return lines(rows, x="trials in a cohort", y="microseconds a trial-step", series="network", title=where)
 
 
-def cells(record: Record | list[Record]) -> Any:
-    """The time of each stage per trial. The record's only list of objects with `trials` is the data."""
-    points = record if isinstance(record, list) else next(value for value in record.values() if _is_points(value))
+def cells(record: Record) -> Any:
+    """The time of each stage of a run but training, per trial, by trials in the experiment."""
+    medians = [size["median"] for size in record["sizes"]]
     rows = [
-        {"trials": point["trials"], "series": stage, "value": value}
-        for point in points
-        for stage, value in point.items()
-        if stage != "trials" and isinstance(value, int | float) and value > 0
+        {"trials": median["trials"], "series": stage, "value": value}
+        for median in medians
+        for stage, value in median.items()
+        if stage != "trials" and value > 0
     ]
-    return lines(rows, x="trials in an experiment", y="microseconds a trial", series="stage", title="")
-
-
-def _is_points(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and "trials" in value[0]
+    title = f"everything but training; {record['device_name']}"
+    return lines(rows, x="trials in an experiment", y="microseconds a trial", series="stage", title=title)
 
 
 def save(chart: Any, name: str, folder: Path, png: bool) -> None:

@@ -190,6 +190,7 @@ def plan(
     from bnexp.claims.model import parse_claims
     from bnexp.db.connection import exists
     from bnexp.db.results import Results
+    from bnexp.executors.local import cores
     from bnexp.reports.screens import show_plan
 
     experiments = _load(file)
@@ -197,7 +198,7 @@ def plan(
     instances = _instances(experiments, names, assignments, seeds, data_dir)
     results = Results(database) if exists(database) else None
     for instance in instances:
-        show_plan(instance, results)
+        show_plan(instance, results, cores())
 
 
 @main.command()

@@ -2,6 +2,7 @@
 
 import math
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,14 @@ from bnexp.claims.statistics import Interval
 from bnexp.claims.verdicts import Finding
 from bnexp.config import TrialConfig
 from bnexp.db import rows
+from bnexp.db.results import Results
 from bnexp.db.rows import Job
 from bnexp.db.store import Store
 from bnexp.engine.cohort import group
 from bnexp.experiments import load
 from bnexp.records import Final, Outcome, Point
 from bnexp.reports import words
+from bnexp.reports.screens import show_plan
 from tests.conftest import TINY, Bnexp
 from tests.test_db import GOOD, ONE, STARTED, instance, wanted
 
@@ -91,3 +94,19 @@ def test_the_tables_columns_stand_under_their_arms(tiny: Path, bnexp: Bnexp) -> 
     assert batch != none
     assert f"| {none} | {batch} |" in bnexp("report", "--format", "markdown", cwd=tiny).out
     assert f"{none}       {batch}" in bnexp("report", cwd=tiny).out
+
+
+@pytest.mark.parametrize(("workers", "estimate"), [(1, "about 20 s"), (2, "about 10 s")])
+def test_plan_estimates_for_all_workers_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], workers: int, estimate: str
+) -> None:
+    """A trial of 1000 steps whose share of its worker's time was 10 s, and two more to train."""
+    store, whole = Store(str(tmp_path / "bnexp.db")), instance(*(wanted(seed=seed) for seed in range(3)))
+    number = store.register(whole)
+    store.plan(number, partial(group, limit=1))
+    job = store.take([number], ONE)
+    assert job is not None
+    store.store(job, ONE, [Outcome(0, "finished", (), GOOD)], STARTED, 10.0)
+    show_plan(whole, Results(store.database), workers)
+    assert f"{estimate} with {workers} workers" in capsys.readouterr().out
+    store.close()

@@ -105,7 +105,7 @@ class Results:
             return reading.curves(connection, keys)
 
     def rate(self) -> float | None:
-        """Trial-steps a second over all finished trials; None before there are any."""
+        """Trial-steps a second of one worker, over all finished trials; None before there are any."""
         query = text("select sum(steps) / sum(seconds) from trials where status = 'finished'")
         with self._read() as connection:
             value = connection.execute(query).scalar()

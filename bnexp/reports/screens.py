@@ -31,8 +31,9 @@ def _table(*columns: str, header: bool = True) -> Table:
     return table
 
 
-def show_plan(instance: Instance, results: Results | None) -> None:
-    """An instance's factors, trials and cohorts, and what of it is stored already."""
+def show_plan(instance: Instance, results: Results | None, workers: int) -> None:
+    """An instance's factors, trials and cohorts, what of it is stored already, and what the rest may take so many
+    workers."""
     console = Console()
     known = results.statuses([trial.key for trial in instance.trials]) if results else {}
     unique = list({trial.key: trial for trial in instance.trials}.values())
@@ -62,7 +63,10 @@ def show_plan(instance: Instance, results: Results | None) -> None:
         lines.append(f"left to train: {len(left):,} trials in {len(cohorts)} cohorts, {steps:,} trial-steps")
         rate = results.rate() if results else None
         if rate:
-            lines.append(f"about {duration(steps / rate)}, at {rate:,.0f} trial-steps/s as measured in this database")
+            time_left = duration(steps / rate / workers)
+            lines.append(
+                f"about {time_left} with {workers} workers, at {rate:,.0f} trial-steps/s each as measured here"
+            )
     console.print(Text("\n".join(lines)))
 
 
