@@ -169,9 +169,8 @@ def main() -> None:
         print(f"{each['work']}: {each['threads']} threads {each['times_faster']['median']:.2f} times faster than one")
     for each in record["compiled"]:
         first, apart = each["seconds_of_first_step"]["compiled"], each["weights_apart"]
-        print(
-            f"{each['work']}: compiled {each['times_faster']['median']:.2f} times faster, after {first:.0f} s; apart {apart:.0e}"
-        )
+        times = f"compiled {each['times_faster']['median']:.2f} times faster, after {first:.0f} s"
+        print(f"{each['work']}: {times}; weights apart by {apart:.0e}")
 
 
 if __name__ == "__main__":
