@@ -27,6 +27,8 @@ COMMANDS = {
     "mlflow": "MLflow, SQLite",
     "csv": "plain loop, CSV files",
 }
+NEAR = 48
+"""Trials: what `bnexp run` takes at most in a cohort on a CPU."""
 Record = dict[str, Any]
 
 
@@ -50,52 +52,55 @@ def _origin(record: Record) -> str:
     cores = "core" if record["cores"] == 1 else "cores"
     return (
         f"**{device}, {record['cores']} {cores}** ({record['date']}, commit {commit}, {versions}): "
-        f"trial-steps a second, medians of {record['rounds']} interleaved rounds of {record['steps']} steps; "
-        "bnexp with a process a core (or one on a GPU), at the cohort size that was fastest."
+        "bnexp's trial-steps a second, and how many times those of each loop they are, medians [and ranges] of "
+        f"{record['rounds']} interleaved rounds of {record['steps']} steps; bnexp with a process a core (or one on a "
+        f"GPU), in cohorts of {_cohort(record)}."
     )
+
+
+def _cohort(record: Record) -> str:
+    return " or ".join(sorted({str(ours["cohort"]) for work in record["works"] if (ours := _shown(work))})) or "no size"
 
 
 def _works(record: Record) -> str:
     kinds = [kind for kind in LOOPS if any(_arm(work, kind) for work in record["works"])]
     headings = [HEADINGS[kind].format(**(_arm(record["works"][0], kind) or {"processes": ""})) for kind in kinds]
-    last = kinds[-1] if kinds else None
-    compared = [f"times the {headings[-1]} [range]"] if last else []
-    rows = [["network", *headings, "bnexp", "trials in a cohort", *compared, "of the multiply peak", "peak memory"]]
-    rows += [_work(work, kinds, last) for work in record["works"]]
-    return _table(rows)
+    rows = [["network", "bnexp", *headings, "of the multiply peak", "peak memory"]]
+    return _table(rows + [_work(work, kinds) for work in record["works"]])
 
 
-def _work(work: Record, kinds: list[str], last: str | None) -> list[str]:
-    best = _fastest(work)
+def _work(work: Record, kinds: list[str]) -> list[str]:
+    ours = _shown(work)
     name = f"{work['inputs']} inputs" + (", BN" if work["norm"] == "batch" else "")
     name += f", Dropout {work['dropout']}" if work["dropout"] else ""
-    row = [name, *(_rate(_arm(work, kind)) for kind in kinds), _rate(best)]
-    if best is None:
-        return [*row, *["–"] * (4 if last else 3)]
-    found = [ratio for ratio in work["ratios"] if (ratio["of"], ratio["to"]) == (best["arm"], last)]
-    compared = [f"{found[0]['median']:.1f} [{found[0]['min']:.1f}, {found[0]['max']:.1f}]" if found else "–"]
-    share, memory = best["share_of_multiply_peak"]["median"], best["peak_memory_bytes"]
-    return [*row, str(best["cohort"]), *(compared if last else []), f"{share:.0%}", _megabytes(memory)]
+    if ours is None:
+        return [name, "disagrees", *["–"] * (len(kinds) + 2)]
+    times = [_times(work, ours, kind) for kind in kinds]
+    share, memory = ours["share_of_multiply_peak"]["median"], ours["peak_memory_bytes"]
+    rate = f"{ours['trial_steps_per_second']['median']:,.0f}"
+    return [name, rate, *times, f"{share:.0%}", _megabytes(memory)]
 
 
-def _fastest(work: Record) -> Record | None:
-    """bnexp's fastest cohort size, with as many processes as bnexp runs."""
-    fused = [arm for arm in work["arms"] if arm["kind"] == "fused" and arm["status"] == "agrees"]
+def _times(work: Record, ours: Record, kind: str) -> str:
+    """How many times faster than a loop of this kind bnexp is."""
+    loop = _arm(work, kind)
+    if loop is None or loop["status"] != "agrees":
+        return "disagrees" if loop and loop["status"] == "disagrees" else "–"
+    [found] = [ratio for ratio in work["ratios"] if (ratio["of"], ratio["to"]) == (ours["arm"], loop["arm"])]
+    return f"{found['median']:.1f} [{found['min']:.1f}, {found['max']:.1f}]"
+
+
+def _shown(work: Record) -> Record | None:
+    """bnexp with as many processes as it runs, and cohorts as near as was measured to what it takes."""
+    fused = [arm for arm in work["arms"] if arm["kind"] == "fused"]
     most = max((arm["processes"] for arm in fused), default=0)
     whole = [arm for arm in fused if arm["processes"] == most]
-    return max(whole, key=lambda arm: float(arm["trial_steps_per_second"]["median"]), default=None)
+    ours = min(whole, key=lambda arm: abs(int(arm["cohort"]) - NEAR), default=None)
+    return ours if ours and ours["status"] == "agrees" else None
 
 
 def _arm(work: Record, kind: str) -> Record | None:
     return next((arm for arm in work["arms"] if arm["kind"] == kind), None)
-
-
-def _rate(arm: Record | None) -> str:
-    if arm is None or arm["status"] == "not measured":
-        return "–"
-    if arm["status"] == "disagrees":
-        return "disagrees"
-    return f"{arm['trial_steps_per_second']['median']:,.0f}"
 
 
 def _megabytes(memory: int | None) -> str:
@@ -108,7 +113,7 @@ def _data(record: Record) -> str:
 
 
 def _commands(commands: Record) -> str:
-    rows = [["whole command", "processes", "seconds [range]", "times `bnexp run`"]]
+    rows = [["whole command", "processes", "seconds [range]", "times `bnexp run` on all cores"]]
     for each in commands["commands"]:
         took, times = each["seconds"], each["times_bnexp"]
         rows.append(
@@ -126,8 +131,8 @@ def _commands(commands: Record) -> str:
 def _grid(grid: Record) -> str:
     return (
         f"`bnexp run grid`, all {grid['trials']} trials, took {grid['seconds']:.0f} s, of which "
-        f"{grid['share_besides_training']:.0%} of its {grid['workers']} workers' time went into anything but training "
-        f"and evaluation; run again when all was trained, {grid['seconds_when_all_is_trained']:.1f} s."
+        f"{grid['share_besides_training']:.1%} of its {grid['workers']} workers' time passed without a cohort, from "
+        f"the command's start to its end; run again when all was trained, {grid['seconds_when_all_is_trained']:.1f} s."
     )
 
 
@@ -145,15 +150,19 @@ def replaced(readme: str, text: str) -> str:
     return f"{before}{BEGIN}\n{text}\n{END}{after}"
 
 
+def stored() -> list[Record]:
+    """Every record of speed."""
+    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob("speed-*.json"))]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
     options = parser.parse_args()
-    results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("speed-*.json"))]
     old = options.readme.read_text()
     try:
-        new = replaced(old, render(results))
+        new = replaced(old, render(stored()))
     except ValueError as error:
         sys.exit(str(error))
     if options.check and new != old:

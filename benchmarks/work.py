@@ -73,9 +73,9 @@ def least_bytes(widths: tuple[int, ...]) -> int:
     """Bytes that one trial-step moves at least, where all activations stay in the cache and no weight does.
 
     A weight is read for the output, read for its inputs' gradient (not in the first layer), and read and written by
-    the optimizer; its gradient is written and read; its velocity is read and written. All in float32."""
+    the optimizer; its velocity is read and written, the gradient being added to it as it is made. All in float32."""
     weights = [inputs * units for inputs, units in pairwise(widths)]
-    return FLOAT_BYTES * (8 * sum(weights) - weights[0])
+    return FLOAT_BYTES * (6 * sum(weights) - weights[0])
 
 
 def _noise(name: str) -> Dataset:

@@ -222,8 +222,6 @@ def report(
     file: Path | None, database: str, experiment: str | None, instance: int | None, form: str, output: Path | None
 ) -> None:
     """Say for each of the paper's claims what the results show."""
-    # The process ends before garbage could matter, and looking for it among a million rows takes a tenth of the time.
-    gc.disable()
     from bnexp.claims.model import parse_claims
     from bnexp.claims.report import make_report
     from bnexp.db.results import Results
@@ -231,7 +229,11 @@ def report(
 
     claims = parse_claims(_load(file))
     results = Results(database)
-    render(make_report(results, results.latest(experiment, instance), claims), form, output)
+    gc.disable()  # looking for garbage among a million rows takes a tenth of the time
+    try:
+        render(make_report(results, results.latest(experiment, instance), claims), form, output)
+    finally:
+        gc.enable()
 
 
 @main.command()

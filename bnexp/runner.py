@@ -152,7 +152,8 @@ class Run:
             case Told(record=Started() as started) if training:
                 training.started, self.tally.device = started, started.device
             case Told(record=Progress(step, live)) if training:
-                self.tally.steps += (step - training.step) * live
+                # A cohort that memory could not hold begins again, with half its trials.
+                self.tally.steps += (step - training.step if step > training.step else step) * live
                 training.step = step
             case Told(record=Outcome() as outcome) if training:
                 training.unstored.append(outcome)

@@ -1,6 +1,7 @@
 """The database: schema, views, leases, and that a result is written once and whole."""
 
 import math
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -220,3 +221,37 @@ def test_a_database_that_another_process_makes_meanwhile_is_ours(
     monkeypatch.setattr(connection, "_revision", late)
     Store(str(tmp_path / "bnexp.db")).close()
     assert made == [None]
+
+
+@pytest.mark.parametrize("revision", ["0001"])
+def test_an_old_database_is_upgraded_without_loss(revision: str, tmp_path: Path) -> None:
+    """Files that the program of each schema's time has written, with results, verdicts and all."""
+    path = tmp_path / "bnexp.db"
+    shutil.copy(Path(__file__).parent / "databases" / f"{revision}.db", path)
+    tables = ["experiments", "trials", "experiment_trials", "cohorts", "attempts", "curves", "claims", "verdicts"]
+    views = ["trial_results", "experiment_results", "learning_curves", "claim_verdicts"]
+
+    def rows_of() -> dict[str, list[tuple[object, ...]]]:
+        with sqlite3.connect(path) as opened:
+            columns = {
+                name: [row[1] for row in opened.execute(f"pragma table_info({name})")] for name in tables + views
+            }
+            return {
+                name: sorted(opened.execute(f"select {', '.join(set_)} from {name}").fetchall(), key=str)
+                for name, set_ in ((name, [c for c in found if c != "cell"]) for name, found in columns.items())
+            }
+
+    before = rows_of()
+    assert all(before.values())
+    with pytest.raises(DatabaseError, match="its schema is older"):
+        Results(str(path))
+    Store(str(path)).close()
+    assert rows_of() == before
+    results = Results(str(path))
+    [found] = results.instances()
+    trials = results.trials(found.id)
+    assert len(trials["seed"]) == 24 and set(trials["norm"]) == {"none", "batch"}
+    results.close()
+    with sqlite3.connect(path) as opened:
+        cells = opened.execute("select cell, norm, lr_multiplier, count(*) from trials group by 1, 2, 3").fetchall()
+    assert len(cells) == len({cell for cell, *_ in cells}) == 4 and {count for *_, count in cells} == {6}

@@ -1,5 +1,7 @@
 """The program of a cohort: steps that a CUDA graph could hold, programs that serve many cohorts, memory that ends."""
 
+import gc
+import weakref
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -14,6 +16,8 @@ from bnexp.config import TrialConfig
 from bnexp.data.batches import DeviceData, to_device
 from bnexp.data.dataset import source
 from bnexp.engine import trainer
+from bnexp.engine.device import is_out_of_memory
+from bnexp.engine.graph import Replayed
 from bnexp.engine.optim import STRETCH
 from bnexp.engine.program import Program
 from bnexp.engine.trainer import Trainer, train_cohort
@@ -55,6 +59,7 @@ class Recording(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
         assert name not in {"_local_scalar_dense", "item", "nonzero", "is_nonzero", "equal"}, f"{name} reads a tensor"
+        assert name not in {"lift_fresh", "_pin_memory"}, f"{name} makes a tensor on the host"
         out = func(*args, **(kwargs or {}))
         self.calls.append((func, args, kwargs or {}, out))
         return out
@@ -203,6 +208,26 @@ def test_a_lone_trial_that_finds_no_room_says_so(digits: DeviceData, monkeypatch
     monkeypatch.setattr(Program, "run", full)
     with pytest.raises(torch.OutOfMemoryError, match="no room"):
         list(train_cohort(cohort(KINDS[0], 3), digits))
+
+
+def test_a_program_is_freed_at_once_when_nobody_wants_it(digits: DeviceData) -> None:
+    """Else its memory is still taken when the next one's is asked for."""
+    program = Program(cohort(KINDS[0], 3), digits)
+    program.replayed = Replayed(torch.device("cuda"))
+    gone = weakref.ref(program)
+    gc.disable()
+    try:
+        del program
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_every_way_of_having_no_memory_is_known() -> None:
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(10**15)
+    assert is_out_of_memory(raised.value) and is_out_of_memory(torch.OutOfMemoryError("CUDA"))
+    assert not is_out_of_memory(RuntimeError("shapes do not match"))
 
 
 @pytest.mark.gpu

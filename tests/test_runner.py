@@ -11,7 +11,7 @@ from bnexp.errors import BnexpError
 from bnexp.executors import Event, Failed, Idle, Told
 from bnexp.executors import local as local_module
 from bnexp.executors.local import LocalExecutor
-from bnexp.records import Final, Outcome, Tally
+from bnexp.records import Final, Outcome, Progress, Tally
 from bnexp.runner import Run
 from tests.test_db import STARTED, instance, wanted
 
@@ -123,3 +123,11 @@ def test_a_worker_that_died_before_it_was_given_its_cohort_has_failed() -> None:
         assert executor.poll(1.0) == [Failed(0, "the worker process died (exit code -9)")]
     finally:
         executor.close()
+
+
+def test_a_cohort_that_begins_again_in_halves_adds_to_what_was_trained(store: Store) -> None:
+    number = store.register(instance(*(wanted(seed=seed) for seed in range(2))))
+    steps = [Told(0, Progress(100, 2)), Told(0, Progress(40, 1)), Told(0, Progress(1000, 1)), outcome(0, 0.5)]
+    again = [Told(0, Progress(1000, 1)), outcome(1, 0.5), Idle(0, capacity=2)]
+    _, tally = go(store, number, [Idle(0, capacity=2)], [Told(0, STARTED), *steps, *again])
+    assert tally.steps == 2 * 100 + 1000 + 1000 and tally.finished == 2

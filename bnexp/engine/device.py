@@ -14,6 +14,9 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 
 KEPT_BYTES = 2**30
 
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED", "out of memory")
+"""What errors say, beside torch.OutOfMemoryError."""
+
 # Else MKL's products are rounded by where in memory their operands lie. It reads this at its first call.
 os.environ.setdefault("MKL_CBWR", "AUTO")
 
@@ -38,6 +41,11 @@ def describe(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type} ({platform.machine()})"
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether this is one of the ways in which a device says that its memory has ended."""
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def settle() -> None:

@@ -13,31 +13,31 @@ WARM_UP = 3
 
 
 class Replayed:
-    """A step on tensors at fixed addresses, captured at its first use and replayed."""
+    """A step on tensors at fixed addresses, captured at its first use and replayed. It keeps nothing but the graphs, so
+    that whoever owns it is freed, and the memory with it, as soon as nobody wants it."""
 
-    def __init__(self, step: Callable[[], None], state: Callable[[], Mapping[str, Tensor]]) -> None:
-        """`state` gives every tensor that a step may change."""
-        self._step, self._state = step, state
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
 
-    def __call__(self, count: int) -> None:
-        """Take `count` steps."""
-        if not self._graphs:
-            self._capture()
-        many, few = divmod(count, STEPS)
-        for graph, times in ((self._graphs[STEPS], many), (self._graphs[1], few)):
-            for _ in range(times):
-                graph.replay()
+    def __call__(self, step: Callable[[], None], state: Mapping[str, Tensor], count: int) -> None:
+        """Take `count` steps; `state` is every tensor that a step may change. Both are the same at every call."""
+        with torch.cuda.device(self._device):  # streams belong to the current device
+            if not self._graphs:
+                self._capture(step, list(state.values()))
+            many, few = divmod(count, STEPS)
+            for graph, times in ((self._graphs[STEPS], many), (self._graphs[1], few)):
+                for _ in range(times):
+                    graph.replay()
 
-    def _capture(self) -> None:
+    def _capture(self, step: Callable[[], None], state: list[Tensor]) -> None:
         """Warm up on a stream of its own, as capturing demands, put the state back, and capture."""
-        state = list(self._state().values())
         before = [tensor.clone() for tensor in state]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP):
-                self._step()
+                step()
         torch.cuda.current_stream().wait_stream(stream)
         for tensor, value in zip(state, before, strict=True):
             tensor.copy_(value)
@@ -46,6 +46,6 @@ class Replayed:
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, pool=pool):
                 for _ in range(count):
-                    self._step()
+                    step()
             pool = graph.pool()
             self._graphs[count] = graph

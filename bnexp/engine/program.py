@@ -55,7 +55,7 @@ class Program:
         size = self.batches.size
         self.order = torch.zeros(STRETCH, len(self.streams), size, dtype=torch.int64, device=self.device)
         self.share = self.diverged_loss.new_full((len(self.trials), size), 1 / size)
-        self.replayed = Replayed(self._step, self.state) if self.device.type == "cuda" else None
+        self.replayed = Replayed(self.device) if self.device.type == "cuda" else None
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that differs from cohort to cohort of one shape, or from step to step."""
@@ -67,10 +67,11 @@ class Program:
         return data is self.data and _shape(trials) == _shape(self.trials)
 
     def restart(self, trials: Sequence[TrialConfig]) -> None:
-        """Begin anew with `trials`, which this program fits, in place."""
+        """Begin anew with `trials`, which this program fits, in place. For a moment there are two of it."""
         new = Program(trials, self.data)
+        state = new.state()
         for name, tensor in self.state().items():
-            tensor.copy_(new.state()[name])
+            tensor.copy_(state[name])
         self.trials, self.streams = new.trials, new.streams
         self.optimizer.rate, self.optimizer.schedule = new.optimizer.rate, new.optimizer.schedule
 
@@ -86,7 +87,7 @@ class Program:
                 for _ in range(steps):
                     self._step()
             else:
-                self.replayed(steps)
+                self.replayed(self._step, self.state(), steps)
 
     def _step(self) -> None:
         """One step of every trial: the mean loss over its batch, summed over trials, so that nothing crosses them."""

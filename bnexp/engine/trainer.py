@@ -27,7 +27,7 @@ class Trainer:
 
         Each trial ends with one Outcome, the same in any cohort and any slot. Where memory does not hold them all, the
         halves of those that have not ended are trained one after the other; a lone trial that finds no room raises
-        torch.OutOfMemoryError."""
+        what torch did."""
         device.settle()
         yield Started(device.describe(data.train.x.device), torch.get_num_threads(), torch.__version__)
         yield from self._train(list(trials), data, list(range(len(trials))))
@@ -41,9 +41,9 @@ class Trainer:
                     record = replace(record, slot=slots[record.slot])
                     left.remove(record.slot)
                 yield record
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
             self._program = None
-            if len(slots) == 1:
+            if len(slots) == 1 or not device.is_out_of_memory(error):
                 raise
         else:
             return

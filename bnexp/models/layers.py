@@ -134,12 +134,13 @@ class _Product(torch.autograd.Function):
 
 def _by_stream(x_SBI: Tensor, trials: int) -> Iterator[tuple[Tensor, slice]]:
     """The examples of N trials [N, B, I], and which trials these are: all at once where each has its own examples, else
-    stream by stream, each trial of it seeing the same memory."""
+    stream by stream, each trial of it seeing the same memory. A GPU would wait for so many small products; there the
+    examples are copied for each trial."""
     streams, batch, inputs = x_SBI.shape
-    if streams == trials:
-        yield x_SBI, slice(None)
-        return
     shared = trials // streams
+    if shared == 1 or x_SBI.is_cuda:
+        yield x_SBI.repeat_interleave(shared, 0) if shared > 1 else x_SBI, slice(None)
+        return
     for stream, x_BI in enumerate(x_SBI):
         yield x_BI.expand(shared, batch, inputs), slice(stream * shared, (stream + 1) * shared)
 

@@ -80,7 +80,6 @@ def upgrade() -> None:
         sa.Column("status", sa.String(), nullable=False),
         sa.Column("config", sa.JSON(), nullable=False),
         sa.Column("fingerprint", sa.String(), nullable=False),
-        sa.Column("cell", sa.BigInteger(), nullable=False),
         sa.Column("classes", sa.Integer(), nullable=False),
         sa.Column("dataset", sa.String(), nullable=False),
         sa.Column("model", sa.String(), nullable=False),
@@ -165,9 +164,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["trial_id"], ["trials.id"], name=op.f("fk_attempts_trial_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_attempts")),
     )
-    op.create_index(
-        op.f("ix_attempts_cohort_id_worker_device"), "attempts", ["cohort_id", "worker", "device"], unique=False
-    )
+    op.create_index(op.f("ix_attempts_cohort_id_worker"), "attempts", ["cohort_id", "worker"], unique=False)
     op.create_index(op.f("ix_attempts_trial_id"), "attempts", ["trial_id"], unique=False)
 
     op.create_table(
