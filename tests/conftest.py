@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,3 +87,15 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, bnexp: Bnexp) -> Path:
     ended = bnexp("run", "tiny", "--workers", "1", cwd=folder)
     assert ended.code == 0, ended.err
     return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def restored() -> Iterator[None]:
+    """The process's own settings after a module in which the engine made others, under which hypothesis will not
+    work."""
+    torch = sys.modules.get("torch")
+    threads = torch.get_num_threads() if torch else 0
+    yield
+    if torch:
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(False)

@@ -1,6 +1,6 @@
 """The engine: a trial's numbers are those of a plain torch.nn program, and the same bits in any company."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, replace
 from functools import cache
 from itertools import pairwise
@@ -31,13 +31,9 @@ PAPER = {"model": {"name": "mlp", "hidden": (100, 100, 100)}}
 
 
 @pytest.fixture(autouse=True, scope="module")
-def settled() -> Iterator[None]:
-    """The engine's settings also for the twins, and the process's own afterwards."""
-    threads = torch.get_num_threads()
+def settled() -> None:
+    """The engine's settings, for the twins too."""
     device.settle()
-    yield
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(False)
 
 
 def trial(base: dict[str, Any], **numbers: Any) -> TrialConfig:

@@ -93,18 +93,22 @@ def test_again_trains_nothing_and_an_overlap_only_what_is_new(folder: Path, bnex
     assert set(before) <= set(rows(folder, f"select {RESULT} from trial_results"))
 
 
-def test_an_interrupted_run_goes_on_to_the_same_results(folder: Path, tiny: Path, bnexp: Bnexp) -> None:
+def test_an_interrupted_run_goes_on_to_the_same_results(folder: Path, tmp_path: Path, bnexp: Bnexp) -> None:
     """Ctrl-C stops at once, says how to go on, and leaves nothing running."""
-    process = start(folder, "tiny", "--workers", "1")
+    arguments = ["tiny", "--workers", "1", "--seeds", "3", "--set", "steps=1500"]
+    process = start(folder, *arguments)
     wait_until_training(folder)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=10) == 130
-    message = (folder / "messages").read_text()
-    assert "`bnexp run tiny --workers 1` again" in message and "Traceback" not in message
+    message = " ".join((folder / "messages").read_text().split())
+    assert f"`bnexp run {' '.join(arguments)}` again" in message and "Traceback" not in message
     assert rows(folder, "select count(*) from cohorts where status = 'running'") == [(0,)]
-    assert bnexp("run", "tiny", "--workers", "1", cwd=folder).code == 0
+    assert bnexp("run", *arguments, cwd=folder).code == 0
+    undisturbed = tmp_path / "undisturbed"
+    undisturbed.mkdir()
+    assert bnexp("run", *arguments, "--file", str(folder / "experiments.yaml"), cwd=undisturbed).code == 0
     query = f"select {RESULT} from trial_results order by trial_key"
-    assert rows(folder, query) == rows(tiny, query)
+    assert rows(folder, query) == rows(undisturbed, query)
 
 
 def test_two_runs_at_once_share_the_work(folder: Path, tiny: Path) -> None:
