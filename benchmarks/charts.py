@@ -12,6 +12,8 @@ from typing import Any
 RESULTS, CHARTS = Path(__file__).parent / "results", Path(__file__).parent / "charts"
 WIDTH, HEIGHT = 640, 300
 """Pixels; README shows some 800."""
+LEAST_SHOWN = 0.1
+"""Microseconds a trial, below which a stage would only stretch the axis."""
 Record = dict[str, Any]
 
 
@@ -108,7 +110,7 @@ def cells(record: Record) -> Any:
         {"trials": median["trials"], "series": stage, "value": value}
         for median in medians
         for stage, value in median.items()
-        if stage != "trials" and value > 0
+        if stage != "trials" and value >= LEAST_SHOWN
     ]
     title = f"everything but training; {record['device_name']}"
     return lines(rows, x="trials in an experiment", y="microseconds a trial", series="stage", title=title)
