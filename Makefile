@@ -1,5 +1,5 @@
 # make grid: train the grid and print what it says. make test: run the whole suite. make lint: style and types.
-# make bench: measure speed against plain loops and other tools; about half an hour.
+# make bench: measure speed against plain loops and other tools; about 40 minutes.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
