@@ -1,6 +1,6 @@
 """How fast results are stored and read: curve rows a second, and the seconds of whole commands on large databases.
 
-Curve rows go through `Store.store`, as a run calls it: a cohort of 24 trials and their curves in one transaction, its
+Curve rows go through `Store.store`, as a run calls it: a cohort of 48 trials and their curves in one transaction, its
 lease checked, results and attempts updated. The bound beside it is plain sqlite3: the same rows of curves alone, by one
 executemany and one transaction for each cohort, in WAL, with the same settings. Both write fresh files, in turn.
 
@@ -14,13 +14,13 @@ also counts what others do.
 
 import argparse
 import sqlite3
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from bnexp.config import TrialConfig, trial_key
 from bnexp.db import rows
 from bnexp.db.rows import Instance, WantedTrial
 from bnexp.db.store import Store
-from bnexp.engine.cohort import group
+from bnexp.engine.cohort import CAPACITY, group
 from bnexp.provenance import this_worker
 from bnexp.records import Final, Outcome, Point, Started
 
@@ -36,8 +36,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.database import generate
 from benchmarks.machine import ROOT, describe, write
+from benchmarks.rounds import interleaved, summary
 
-COHORT = 24
+COHORT = CAPACITY["cpu"]
 SLOW_IMPORTS = "torch", "sqlalchemy", "numpy", "pydantic", "rich", "alembic"
 
 
@@ -51,13 +52,8 @@ class Sizes:
     """Trials, points of a curve, and rounds of reading."""
 
 
-FULL = Sizes(5, 40, ((720, 28, 5), (100_000, 108, 5), (1_000_000, 10, 3)))
-QUICK = Sizes(2, 20, ((720, 28, 2), (10_000, 50, 2)))
-
-
-def summary(values: Sequence[float]) -> dict[str, Any]:
-    """Median, range and number of some measurements."""
-    return {"median": statistics.median(values), "low": min(values), "high": max(values), "n": len(values)}
+FULL = Sizes(5, 20, ((720, 28, 5), (100_000, 108, 5), (1_000_000, 10, 3)))
+QUICK = Sizes(2, 10, ((720, 28, 2), (10_000, 50, 2)))
 
 
 def through_store(path: Path, cohorts: int, curve: tuple[Point, ...]) -> float:
@@ -66,15 +62,17 @@ def through_store(path: Path, cohorts: int, curve: tuple[Point, ...]) -> float:
     configs = [TrialConfig(seed=seed) for seed in range(cohorts * COHORT)]
     wanted = [WantedTrial(trial_key(config, ""), config, "", 10, "") for config in configs]
     number = store.register(Instance("storage", "", "", 1.0, wanted))
-    store.plan(number, group)
+    store.plan(number, partial(group, limit=COHORT))
     final, started = Final(0.1, 0.9, 0.1, 0.9, 0.1, 0.9), Started("made up", 1, "none")
-    outcomes = [Outcome(slot, "finished", curve, final) for slot in range(COHORT)]
     seconds = 0.0
     while job := store.take([number], worker):
+        outcomes = [Outcome(slot, "finished", curve, final) for slot in range(len(job.configs))]
         began = time.perf_counter()
         store.store(job, worker, outcomes, started, 1.0)
         seconds += time.perf_counter() - began
         store.finish(job, worker)
+    if store.left([number]) != (0, 0):
+        raise RuntimeError("not every trial was stored, so the rate would be of rows that are not there")
     store.close()
     return len(configs) * len(curve) / seconds
 
@@ -106,10 +104,11 @@ def storing(sizes: Sizes, folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for points in (28, 100):
         curve = tuple(Point(1 + 10 * at, 1 / (1 + at), 0.9, 1 / (2 + at), 0.89) for at in range(points))
-        rates: dict[str, list[float]] = {name: [] for name in ways}
-        for number in range(sizes.rounds):
-            for name, way in ways.items():
-                rates[name].append(way(folder / f"{name} {points} {number}.db", sizes.cohorts, curve))
+
+        def measure(name: str, number: int, curve: tuple[Point, ...] = curve) -> float:
+            return ways[name](folder / f"{name} {len(curve)} {number}.db", sizes.cohorts, curve)
+
+        rates = interleaved(ways, sizes.rounds, measure)
         found[f"{points} points"] = {name: summary(values) for name, values in rates.items()}
     return found
 
@@ -145,19 +144,14 @@ def ran(*arguments: str) -> Ended:
 
 def commands(rounds: int, *all_arguments: tuple[str, ...]) -> dict[str, Any]:
     """Whole processes in turn, by what comes after `python`; one round before the first is not counted."""
-    ends: dict[tuple[str, ...], list[Ended]] = {arguments: [] for arguments in all_arguments}
-    for number in range(rounds + 1):
-        for arguments, ended in ends.items():
-            end = ran(*arguments)
-            if number:
-                ended.append(end)
+    ends = interleaved(all_arguments, rounds + 1, lambda arguments, _: ran(*arguments))
     return {
         " ".join(arguments[1:2] if arguments[0] == "-c" else arguments[2:3]): {
             "seconds": summary([end.seconds for end in ended]),
             "processor_seconds": summary([end.processor_seconds for end in ended]),
             "peak_mib": max(end.peak_mib for end in ended),
         }
-        for arguments, ended in ends.items()
+        for arguments, (_, *ended) in ends.items()
     }
 
 
@@ -172,7 +166,9 @@ def reading(sizes: Sizes, folder: Path) -> list[dict[str, Any]]:
             ("-m", "bnexp", "report", "--db", str(path)),
             ("-m", "bnexp", "status", "--db", str(path)),
         )
-        found.append({"trials": trials, "curve_rows": curve_rows, "mib": path.stat().st_size / 2**20, **took})
+        found.append(
+            {"trials": trials, "rounds": rounds, "curve_rows": curve_rows, "mib": path.stat().st_size / 2**20, **took}
+        )
         path.unlink()
     return found
 
@@ -199,7 +195,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "storage.json")
     options = parser.parse_args()
     sizes = QUICK if options.quick else FULL
-    record: dict[str, Any] = {**describe(), "quick": options.quick}
+    record: dict[str, Any] = {**describe(), "quick": options.quick, "rounds": sizes.rounds}
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         record["curve_rows_per_second"] = storing(sizes, Path(folder))
         for points, ways in record["curve_rows_per_second"].items():
@@ -222,7 +218,7 @@ def main() -> None:
 
 
 def shown(rate: dict[str, Any], form: str) -> str:
-    return f"median {rate['median']:{form}} [{rate['low']:{form}}, {rate['high']:{form}}], n = {rate['n']}"
+    return f"median {rate['median']:{form}} [{rate['min']:{form}}, {rate['max']:{form}}]"
 
 
 if __name__ == "__main__":
