@@ -29,6 +29,7 @@ from benchmarks.rounds import interleaved, ratios, summary
 from benchmarks.work import WORKS, Work, load
 from bnexp.engine.device import settle
 from bnexp.engine.program import Program
+from bnexp.executors.local import cores
 
 TRIALS = 48
 BATCH, UNITS = 60, 100
@@ -43,8 +44,9 @@ def per_trial(x_BI: Tensor, weight_TCI: Tensor) -> Tensor:
 
 
 def wide(x_BI: Tensor, weight_TCI: Tensor) -> Tensor:
-    """[B, T C]: one multiplication. To go on, the trial axis would still have to come to the front."""
-    return torch.mm(x_BI, weight_TCI.view(-1, x_BI.shape[1]).T)
+    """[T, B, C], by one multiplication. It is a view of [B, T, C]: to go on, it would still have to be copied."""
+    product_BN = torch.mm(x_BI, weight_TCI.view(-1, x_BI.shape[1]).T)
+    return product_BN.view(len(x_BI), len(weight_TCI), -1).transpose(0, 1)
 
 
 WAYS = {"per trial": per_trial, "wide": wide}
@@ -73,11 +75,9 @@ def unequal(way: Callable[[Tensor, Tensor], Tensor], inputs: int) -> float:
     differ = []
     for units, batch, trials in product(ODD_UNITS, ODD_BATCHES, ODD_TRIALS):
         x_BI, weight_TCI = torch.randn(batch, inputs), torch.randn(trials, units, inputs)
-        together = way(x_BI, weight_TCI).view(trials, batch, -1) if way is per_trial else way(x_BI, weight_TCI)
-        for trial in range(trials):
-            ours = together[trial] if way is per_trial else together[:, trial * units : (trial + 1) * units]
-            alone = way(x_BI, weight_TCI[trial : trial + 1].clone())
-            differ.append(not torch.equal(ours, alone.view(batch, units)))
+        for trial, together in enumerate(way(x_BI, weight_TCI)):
+            [alone] = way(x_BI, weight_TCI[trial : trial + 1].clone())
+            differ.append(not torch.equal(together, alone))
     return sum(differ) / len(differ)
 
 
@@ -114,7 +114,7 @@ def threads(work: Work, rounds: int) -> dict[str, Any]:
         torch.set_num_threads(1)
         return took
 
-    counts = (1, machine.cores())
+    counts = (1, cores())
     took = interleaved(counts, rounds, measure)
     return {
         "work": work.name,

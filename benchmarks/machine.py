@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from bnexp.executors.local import cores
 from bnexp.provenance import this_worker
 
 ROOT = Path(__file__).parent.parent
@@ -22,11 +23,6 @@ LIBRARIES = ("torch", "numpy", "optuna", "mlflow-skinny", "mlflow")
 MULTIPLY_SIZE = 2048
 COPY_BYTES = 1 << 30
 REPEATS = 3
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor() -> str:

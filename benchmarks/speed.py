@@ -30,6 +30,7 @@ from benchmarks.processes import WARM_STEPS
 from benchmarks.records import Settings
 from benchmarks.tools import measure_tools
 from benchmarks.work import WORKS
+from bnexp.executors import local
 
 BEGAN = time.monotonic()
 RESULTS = Path(__file__).parent / "results"
@@ -87,7 +88,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """The whole record."""
     import torch
 
-    plan, device, cores = QUICK if options.quick else FULL, torch.device(options.device), machine.cores()
+    plan, device, cores = QUICK if options.quick else FULL, torch.device(options.device), local.cores()
     rounds, steps = options.rounds or plan.rounds, options.steps or plan.steps
     record: dict[str, Any] = {
         "benchmark": "speed",

@@ -879,19 +879,7 @@ def test_arms_are_compared_where_they_match_only() -> None:
     """A point that one arm alone has (an `include`, say) is left out and said, not averaged in."""
     both = [seeds([level] * 8, norm=norm) for norm, level in (("none", 0.5), ("batch", 0.6))]
     extra = seeds([1.0] * 8, norm="batch", nonlinearity="tanh")
-    trials = table(itertools.chain(*both, extra))
-    claim = Claim.model_validate(
-        {
-            "question": "q",
-            "section": "s",
-            "quote": "q",
-            "experiment": "e",
-            "arms": {"treatment": {"norm": "batch"}, "control": {"norm": "none"}},
-            "estimator": {"name": "difference"},
-            "supported_if": {"low": {"at_least": 0}},
-        }
-    )
-    [finding] = judge({"c": claim}, Data("e", trials, no_curves, 1.0))
+    [finding] = judge({"c": claim(refuted_if=None)}, data(*both, extra))
     assert finding.effect is not None and finding.effect.point == pytest.approx(10)
     assert finding.notes == ["8 trials without a counterpart in the other arm are left out"]
 
@@ -931,19 +919,7 @@ def test_spread_difference_needs_two_levels() -> None:
 
 def test_spread_difference_goes_over_levels_that_both_arms_have() -> None:
     """A level that one arm lacks would look like steadiness."""
-    base = {
-        "question": "Is it steadier?",
-        "section": "abstract",
-        "quote": "it is",
-        "experiment": "e",
-        "arms": {"treatment": {"norm": "batch"}, "control": {"norm": "none"}},
-        "estimator": {"name": "spread_difference", "of": "scored_accuracy", "over": ["init_scale"]},
-        "supported_if": {"high": {"at_most": 0}},
-        "refuted_if": {"low": {"at_least": 0}},
-        "supported": "Yes.",
-        "refuted": "No.",
-    }
-    claim = Claim.model_validate(base)
+    spread = claim(estimator={"name": "spread_difference", "over": ["init_scale"]})
     levels = {0.5: 0.9, 1.0: 0.88, 10.0: 0.3}
     cells = [
         seeds([accuracy] * 8, norm=norm, init_scale=scale)
@@ -951,6 +927,6 @@ def test_spread_difference_goes_over_levels_that_both_arms_have() -> None:
         for scale, accuracy in levels.items()
         if (norm, scale) != ("batch", 10.0)
     ]
-    [finding] = judge({"c": claim}, Data("e", table(itertools.chain(*cells)), no_curves, 1.0))
+    [finding] = judge({"c": spread}, data(*cells))
     assert finding.effect is not None and finding.effect.point == pytest.approx(0)
     assert any("without a counterpart" in note for note in finding.notes)

@@ -15,7 +15,6 @@ from sqlalchemy import event, text
 
 from bnexp.claims import report as report_module
 from bnexp.claims import statistics
-from bnexp.claims.model import Claim
 from bnexp.claims.report import make_report
 from bnexp.claims.verdicts import Data, judge
 from bnexp.columns import Repeating, combinations, counts, in_both, levels, means, take
@@ -25,20 +24,14 @@ from bnexp.db.results import Results
 from bnexp.db.store import Store
 from bnexp.engine.cohort import group
 from bnexp.records import Final, Outcome, Point
+from tests.test_claims import claim
 from tests.test_db import ONE, STARTED, TWO, instance, wanted
 
 CURVE = tuple(Point(step, 1.0, 0.5, 1.0, 0.01 * step) for step in (1, 2, 10))
-BETTER = Claim.model_validate(
-    {
-        "question": "q",
-        "section": "s",
-        "quote": "q",
-        "experiment": "e",
-        "arms": {"treatment": {"norm": "batch"}, "control": {"norm": "none"}},
-        "estimator": {"name": "best_difference", "over": ["lr_multiplier", "norm_momentum"]},
-        "table": {"by": ["lr_multiplier"], "estimator": {"name": "difference", "of": "trained"}},
-        "supported_if": {"low": {"at_least": 0}},
-    }
+BETTER = claim(
+    estimator={"name": "best_difference", "over": ["lr_multiplier", "norm_momentum"]},
+    table={"by": ["lr_multiplier"], "estimator": {"name": "difference", "of": "trained"}},
+    refuted_if=None,
 )
 
 
