@@ -6,6 +6,7 @@ a trial the same trial (the trial key), and the column that shows it in the data
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -64,6 +65,12 @@ SHORT = BeforeValidator(_short)
 """`norm: batch` is short for `norm: {name: batch}`."""
 
 
+def _layers(value: Any) -> Any:
+    """[100, 100, 100] of "3x100"; what is not written so is left to the validator."""
+    match = re.fullmatch(r"(\d{1,4})x(\d{1,5})", value) if isinstance(value, str) else None
+    return (int(match[2]),) * int(match[1]) if match else value
+
+
 class Fields(BaseModel):
     """Fields that refuse unknown names, guessed types and non-finite numbers, and never change."""
 
@@ -78,9 +85,11 @@ class MlpOptions(Fields):
     name: Annotated[Literal["mlp"], static("name", "model")] = "mlp"
     hidden: Annotated[
         tuple[Annotated[int, Field(ge=1, le=65536)], ...],
+        BeforeValidator(_layers),
         Field(strict=False, min_length=1, max_length=1000),
         static("units of each hidden layer", "hidden", origin=(100, 100, 100)),
     ] = (100, 100, 100)
+    """A list, or "20x100" for twenty of a hundred."""
 
 
 class NoNormOptions(Fields):
@@ -97,6 +106,28 @@ class BatchNormOptions(Fields):
     """Added to the variance; the paper does not state it."""
     momentum: Annotated[float, Field(gt=0, le=1), static("weight of the new batch", "norm_momentum", origin=0.1)] = 0.1
     """Of the moving averages behind the curves, in PyTorch's sense."""
+    stop_gradient: Annotated[bool, static("yes or no", "norm_stop_gradient", origin=False)] = False
+    """Treat the batch's mean and variance as constants in the backward pass, against which section 2 warns."""
+
+
+class NoisyBatchNormOptions(BatchNormOptions):
+    """Batch normalization whose output is shifted and scaled at random, anew for each unit and step of training
+    (Santurkar et al. 2018): the covariate shift that normalization took away comes back."""
+
+    name: Annotated[Literal["noisy-batch"], static("name", "norm")] = "noisy-batch"  # type: ignore[assignment]
+    shift: Annotated[float, Field(ge=0, le=100), static("standard deviations", "norm_shift", origin=0.5)] = 0.5
+    """Shifts are uniform in [-shift, shift]."""
+    scale: Annotated[float, Field(ge=1, le=100), static("factor", "norm_scale", origin=1.25)] = 1.25
+    """Factors are uniform in [1, scale]."""
+
+
+class GroupNormOptions(Fields):
+    """Group normalization (Wu and He 2018): each example by itself, over groups of units."""
+
+    name: Annotated[Literal["group"], static("name", "norm")] = "group"
+    groups: Annotated[int, Field(ge=1, le=65536), static("groups of units", "norm_groups", origin=4)] = 4
+    """They divide the units of every hidden layer."""
+    eps: Annotated[float, Field(ge=0, le=1), static("variance", "norm_eps", origin=1e-5)] = 1e-5
 
 
 class SgdOptions(Fields):
@@ -126,14 +157,16 @@ class ExponentialOptions(Fields):
 
 COMPONENTS: dict[str, tuple[type[Fields], ...]] = {
     "model": (MlpOptions,),
-    "norm": (NoNormOptions, BatchNormOptions),
+    "norm": (NoNormOptions, BatchNormOptions, NoisyBatchNormOptions, GroupNormOptions),
     "optimizer": (SgdOptions,),
     "schedule": (ConstantOptions, ExponentialOptions),
 }
 """Fields with fields of their own, chosen by their `name`."""
 
 Model = Annotated[MlpOptions, SHORT]
-Norm = Annotated[NoNormOptions | BatchNormOptions, Field(discriminator="name"), SHORT]
+Norm = Annotated[
+    NoNormOptions | BatchNormOptions | NoisyBatchNormOptions | GroupNormOptions, Field(discriminator="name"), SHORT
+]
 Optimizer = Annotated[SgdOptions, SHORT]
 Schedule = Annotated[ConstantOptions | ExponentialOptions, Field(discriminator="name"), SHORT]
 
@@ -151,6 +184,12 @@ class TrialConfig(Fields):
     steps: Annotated[int, Field(ge=1, le=1_000_000_000), static("steps", "steps", origin=1000)] = 1000
     eval_every: Annotated[int, Field(ge=1), recorded("steps", "eval_every")] = 50
     """Between two points of a curve; before the first, points stand at geometric steps."""
+    probes: Annotated[
+        tuple[Annotated[str, named("probe", registry.PROBES)], ...], Field(strict=False), recorded("names", "probes")
+    ] = ()
+    """What is measured inside the network before the first step and at every point of the curve."""
+    binarize: Annotated[bool, static("yes or no", "binarize", origin=False)] = False
+    """Pixels above half of the largest value are 1, the others 0 (section 4.1 has binary images)."""
     optimizer: Optimizer = SgdOptions()
     schedule: Schedule = ConstantOptions()
     lr_multiplier: Annotated[float, Field(gt=0), per_trial("times optimizer.lr", "lr_multiplier", 1.0)] = 1.0

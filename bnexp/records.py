@@ -22,6 +22,21 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Probe:
+    """A measurement inside a trial's network."""
+
+    step: int
+    """0 before the first step."""
+    layer: str
+    """Such as "hidden 2"; empty where it is about the whole network."""
+    name: str
+    value: float
+    """Where the layer's units are measured one by one, their mean."""
+    units: tuple[float, ...] = ()
+    """One number a unit."""
+
+
+@dataclass(frozen=True)
 class Final:
     """A finished trial's numbers on the whole sets, with the population statistics of Algorithm 2."""
 
@@ -46,6 +61,7 @@ class Outcome:
     """The step whose training loss was not finite; the last one, where only its update ruined the network."""
     reason: str | None = None
     """What that loss was: "nan", "inf" or "-inf"."""
+    probes: tuple[Probe, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ MODELS = {
 NORMS = {
     "none": "bnexp.models.normalization:Bias",
     "batch": "bnexp.models.normalization:BatchNorm",
+    "noisy-batch": "bnexp.models.normalization:NoisyBatchNorm",
+    "group": "bnexp.models.normalization:GroupNorm",
 }
 
 NONLINEARITIES = {
@@ -37,6 +39,15 @@ OPTIMIZERS = {
 SCHEDULES = {
     "constant": "bnexp.engine.optim:constant",
     "exponential": "bnexp.engine.optim:exponential",
+}
+
+PROBES = {
+    "percentiles": "bnexp.engine.probes:percentiles",
+    "moments": "bnexp.engine.probes:moments",
+    "gradient-norms": "bnexp.engine.probes:gradient_norms",
+    "covariate-shift": "bnexp.engine.probes:covariate_shift",
+    "smoothness": "bnexp.engine.probes:smoothness",
+    "scale-invariance": "bnexp.engine.probes:scale_invariance",
 }
 
 ESTIMATORS = {
