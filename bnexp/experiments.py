@@ -56,13 +56,16 @@ class Experiment:
         chosen = self.seeds if seeds is None else _seeds(_seed_words(seeds), f"--seeds {seeds}")
         return replace(self, overrides=overrides, factors=kept, seeds=chosen)
 
+    def points(self) -> int:
+        """How many configurations it has at most, seeds apart."""
+        return math.prod(map(len, self.factors.values())) * max(1, len(self.variants)) + len(self.include)
+
     def expand(self) -> list[Trial]:
         """Every trial, in the file's order, each once. Raises ConfigurationError where a value is impossible, where
         nothing is left, or where there would be more than MOST_TRIALS."""
-        points = math.prod(map(len, self.factors.values())) * max(1, len(self.variants)) + len(self.include)
-        if points * len(self.seeds) > MOST_TRIALS:
+        if self.points() * len(self.seeds) > MOST_TRIALS:
             raise ConfigurationError(
-                f"experiment {self.name!r} would have {points * len(self.seeds):,} trials; "
+                f"experiment {self.name!r} would have {self.points() * len(self.seeds):,} trials; "
                 f"at most {MOST_TRIALS:,} are allowed",
                 self.place,
             )

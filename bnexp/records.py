@@ -65,6 +65,19 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """The level of a factor at which an arm of an experiment is compared, chosen by trials of other seeds."""
+
+    arm: str
+    factor: str
+    level: float
+    score: float
+    """Mean scored validation accuracy over the tuning seeds, 0 to 1."""
+    at_edge: bool
+    """Whether it is the lowest or the highest of the levels tried, so that others might be better."""
+
+
+@dataclass(frozen=True)
 class Started:
     """Training begins, on this machine."""
 

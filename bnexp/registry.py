@@ -54,7 +54,15 @@ ESTIMATORS = {
     "difference": "bnexp.claims.estimators:difference",
     "best_difference": "bnexp.claims.estimators:best_difference",
     "spread_difference": "bnexp.claims.estimators:spread_difference",
-    "steps_ratio": "bnexp.claims.estimators:steps_ratio",
+    "interaction": "bnexp.claims.estimators:interaction",
+    "rate": "bnexp.claims.estimators:rate",
+    "largest_trained": "bnexp.claims.estimators:largest_trained",
+    "tolerated_range": "bnexp.claims.estimators:tolerated_range",
+    "steps_ratio": "bnexp.claims.curves:steps_ratio",
+    "matched_loss_gap": "bnexp.claims.curves:matched_loss_gap",
+    "percentile_drift": "bnexp.claims.inside:percentile_drift",
+    "growth_per_layer": "bnexp.claims.inside:growth_per_layer",
+    "largest_error": "bnexp.claims.inside:largest_error",
 }
 
 REVISIONS: dict[str, int] = {}

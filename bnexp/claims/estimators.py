@@ -1,225 +1,217 @@
-"""Estimators: from the trials of two arms to one effect a seed. Pure functions of tidy columns.
+"""Estimators of final outcomes: from the trials of two arms to one effect a seed. Pure functions of tidy columns.
 
 Each takes the two arms and returns an Estimate whose values are paired by seed: arms share seeds, and with them the
 order of examples, base initialization and dropout draws.
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import reduce
-from typing import Literal
+from functools import partial, reduce
 
 import numpy as np
 import numpy.typing as npt
 
-from bnexp.claims.model import Estimator, described
-from bnexp.claims.statistics import Values
-from bnexp.columns import combinations, in_both, length, levels, means, take, unfolded
-from bnexp.config import columns_by_name
+from bnexp.claims.arms import (
+    Arm,
+    BySeed,
+    Estimate,
+    NotEstimableError,
+    by_seed,
+    choose,
+    exactly,
+    outcome,
+    paired,
+    scored_validation,
+)
+from bnexp.claims.model import Estimator, columns_of, described
+from bnexp.claims.statistics import Share, pseudo_values
+from bnexp.columns import combinations, length, levels, means
 from bnexp.records import Columns
 
 RATES = ("lr_multiplier", "lr")
 """Factors whose best level must not be at the edge of its grid."""
 
-PLATEAU_POINTS = 5
-"""A plateau is the median of so many last evaluations."""
-
-
-class NotEstimableError(Exception):
-    """The data do not allow this estimate; the message says why."""
-
-
-@dataclass(frozen=True)
-class Arm:
-    """The trials of one arm, and what to call it."""
-
-    name: str
-    trials: Columns
-    curves: Callable[[Sequence[str]], Columns]
-    """The curve points of trials, by key."""
-
-
-Unit = Literal["points", "rate", "log2"]
-"""Percentage points of accuracy; percentage points of a share of seeds; the logarithm of a ratio of steps."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """One number a seed and arm, and their contrast."""
-
-    treatment: Values
-    control: Values
-    effect: Values
-    unit: Unit
-    notes: list[str] = field(default_factory=list)
-    undecidable: str = ""
-    """Why no verdict may follow from this, if so."""
-
-
-UNITS: dict[str, Unit] = {"scored_accuracy": "points", "trained": "rate"}
-
-Measure = Callable[[Arm, Arm, Estimator, float], Estimate]
-
-
-def choose(columns: Columns, wanted: Mapping[str, object]) -> Columns:
-    """The rows that have all the `wanted` values."""
-    keep = np.ones(length(columns), dtype=bool)
-    for name, value in wanted.items():
-        few, place = unfolded(columns, [name])
-        column = few[name]
-        keep &= (column != column if value is None or value != value else column == value)[place]
-    return take(columns, keep)
-
-
-def outcome(trials: Columns, of: str) -> Values:
-    """An outcome in percentage points: scored accuracy (chance where diverged) or whether the trial trained."""
-    return 100 * trials[of].astype(np.float64)
-
-
-def scored_validation(trials: Columns) -> Values:
-    """Validation accuracy in percentage points, chance where diverged."""
-    chance = 1 / trials["classes"].astype(np.float64)
-    few, place = unfolded(trials, ["status"])
-    diverged = (few["status"] == "diverged")[place]
-    return 100 * np.where(diverged, chance, trials["validation_accuracy"].astype(np.float64))
-
-
-def matched(treatment: Columns, control: Columns, free: Collection[str]) -> tuple[Columns, Columns, int]:
-    """The trials of each arm that have a counterpart in the other, equal in every factor but the `free` ones and the
-    seed; and how many had none."""
-    names = [name for name in sorted(set(columns_by_name().values()) - set(free) - {"seed"}) if name in treatment]
-    kept = [take(arm, keep) for arm, keep in zip((treatment, control), in_both(treatment, control, names), strict=True)]
-    return kept[0], kept[1], length(treatment) + length(control) - length(kept[0]) - length(kept[1])
-
-
-@dataclass(frozen=True)
-class BySeed:
-    """A number for each seed."""
-
-    seeds: npt.NDArray[np.int64]
-    """[seeds] In order."""
-    values: Values
-    """[seeds]"""
-
-
-def by_seed(trials: Columns, values: Values) -> BySeed:
-    """The mean of `values` [trials] over each seed's trials."""
-    seeds, place = np.unique(trials["seed"], return_inverse=True)
-    return BySeed(seeds, means(values, place, len(seeds)))
-
-
-def paired(treatment: BySeed, control: BySeed) -> tuple[Values, Values]:
-    """The seeds that both arms have, in order."""
-    seeds, first, second = np.intersect1d(treatment.seeds, control.seeds, assume_unique=True, return_indices=True)
-    if not len(seeds):
-        raise NotEstimableError("no trials of both arms share a seed")
-    return treatment.values[first], control.values[second]
-
 
 def difference(treatment: Arm, control: Arm, how: Estimator, margin: float) -> Estimate:
     """Treatment minus control, each averaged over its cells, in points."""
     first, second = paired(*(by_seed(arm.trials, outcome(arm.trials, how.of)) for arm in (treatment, control)))
-    return Estimate(first, second, first - second, UNITS[how.of])
+    return Estimate(first, second, first - second, how.unit)
 
 
 def best_difference(treatment: Arm, control: Arm, how: Estimator, margin: float) -> Estimate:
     """As `difference`, each arm at the levels of the factors `over` that have its highest mean validation accuracy
     (the first of the smallest where equal). A best learning rate at the edge of the grid leaves the claim open."""
-    notes, edges, values = [], [], []
-    for arm in (treatment, control):
+    chosen = [_Best(arm, how) for arm in (treatment, control)]
+    first, second = paired(*(best.values for best in chosen))
+    edges = [best.name for best in chosen if best.at_edge]
+    open_ = f"the best rate with {' and with '.join(edges)} is at the edge of the grid" if edges else ""
+    return Estimate(first, second, first - second, how.unit, [best.note for best in chosen], open_)
+
+
+class _Best:
+    """An arm at its best levels of the factors `over`."""
+
+    def __init__(self, arm: Arm, how: Estimator) -> None:
         cells, place = combinations(arm.trials, how.over)
         scores = means(scored_validation(arm.trials), place, len(cells))
         best = dict(zip(how.over, cells[int(np.argmax(scores))], strict=True))
-        chosen = choose(arm.trials, best)
-        values.append(by_seed(chosen, outcome(chosen, how.of)))
-        notes.append(f"{arm.name} at its best: {described(best)}")
-        if any(_at_edge(arm, rate, best[rate]) for rate in RATES if rate in best):
-            edges.append(arm.name)
-    first, second = paired(*values)
-    open_ = f"the best rate with {' and with '.join(edges)} is at the edge of the grid" if edges else ""
-    return Estimate(first, second, first - second, UNITS[how.of], notes, open_)
+        trials = exactly(arm.trials, best)
+        self.name = arm.name
+        self.values = by_seed(trials, outcome(trials, how.of))
+        self.note = f"{arm.name} at its best: {described(best)}"
+        self.at_edge = any(_at_edge(arm.trials, rate, best[rate]) for rate in RATES if rate in best)
 
 
-def _at_edge(arm: Arm, rate: str, best: object) -> bool:
-    there = levels(arm.trials, rate)
+def _at_edge(trials: Columns, rate: str, best: object) -> bool:
+    there = levels(trials, rate)
     return len(there) > 1 and best in (there[0], there[-1])
+
+
+def interaction(treatment: Arm, control: Arm, how: Estimator, margin: float) -> Estimate:
+    """How much more is gained in the treatment than in the control, where `gain` says what against what. With `over`,
+    each side of a gain is at its best levels by validation, as in `best_difference`."""
+    assert how.gain is not None and how.gain.control is not None
+    measure = best_difference if how.over else difference
+    gains: list[Estimate] = []
+    for arm in (treatment, control):
+        sides = [_within(arm, partial) for partial in (how.gain.treatment, how.gain.control)]
+        gains.append(measure(sides[0], sides[1], how, margin))
+    seeds = [np.unique(arm.trials["seed"]) for arm in (treatment, control)]
+    first, second = paired(*(BySeed(own, gain.effect) for own, gain in zip(seeds, gains, strict=True)))
+    notes = [note for gain in gains for note in gain.notes]
+    open_ = "; ".join(dict.fromkeys(gain.undecidable for gain in gains if gain.undecidable))
+    return Estimate(first, second, first - second, how.unit, notes, open_)
+
+
+def _within(arm: Arm, partial: dict[str, object]) -> Arm:
+    trials = choose(arm.trials, columns_of(partial))
+    if not length(trials):
+        raise NotEstimableError(f"{arm.name} has no trials with {described(partial)}")
+    return Arm(f"{arm.name}, {described(partial)}", trials, arm.curves, arm.probes, arm.tuning)
 
 
 def spread_difference(treatment: Arm, control: Arm, how: Estimator, margin: float) -> Estimate:
     """How far the outcome moves over the levels of one factor (highest minus lowest cell), treatment minus control:
     negative where the treatment is less sensitive to the factor."""
-    [factor] = how.over
-    if len({level for arm in (treatment, control) for level in levels(arm.trials, factor)}) < 2:
-        raise NotEstimableError(f"its arms have fewer than two levels of {factor} in common")
-    first, second = paired(*(_spread(arm.trials, factor, how.of) for arm in (treatment, control)))
-    return Estimate(first, second, first - second, UNITS[how.of])
-
-
-def steps_ratio(treatment: Arm, control: Arm, how: Estimator, margin: float) -> Estimate:
-    """log2 of the control's steps to a target over the treatment's. The target is the control's plateau (median of the
-    last five points of its mean validation curve) minus half the margin, reached at two points running, in both arms.
-
-    A treatment that never reaches it counts as infinitely slow, a control that never does as needing all its steps."""
-    curve_c, curve_t = (_curves(arm) for arm in (control, treatment))
-    steps, mean = curve_c.steps, 100 * np.mean(curve_c.accuracy, axis=0)
-    if len(steps) < 2 * PLATEAU_POINTS:
-        raise NotEstimableError("its curves have too few points for a plateau")
-    plateau = float(np.median(mean[-PLATEAU_POINTS:]))
-    rising = plateau - float(np.median(mean[-2 * PLATEAU_POINTS : -PLATEAU_POINTS])) > margin / 2
-    target = plateau - margin / 2
-    reached_t, reached_c = curve_t.reached(target), curve_c.reached(target)
-    first, second = paired(reached_t, replace(reached_c, values=np.minimum(reached_c.values, steps[-1])))
-    with np.errstate(divide="ignore"):
-        effect = np.log2(second) - np.log2(first)
-    note = f"target: {target:.1f}% validation accuracy, the control's plateau minus half a margin"
-    open_ = "the control is still rising at the end of its steps: give it more" if rising else ""
-    return Estimate(first, second, effect, "log2", [note], open_)
-
-
-@dataclass(frozen=True)
-class _Curves:
-    steps: Values
-    accuracy: Values
-    """[seeds, points]; chance after a divergence, and where the network gave no numbers."""
-    seeds: npt.NDArray[np.int64]
-
-    def reached(self, target: float) -> BySeed:
-        """The first step at which the accuracy is at the target and stays there for one more point."""
-        there = 100 * self.accuracy >= target
-        both = there[:, :-1] & there[:, 1:]
-        first = np.where(both, self.steps[: both.shape[1]], math.inf).min(axis=1, initial=math.inf)
-        order = np.argsort(self.seeds)
-        return BySeed(self.seeds[order], first[order])
-
-
-def _curves(arm: Arm) -> _Curves:
-    """The validation curves of an arm that has one trial a seed, at the steps at which all were evaluated."""
-    seeds = arm.trials["seed"].astype(np.int64)
-    if len(np.unique(seeds)) < len(seeds):
-        raise NotEstimableError("steps to a target need one trial a seed in each arm; narrow `where`")
-    keys = tuple(arm.trials["trial_key"].tolist())
-    points = arm.curves(keys)
-    steps = np.unique(points["step"]).astype(np.float64)
-    row = {key: index for index, key in enumerate(keys)}
-    few, place = unfolded(points, ["trial_key"])
-    rows = np.array([row[key] for key in few["trial_key"]], dtype=np.int64)[place]
-    accuracy = np.full((len(keys), len(steps)), np.nan)
-    known = np.zeros(accuracy.shape, dtype=bool)
-    accuracy[rows, np.searchsorted(steps, points["step"])] = points["validation_accuracy"]
-    known[rows, np.searchsorted(steps, points["step"])] = True
-    ended = (arm.trials["status"] == "diverged")[:, None] & ~np.logical_or.accumulate(known[:, ::-1], axis=1)[:, ::-1]
-    chance = 1 / arm.trials["classes"].astype(np.float64)
-    accuracy = np.where(ended | np.isnan(accuracy), chance[:, None], accuracy)
-    shared = (known | ended).all(axis=0)
-    return _Curves(steps[shared], accuracy[:, shared], seeds)
+    assert how.factor is not None
+    if len({level for arm in (treatment, control) for level in levels(arm.trials, how.factor)}) < 2:
+        raise NotEstimableError(f"its arms have fewer than two levels of {how.factor} in common")
+    first, second = paired(*(_spread(arm.trials, how.factor, how.of) for arm in (treatment, control)))
+    return Estimate(first, second, first - second, how.unit)
 
 
 def _spread(trials: Columns, factor: str, of: str) -> BySeed:
     cells = []
     for level in levels(trials, factor):
-        chosen = choose(trials, {factor: level})
+        chosen = exactly(trials, {factor: level})
         cells.append(by_seed(chosen, outcome(chosen, of)))
     seeds = reduce(np.intersect1d, [cell.seeds for cell in cells])
     values = np.array([cell.values[np.isin(cell.seeds, seeds)] for cell in cells])
     return BySeed(seeds, values.max(axis=0) - values.min(axis=0))
+
+
+def rate(treatment: Arm, control: None, how: Estimator, margin: float) -> Estimate:
+    """The share of seeds that trained, 0 to 1, with Wilson's interval; a seed counts where all its trials did."""
+    values = by_seed(treatment.trials, treatment.trials["trained"].astype(np.float64)).values
+    trained = (values == 1.0).astype(np.float64)
+    share = Share(int(trained.sum()), len(trained))
+    return Estimate(trained, np.empty(0), trained, how.unit, test_of=share)
+
+
+def largest_trained(treatment: Arm, control: Arm, how: Estimator, margin: float) -> Estimate:
+    """log2 of the ratio, treatment over control, of the largest level of `factor` that trains: the last one before the
+    first that does not, on each seed. Where the top level still trains it is a lower bound, and where not even the
+    lowest does, that is an upper bound."""
+    (low_t, high_t), (low_c, high_c) = (_largest(arm, how) for arm in (treatment, control))
+    lowest = np.where((low_t.values == -math.inf) | np.isinf(high_c.values), -math.inf, 0.0)
+    highest = np.where(np.isinf(high_t.values) | (low_c.values == -math.inf), math.inf, 0.0)
+    if not np.array_equal(low_t.seeds, low_c.seeds):
+        raise NotEstimableError("its arms have not the same seeds")
+    with np.errstate(invalid="ignore"):
+        effect = np.where(np.isinf(lowest), lowest, low_t.values - high_c.values)
+        above = np.where(np.isinf(highest), highest, high_t.values - low_c.values)
+    shown = [2.0 ** np.where(np.isfinite(low.values), low.values, -math.inf) for low in (low_t, low_c)]
+    bounds = [
+        f"{arm.name}: {what} in {count} of {len(low.seeds)} seeds"
+        for arm, low, high in ((treatment, low_t, high_t), (control, low_c, high_c))
+        for what, count in (
+            ("the highest level still trains", int(np.isinf(high.values).sum())),
+            ("not even the lowest level trains", int((low.values == -math.inf).sum())),
+        )
+        if count
+    ]
+    return Estimate(shown[0], shown[1], effect, how.unit, bounds, above=above)
+
+
+def _largest(arm: Arm, how: Estimator) -> tuple[BySeed, BySeed]:
+    """log2 of the largest level that trains, on each seed: its lower and its upper bound."""
+    assert how.factor is not None
+    there = np.sort(levels(arm.trials, how.factor).astype(np.float64))
+    seeds, row = np.unique(arm.trials["seed"], return_inverse=True)
+    trained = np.full((len(seeds), len(there)), np.nan)
+    columns = np.searchsorted(there, arm.trials[how.factor].astype(np.float64))
+    if len(row) > trained.size or len(set(zip(row.tolist(), columns.tolist(), strict=True))) < len(row):
+        raise NotEstimableError(f"a largest {how.factor} needs one trial a seed and level; narrow `where`")
+    trained[row, columns] = arm.trials["trained"].astype(np.float64)
+    if np.isnan(trained).any():
+        raise NotEstimableError(f"not every seed has every level of {how.factor}")
+    runs = np.cumprod(trained, axis=1).sum(axis=1).astype(int)
+    logs = np.log2(there)
+    low = np.where(runs > 0, logs[np.maximum(runs, 1) - 1], -math.inf)
+    high = np.where(runs == len(there), math.inf, np.where(runs > 0, low, logs[0]))
+    return BySeed(seeds, low), BySeed(seeds, high)
+
+
+def tolerated_range(treatment: Arm, control: Arm, how: Estimator, margin: float) -> Estimate:
+    """Decades of `factor` around the arm's best level over which the mean accuracy over seeds stays within `within`
+    points of the best, interpolated between levels; treatment minus control. The jackknife's pseudo-values over seeds
+    stand for effects. A range that reaches the end of the levels is a lower bound."""
+    arms = [_Curve(arm, how) for arm in (treatment, control)]
+    seeds = np.intersect1d(arms[0].seeds, arms[1].seeds)
+    if len(seeds) < 2:
+        raise NotEstimableError("its arms share fewer than two seeds")
+    widths = [pseudo_values(len(seeds), partial(_width, arm, seeds)) for arm in arms]
+    open_ = [arm.width(seeds)[1] for arm in arms]
+    effect = widths[0] - widths[1]
+    above = np.full(len(seeds), math.inf) if open_[0] else effect
+    lowest = np.full(len(seeds), -math.inf) if open_[1] else effect
+    notes = [
+        f"{arm.name}: its range reaches the end of the levels" for arm, ends in zip(arms, open_, strict=True) if ends
+    ]
+    return Estimate(widths[0], widths[1], lowest, how.unit, notes, above=above)
+
+
+def _width(arm: "_Curve", seeds: npt.NDArray[np.int64], members: npt.NDArray[np.intp]) -> float:
+    return arm.width(seeds[members])[0]
+
+
+class _Curve:
+    """An arm's outcome over the levels of a factor."""
+
+    def __init__(self, arm: Arm, how: Estimator) -> None:
+        assert how.factor is not None
+        self.name, self.within = arm.name, how.within
+        self.levels = np.sort(levels(arm.trials, how.factor).astype(np.float64))
+        if len(self.levels) < 2 or self.levels[0] <= 0:
+            raise NotEstimableError(f"a range of {how.factor} needs two levels or more, above 0")
+        cells = [exactly(arm.trials, {how.factor: level}) for level in self.levels]
+        found = [by_seed(cell, outcome(cell, how.of)) for cell in cells]
+        self.seeds = reduce(np.intersect1d, [cell.seeds for cell in found])
+        self.values = np.array([cell.values[np.isin(cell.seeds, self.seeds)] for cell in found])
+        """[levels, seeds]"""
+
+    def width(self, seeds: npt.NDArray[np.int64]) -> tuple[float, bool]:
+        """Decades within so many points of the best, and whether they reach the end of the levels."""
+        mean = self.values[:, np.isin(self.seeds, seeds)].mean(axis=1)
+        best, floor = int(np.argmax(mean)), float(mean.max()) - self.within
+        decades = np.log10(self.levels)
+        left, right = best, best
+        while left > 0 and mean[left - 1] >= floor:
+            left -= 1
+        while right < len(mean) - 1 and mean[right + 1] >= floor:
+            right += 1
+        low, high = decades[left], decades[right]
+        if left > 0:
+            low -= (decades[left] - decades[left - 1]) * (mean[left] - floor) / (mean[left] - mean[left - 1])
+        if right < len(mean) - 1:
+            high += (decades[right + 1] - decades[right]) * (mean[right] - floor) / (mean[right] - mean[right + 1])
+        return float(high - low), left == 0 or right == len(mean) - 1

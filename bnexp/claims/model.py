@@ -2,64 +2,63 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, Field, model_validator
 
 from bnexp import registry
+from bnexp.claims.rules import Rule, compatible
 from bnexp.config import Fields, columns_by_name, named
 from bnexp.errors import ConfigurationError, did_you_mean
-from bnexp.experiments import ExperimentsFile
-from bnexp.settings import flatten
+from bnexp.settings import Setting, flatten
 
 Partial = dict[str, Any]
-"""A partial configuration; the trials that have its values."""
+"""A partial configuration; the trials that have its values. A list stands for any of its members; `variant` may be
+named too."""
 
-Limit = float | Literal["margin", "-margin"]
-"""In the estimate's unit; `margin` is the dataset's, the difference below which accuracies count as equal."""
+Unit = Literal["points", "rate", "log2", "share", "decades", "factor", "error"]
+"""Percentage points of accuracy; percentage points of a share of seeds; the logarithm of a ratio; a share of seeds, 0
+to 1; powers of ten; a factor; a relative error."""
+
+UNITS: dict[str, Unit] = {
+    "difference": "points",
+    "best_difference": "points",
+    "spread_difference": "points",
+    "interaction": "points",
+    "matched_loss_gap": "points",
+    "steps_ratio": "log2",
+    "largest_trained": "log2",
+    "percentile_drift": "log2",
+    "tolerated_range": "decades",
+    "rate": "share",
+    "growth_per_layer": "factor",
+    "largest_error": "error",
+}
+"""What each estimator's effect is in."""
+
+ONE_ARM = ("rate", "growth_per_layer", "largest_error")
+"""Estimators that compare nothing: they measure the treatment."""
+
+ALONG_A_FACTOR = ("spread_difference", "largest_trained", "tolerated_range")
+
+EXACT = ("largest_error",)
+"""Estimators of what has no chance in it, and hence neither p nor a place among the claims judged together."""
 
 
-def as_columns(factors: tuple[str, ...]) -> tuple[str, ...]:
-    """Factors by their database columns; a field's dotted name will do."""
-    names = columns_by_name()
-    return tuple(names.get(factor, factor) for factor in factors)
+def as_column(factor: str) -> str:
+    """A factor's database column; a field's dotted name will do."""
+    return columns_by_name().get(factor, factor)
 
 
-FactorNames = Annotated[tuple[str, ...], AfterValidator(as_columns)]
+FactorNames = Annotated[tuple[Annotated[str, AfterValidator(as_column)], ...], Field(strict=False)]
 
 
-class LowRule(Fields):
-    """The lower end of the interval is at least so much."""
+class Arms(Fields):
+    """What is compared: the effect is treatment minus control."""
 
-    at_least: Limit
-
-
-class HighRule(Fields):
-    """The upper end of the interval is at most so much."""
-
-    at_most: Limit
-
-
-class Rule(Fields):
-    """On which side of a limit the 95% interval must lie, the limit included."""
-
-    low: LowRule | None = None
-    high: HighRule | None = None
-
-    @model_validator(mode="after")
-    def _one_side(self) -> "Rule":
-        if (self.low is None) == (self.high is None):
-            raise ValueError("give one of low: {at_least: ...} and high: {at_most: ...}")
-        return self
-
-    @property
-    def limit(self) -> Limit:
-        if self.low:
-            return self.low.at_least
-        assert self.high is not None
-        return self.high.at_most
+    treatment: Partial
+    control: Partial | None = None
 
 
 class Estimator(Fields):
@@ -67,33 +66,56 @@ class Estimator(Fields):
 
     name: Annotated[str, named("estimator", registry.ESTIMATORS)]
     of: Literal["scored_accuracy", "trained"] = "scored_accuracy"
-    """The outcome; both in percentage points."""
+    """The outcome."""
     at: Partial = Field(default_factory=dict)
     """Only these trials."""
-    over: FactorNames = Field(default=(), strict=False)
-    """best_difference: the factors each arm may choose, by validation. spread_difference: the factor that varies."""
+    over: FactorNames = ()
+    """best_difference, interaction: the factors each arm may choose, by validation."""
+    factor: Annotated[str, AfterValidator(as_column)] | None = None
+    """The factor along which largest_trained, tolerated_range and spread_difference look."""
+    gain: Arms | None = None
+    """interaction: what is gained in each arm, and how much more in the treatment."""
+    within: float = 1.0
+    """tolerated_range: points under the arm's best that are tolerated."""
 
     @model_validator(mode="after")
-    def _has_its_factors(self) -> "Estimator":
+    def _has_what_it_needs(self) -> "Estimator":
         if self.name == "best_difference" and not self.over:
             raise ValueError("best_difference needs `over`, the factors that each arm may choose")
-        if self.name == "spread_difference" and len(self.over) != 1:
-            raise ValueError("spread_difference needs one factor in `over`")
+        if self.name in ALONG_A_FACTOR and self.factor is None:
+            raise ValueError(f"{self.name} needs `factor`, along which it looks")
+        if self.name == "interaction" and (self.gain is None or self.gain.control is None):
+            raise ValueError("interaction needs `gain`: {treatment: ..., control: ...}, what each arm gains")
+        if "seed" in (*self.over, self.factor):
+            raise ValueError("the seed is no factor: effects are paired by it")
         return self
+
+    @property
+    def unit(self) -> Unit:
+        return "rate" if UNITS[self.name] == "points" and self.of == "trained" else UNITS[self.name]
 
 
 class Table(Fields):
     """The table under the claim: a row for each combination of levels, measured like the claim unless told."""
 
-    by: FactorNames = Field(strict=False)
+    by: FactorNames
     estimator: Estimator | None = None
+    arms: Arms | None = None
 
 
-class Arms(Fields):
-    """What is compared: the effect is treatment minus control."""
+class Measure(Fields):
+    """One number that a claim is about."""
 
-    treatment: Partial
-    control: Partial
+    arms: Arms
+    where: Partial = Field(default_factory=dict)
+    estimator: Estimator
+
+    @model_validator(mode="after")
+    def _has_its_arms(self) -> "Measure":
+        if (self.arms.control is None) != (self.estimator.name in ONE_ARM):
+            wants = "measures the treatment only" if self.arms.control is not None else "needs a control"
+            raise ValueError(f"{self.estimator.name} {wants}")
+        return self
 
 
 class Claim(Fields):
@@ -104,12 +126,16 @@ class Claim(Fields):
     quote: str
     paper: str = ""
     """The paper's own figure."""
+    source: str = ""
+    """Who says it; the paper unless told."""
     experiment: str | None = None
     needs: str = ""
     arms: Arms | None = None
     where: Partial = Field(default_factory=dict)
     """The trials that the claim and its table are about."""
     estimator: Estimator | None = None
+    measures: dict[str, Measure] = Field(default_factory=dict)
+    """Where a claim takes several numbers, instead of `arms` and `estimator`; the first is shown in front."""
     table: Table | None = None
     supported_if: Rule | None = None
     refuted_if: Rule | None = None
@@ -118,20 +144,61 @@ class Claim(Fields):
     refuted: str = ""
     caveat: str = ""
     """What the experiment cannot show."""
+    looks: tuple[int, ...] = Field(default=(), strict=False)
+    """The numbers of seeds at which it may be judged: the experiment's, twice and four times as many."""
 
     @model_validator(mode="after")
     def _whole(self) -> "Claim":
-        parts = {"arms": self.arms, "estimator": self.estimator, "supported_if": self.supported_if}
+        if self.experiment is None:
+            if not self.needs:
+                raise ValueError("a claim without `experiment` must say in `needs` what testing it takes")
+            return self
+        if self.measures and (self.arms or self.estimator):
+            raise ValueError("give either `measures`, or `arms` and `estimator`")
+        parts = {"supported_if": self.supported_if}
+        if not self.measures:
+            parts = {"arms": self.arms, "estimator": self.estimator, **parts}  # type: ignore[dict-item]
         missing = [name for name, part in parts.items() if part is None]
-        if self.experiment is None and not self.needs:
-            raise ValueError("a claim without `experiment` must say in `needs` what testing it takes")
-        if self.experiment is not None and missing:
+        if missing:
             raise ValueError(f"a claim with `experiment` needs {', '.join(missing)}")
-        if self.estimator is not None and self.estimator.name == "steps_ratio":
-            for rule in (self.supported_if, self.refuted_if):
-                if rule is not None and (isinstance(rule.limit, str) or rule.limit <= 0):
-                    raise ValueError("the limits of steps_ratio are ratios: numbers above 0")
+        self._check_rules()
         return self
+
+    def _check_rules(self) -> None:
+        """Refuse rules about what is not measured, limits that are none, and rules that can both be true."""
+        units = {name: measure.estimator.unit for name, measure in self.parts().items()}
+        for leaf in (leaf for rule in self.rules() for leaf in rule.leaves()):
+            if len(units) > 1 and leaf.of is None:
+                raise ValueError(f"a rule must say in `of` which measure it is about: {', '.join(units)}")
+            if leaf.of is not None and leaf.of not in units:
+                raise ValueError(f"no measure {leaf.of!r} ({did_you_mean(leaf.of, units)})")
+            unit = units[leaf.of or next(iter(units))]
+            limit = leaf.low.at_least if leaf.low else leaf.high.at_most if leaf.high else leaf.within
+            if isinstance(limit, str) and unit not in ("points", "rate"):
+                raise ValueError(f"a margin is in points of accuracy, and this effect is not ({unit})")
+            if unit == "log2" and (leaf.within is not None or isinstance(limit, str) or limit is None or limit <= 0):
+                raise ValueError("limits of ratios are numbers above 0, in low or high")
+        if self.supported_if and self.refuted_if and compatible(self.supported_if, self.refuted_if):
+            raise ValueError("supported_if and refuted_if can both be true of the same numbers")
+
+    def rules(self) -> list[Rule]:
+        return [rule for rule in (self.supported_if, self.refuted_if) if rule]
+
+    def parts(self) -> dict[str, Measure]:
+        """What is measured, by name; the claim's `where` in each."""
+        if self.measures:
+            return {
+                name: measure.model_copy(update={"where": self.where | measure.where})
+                for name, measure in self.measures.items()
+            }
+        if self.arms is None or self.estimator is None:
+            return {}
+        return {"effect": Measure(arms=self.arms, where=self.where, estimator=self.estimator)}
+
+    @property
+    def exact(self) -> bool:
+        """Whether chance has no part in it."""
+        return bool(self.parts()) and all(part.estimator.name in EXACT for part in self.parts().values())
 
     def key(self, name: str) -> str:
         """Hash of the definition."""
@@ -142,106 +209,61 @@ class Claim(Fields):
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
-def parse_claims(file: ExperimentsFile) -> dict[str, Claim]:
-    """The file's claims by name. Raises ConfigurationError with the place of what is wrong: unknown names, limits
-    that are none, experiments that the file does not have, fields that trials do not have."""
-    claims = {}
-    for name, entry in file.claims.items():
-        try:
-            claims[name] = Claim.model_validate(entry)
-        except ValidationError as error:
-            raise _refusal(file, name, error.errors()) from error
-        if claims[name].experiment is not None:
-            _check_names(file, name, claims[name])
-    return claims
-
-
-def _refusal(file: ExperimentsFile, name: str, errors: list[ErrorDetails]) -> ConfigurationError:
-    # A limit is a number or a word; where it is neither, the first alternative tells most.
-    detail = errors[0]
-    location = [part for part in detail["loc"] if part != "float" and not str(part).startswith("literal[")]
-    what = ".".join(map(str, [name, *location]))
-    message = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "extra_forbidden":
-        message = f"no such key ({did_you_mean(str(location[-1]), _fields_at(location[:-1]))})"
-    elif len(errors) > 1 and errors[1]["type"] == "literal_error":
-        message += ", or one of 'margin' and '-margin'"
-    return ConfigurationError(
-        f"claim {what}: {message} (given: {detail['input']!r:.60})", file.document.place(("claims", name, *location))
-    )
-
-
-def _fields_at(location: Sequence[object]) -> list[str]:
-    """The keys that a part of a claim may have."""
-    model: type[Fields] = Claim
-    for part in location:
-        options = get_args(model.model_fields[str(part)].annotation) or (model.model_fields[str(part)].annotation,)
-        model = next(option for option in options if isinstance(option, type) and issubclass(option, Fields))
-    return list(model.model_fields)
-
-
-def _check_names(file: ExperimentsFile, name: str, claim: Claim) -> None:
-    """Refuse experiments, fields and columns that do not exist."""
-
-    def place(*path: str | int) -> str:
-        return file.document.place(("claims", name, *path))
-
-    if claim.experiment not in file.experiments:
-        hint = did_you_mean(str(claim.experiment), file.experiments)
-        raise ConfigurationError(f"no experiment {claim.experiment!r} ({hint})", place("experiment"))
-    assert claim.arms is not None and claim.estimator is not None
-    partials: dict[tuple[str, ...], Partial] = {
-        ("where",): claim.where,
-        ("arms", "treatment"): claim.arms.treatment,
-        ("arms", "control"): claim.arms.control,
-    }
-    factors: dict[tuple[str, ...], tuple[str, ...]] = {}
-    if claim.table:
-        factors["table", "by"] = claim.table.by
-    hows: dict[tuple[str, ...], Estimator | None] = {("estimator",): claim.estimator}
-    hows["table", "estimator"] = claim.table.estimator if claim.table else None
-    for path, how in hows.items():
-        if how:
-            partials[*path, "at"] = how.at
-            factors[*path, "over"] = how.over
-    for where, partial in partials.items():
-        columns_of(partial, lambda inner, where=where: place(*where, *inner))
-    known = set(columns_by_name().values())
-    for where, named_factors in factors.items():
-        for index, factor in enumerate(named_factors):
-            if factor not in known:
-                hint = did_you_mean(factor, known)
-                raise ConfigurationError(f"claim {name}: no column {factor!r} ({hint})", place(*where, index))
-
-
 def free_columns(arms: Arms, how: Estimator) -> set[str]:
     """The columns in which the arms may differ: what makes them, with the fields of components they name, and what
     each may choose. Where the outcome is followed over a factor, both arms go over the same levels."""
     names = columns_by_name()
-    heads = {name.partition(".")[0] for arm in (arms.treatment, arms.control) for name in arm}
-    return {column for name, column in names.items() if name.partition(".")[0] in heads} | (
-        set(how.over) if how.name == "best_difference" else set()
-    )
+    heads = {name.partition(".")[0] for arm in (arms.treatment, arms.control or {}) for name in arm}
+    chosen = set(how.over) if how.name in ("best_difference", "interaction") else set()
+    return {column for name, column in names.items() if name.partition(".")[0] in heads} | chosen
 
 
 def shown(level: object) -> str:
-    """A level as people write it: 1, not 1.0."""
+    """A level as people write it: 1, not 1.0; 3x100, not [100, 100, 100]."""
+    if isinstance(level, str) and level.startswith("["):
+        level = json.loads(level)
+    if isinstance(level, list | tuple):
+        same = len(level) > 2 and len(set(level)) == 1
+        return f"{len(level)}x{level[0]}" if same else ", ".join(map(shown, level))
     return f"{level:g}" if isinstance(level, float) else str(level)
 
 
-def described(partial: Mapping[str, object]) -> str:
+def described(partial: Mapping[str, object] | None) -> str:
     """A partial configuration in words."""
-    return ", ".join(f"{name.replace('_', ' ')} {shown(value)}" for name, value in partial.items())
+    words = []
+    for name, value in (partial or {}).items():
+        alternatives = value if isinstance(value, list) and name != "model.hidden" else [value]
+        words.append(f"{name.replace('_', ' ')} {' or '.join(map(shown, alternatives))}")
+    return ", ".join(words)
 
 
-def columns_of(partial: Mapping[str, Any], place: Any = lambda _: "a claim") -> dict[str, Any]:
-    """A partial configuration as database columns and values."""
+def columns_of(partial: Mapping[str, Any], place: Any = lambda _: "a claim") -> dict[str, tuple[Any, ...]]:
+    """A partial configuration as database columns, each with the values that it may have."""
     names = columns_by_name()
-    settings = flatten(partial, place)
+    settings = flatten({name: value for name, value in partial.items() if name != "variant"}, place)
+    if "variant" in partial:
+        settings["variant"] = Setting(partial["variant"], place(("variant",)))
+    found = {}
     for name, setting in settings.items():
-        if name not in names:
+        if name not in names and name != "variant":
             raise ConfigurationError(f"no field {name!r} ({did_you_mean(name, names)})", setting.place)
-    return {
-        names[name]: json.dumps(setting.value) if isinstance(setting.value, list) else setting.value
-        for name, setting in settings.items()
-    }
+        found[names.get(name, name)] = _alternatives(name, setting.value)
+    return found
+
+
+def _alternatives(name: str, value: Any) -> tuple[Any, ...]:
+    if name == "model.hidden":
+        return tuple(map(_hidden, value if isinstance(value, list) and not _numbers(value) else [value]))
+    return tuple(value) if isinstance(value, list) else (value,)
+
+
+def _numbers(value: list[Any]) -> bool:
+    return all(isinstance(item, int) for item in value)
+
+
+def _hidden(value: Any) -> Any:
+    """Hidden layers as the database has them: JSON."""
+    layers, times, units = str(value).partition("x")
+    if times and layers.isdigit() and units.isdigit():
+        return json.dumps([int(units)] * int(layers))
+    return json.dumps(value)

@@ -6,8 +6,10 @@ from functools import cache
 
 import numpy as np
 
+from bnexp.claims.data import Data
+from bnexp.claims.findings import Finding
 from bnexp.claims.model import Claim
-from bnexp.claims.verdicts import Data, Finding, judge
+from bnexp.claims.verdicts import judge
 from bnexp.columns import combinations, counts, take
 from bnexp.db.results import InstanceInfo, Results
 from bnexp.db.rows import Judged
@@ -44,7 +46,16 @@ def make_report(results: Results, instance: InstanceInfo, claims: Mapping[str, C
     """Judge `claims` by what is stored of `instance`."""
     trials = results.trials(instance.id)
     # A claim and a line of its table may be about the same trials.
-    data = Data(instance.name, trials, cache(results.curves), instance.margin)
+    data = Data(
+        instance.name,
+        trials,
+        cache(results.curves),
+        instance.margin,
+        results.probes,
+        results.trials(instance.id, "tune"),
+        results.choices(instance.id),
+        instance.overrides,
+    )
     locked = results.locked_before_data(instance.id)
     findings = [
         replace(finding, notes=[*finding.notes, POST_HOC])

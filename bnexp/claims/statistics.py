@@ -1,7 +1,7 @@
 """Exact statistics for few seeds: pure functions of numbers."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -119,6 +119,63 @@ def _sums(subsets: npt.NDArray[np.uint8], values: Values) -> npt.NDArray[np.long
     return sums
 
 
+@dataclass(frozen=True)
+class Bounded:
+    """A sign-flip test of differences of which some are known as bounds only: what speaks for a centre above a limit is
+    judged by the lower bounds, what speaks for one below it by the upper ones."""
+
+    lowest: SignFlip
+    highest: SignFlip
+
+    def p_greater(self, limit: float) -> float:
+        return self.lowest.p_greater(limit)
+
+    def p_less(self, limit: float) -> float:
+        return self.highest.p_less(limit)
+
+    def interval(self) -> Interval:
+        low, high = self.lowest.interval(), self.highest.interval()
+        return Interval(low.point if math.isfinite(low.point) else high.point, low.low, high.high)
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of seeds: its exact binomial test, and Wilson's interval."""
+
+    successes: int
+    trials: int
+
+    def p_greater(self, limit: float) -> float:
+        return self._tail(range(self.successes, self.trials + 1), limit)
+
+    def p_less(self, limit: float) -> float:
+        return self._tail(range(self.successes + 1), limit)
+
+    def _tail(self, counts: Iterable[int], share: float) -> float:
+        share = min(1.0, max(0.0, share))
+        chances = (math.comb(self.trials, k) * share**k * (1 - share) ** (self.trials - k) for k in counts)
+        return min(1.0, math.fsum(chances))
+
+    def interval(self) -> Interval:
+        return wilson(self.successes, self.trials)
+
+
+@dataclass(frozen=True)
+class Exact:
+    """A number in which chance has no part."""
+
+    value: float
+
+    def p_greater(self, limit: float) -> float:
+        return 0.0 if self.value >= limit else 1.0
+
+    def p_less(self, limit: float) -> float:
+        return 0.0 if self.value <= limit else 1.0
+
+    def interval(self) -> Interval:
+        return Interval(self.value, self.value, self.value)
+
+
 def wilson(successes: int, trials: int) -> Interval:
     """A rate and its 95% score interval (Wilson 1927)."""
     if trials == 0:
@@ -129,6 +186,22 @@ def wilson(successes: int, trials: int) -> Interval:
     return Interval(rate, max(0.0, centre - half), min(1.0, centre + half))
 
 
+def welch(one: Values, other: Values) -> Interval | None:
+    """The difference of two means and its 95% interval by Welch's (1947) t, the samples taken as independent; None
+    where a number is infinite or a sample has fewer than two."""
+    from scipy.special import stdtrit  # slow to import, and needed only here
+
+    if min(len(one), len(other)) < 2 or not (np.isfinite(one).all() and np.isfinite(other).all()):
+        return None
+    parts = [float(np.var(sample, ddof=1)) / len(sample) for sample in (one, other)]
+    point, variance = float(np.mean(one) - np.mean(other)), sum(parts)
+    if variance == 0:
+        return Interval(point, point, point)
+    freedom = variance**2 / sum(v**2 / (len(s) - 1) for v, s in zip(parts, (one, other), strict=True))
+    half = float(stdtrit(freedom, 0.975)) * math.sqrt(variance)
+    return Interval(point, point - half, point + half)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's (1979) adjusted p-values, in the order given."""
     adjusted = [0.0] * len(p_values)
@@ -137,3 +210,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, p_values[index] * (len(p_values) - rank)))
         adjusted[index] = highest
     return adjusted
+
+
+def pseudo_values(count: int, statistic: Callable[[npt.NDArray[np.intp]], float]) -> Values:
+    """[count] Tukey's (1958) jackknife of a statistic of `count` units, given as the indices it uses: n times the
+    whole's minus n - 1 times that without the unit. They are a sample whose mean estimates the statistic."""
+    everyone = np.arange(count)
+    whole = statistic(everyone)
+    without = np.array([statistic(np.delete(everyone, index)) for index in everyone])
+    return count * whole - (count - 1) * without

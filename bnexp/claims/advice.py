@@ -1,0 +1,59 @@
+"""What keeps a claim open, and what would decide it, with the command. Pure functions."""
+
+import math
+import shlex
+
+from bnexp.claims.data import Data
+from bnexp.claims.findings import Finding, Tested
+from bnexp.claims.rules import distance, may_hold
+
+
+def advise(tested: Tested, finding: Finding, data: Data) -> tuple[str, str]:
+    """Why the claim is open, and what would decide it."""
+    claim, look = finding.claim, finding.look
+    if tested.undecidable:
+        remedy = "Give its trials more `steps`." if "rising" in tested.undecidable else "Extend the grid of rates."
+        return f"Left open: {tested.undecidable}.", remedy
+    if look is None:
+        looks = ", ".join(map(str, claim.looks))
+        return (
+            f"n is part of a claim: this one is judged at {looks} seeds, not at {finding.n}.",
+            f"`{command(data, next((n for n in claim.looks if n > finding.n), claim.looks[0]))}` judges it.",
+        )
+    more = _more(tested, finding, data)
+    if all(math.isinf(i.low) and math.isinf(i.high) for i in tested.intervals.values()) or _too_few(finding):
+        return f"{finding.n} seeds are too few for {finding.family} claims judged together.", more
+    if not any(may_hold(rule, tested.intervals, tested.scale) for rule in claim.rules()):
+        if claim.refuted_if is None:
+            return "The effect does not reach what would support it, and this experiment cannot refute it.", ""
+        return "The effect lies between what would support it and what would refute it; more seeds would not help.", ""
+    if any(tested.holds(rule) for rule in claim.rules()):
+        if tested.p_both <= look.alpha:
+            return f"p is small enough alone, but not adjusted for {finding.family} claims.", more
+        return "The interval ends at the limit itself, and p does not say on which side the truth is.", more
+    return "The interval reaches over a limit.", more
+
+
+def _too_few(finding: Finding) -> bool:
+    """Whether even the clearest outcome of so many seeds could not be significant."""
+    assert finding.look is not None
+    return bool(finding.family * 2 / 2**finding.n > finding.look.alpha)
+
+
+def _more(tested: Tested, finding: Finding, data: Data) -> str:
+    """More seeds, at the next look, and whether they are likely to be enough."""
+    assert finding.look is not None
+    shrink = [f for rule in finding.claim.rules() for _, f in distance(rule, tested.intervals, tested.scale)]
+    needed = math.ceil(finding.n / max(shrink) ** 2) if shrink and max(shrink) > 0 else None
+    about = f"; about {needed:,} seeds would be enough if the effect stays as it is" if needed else ""
+    if finding.look.following is None:
+        return f"Its looks are used up: other seeds, as many, decide alone{about}."
+    return f"`{command(data, finding.look.following)}` decides it, or leaves it open{about}."
+
+
+def command(data: Data, seeds: int) -> str:
+    """The command that runs the instance's experiment with so many seeds."""
+    kept = [part for part in shlex.split(data.overrides) if not part.startswith("seeds=")]
+    return shlex.join(
+        ["bnexp", "run", data.experiment, *(w for part in kept for w in ("--set", part)), "--seeds", str(seeds)]
+    )

@@ -1,0 +1,131 @@
+"""What the trials of an experiment instance say about a measure. Pure functions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from bnexp import registry
+from bnexp.claims.arms import (
+    Arm,
+    Curves,
+    Estimate,
+    Measured,
+    NotEstimableError,
+    Probes,
+    choose,
+    constant_columns,
+    matched,
+)
+from bnexp.claims.model import Arms, Estimator, Measure, as_column, columns_of, described, free_columns
+from bnexp.columns import counts, length, take
+from bnexp.records import Choice, Columns
+
+ENDED = ("finished", "diverged")
+
+HOPELESS = 1.5
+"""Where no rate comes to so many times chance, none is the best, and none at the edge."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What an instance knows."""
+
+    experiment: str
+    trials: Columns
+    """Those that answer, not those by which rates were chosen."""
+    curves: Curves
+    margin: float
+    """Of accuracy, in percentage points."""
+    probes: Probes
+    tuning: Columns | None = None
+    """The trials by which rates were chosen."""
+    choices: Sequence[Choice] = ()
+    overrides: str = ""
+
+    @cached_property
+    def chosen(self) -> dict[str, Choice]:
+        """The chosen level of each arm."""
+        return {choice.arm: choice for choice in self.choices}
+
+    def select(self, measure: Measure) -> Columns:
+        """The trials that a measure is about."""
+        return choose(self.trials, columns_of(measure.where) | columns_of(measure.estimator.at))
+
+    def estimate(self, arms: Arms, how: Estimator, trials: Columns) -> Estimate:
+        """The effect among `trials`. Raises NotEstimableError where an arm is empty or has not ended."""
+        partials = [arms.treatment] if arms.control is None else [arms.treatment, arms.control]
+        sides, dropped = [choose(trials, columns_of(partial)) for partial in partials], 0
+        if len(sides) == 2:
+            free = free_columns(arms, how) | {as_column(choice.factor) for choice in self.choices}
+            if any("variant" in partial for partial in partials):
+                free |= constant_columns(*sides) if all(map(length, sides)) else set()
+            first, second, dropped = matched(sides[0], sides[1], free)
+            sides = [first, second]
+        for side in sides:
+            _check_ended(side)
+        treated, *others = (self._arm(described(p), side) for p, side in zip(partials, sides, strict=True))
+        measure: Measured = registry.load(registry.ESTIMATORS[how.name])
+        estimate = measure(treated, others[0] if others else None, how, self.margin)
+        notes = [*estimate.notes, *self._rates(sides)]
+        if dropped:
+            notes.append(f"{dropped} trials without a counterpart in the other arm are left out")
+        open_ = "; ".join(filter(None, [estimate.undecidable, self._edges(sides)]))
+        return replace(estimate, notes=notes, undecidable=open_)
+
+    def _arm(self, name: str, trials: Columns) -> Arm:
+        return Arm(name or "all trials", trials, self.curves, self.probes, self._tuned_by(trials))
+
+    def _tuned_by(self, trials: Columns) -> Columns | None:
+        """The tuning trials of these trials' arms, at the chosen level."""
+        if self.tuning is None or not self.choices:
+            return None
+        keep = np.zeros(length(self.tuning), dtype=bool)
+        arms = self.tuning["arm"]
+        for arm in counts(trials, "arm"):
+            choice = self.chosen.get(arm)
+            if choice:
+                keep |= (arms == arm) & (self.tuning[as_column(choice.factor)] == choice.level)
+        return take(self.tuning, keep)
+
+    def _choices_of(self, sides: Sequence[Columns]) -> list[Choice]:
+        arms = [arm for side in sides for arm in counts(side, "arm")] if self.choices else []
+        return [self.chosen[arm] for arm in dict.fromkeys(arms) if arm in self.chosen]
+
+    def _rates(self, sides: Sequence[Columns]) -> list[str]:
+        """What was chosen beforehand, where it fits on a line."""
+        choices = self._choices_of(sides)
+        if not choices or len(choices) > 4:
+            return []
+        factor = choices[0].factor.replace("_", " ")
+        return [f"{factor} tuned: " + ", ".join(f"{choice.level:g} ({choice.arm or 'all'})" for choice in choices)]
+
+    def _edges(self, sides: Sequence[Columns]) -> str:
+        chance = [1 / float(np.min(side["classes"].astype(np.float64))) for side in sides]
+        edges = [
+            choice.arm for choice in self._choices_of(sides) if choice.at_edge and choice.score > HOPELESS * max(chance)
+        ]
+        return f"the best rate is at the edge of its grid ({'; '.join(edges)})" if edges else ""
+
+
+def _check_ended(side: Columns) -> None:
+    count = length(side)
+    if count == 0:
+        raise NotEstimableError("the experiment has no trials of one of its arms that match the other's")
+    statuses = counts(side, "status")
+    ended = sum(statuses.get(status, 0) for status in ENDED)
+    if ended < count:
+        failed = statuses.get("failed", 0)
+        how_many = f"only {ended} of {count} trials of an arm have ended"
+        remedy = f"{failed} failed: `bnexp run --retry-failed`" if failed else "run it to the end"
+        raise NotEstimableError(f"{how_many}; {remedy}")
+
+
+def no_probes(keys: Sequence[str], probe: str) -> Columns:
+    """Of an instance that has none."""
+    empty: dict[str, Any] = {
+        name: np.empty(0, dtype=object) for name in ("trial_key", "step", "layer", "name", "value", "units")
+    }
+    return empty

@@ -1,0 +1,167 @@
+"""The claims of an experiments file: read, and checked against its experiments."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any, get_args
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from bnexp.claims.looks import preset
+from bnexp.claims.model import Claim, Measure, Partial, columns_of
+from bnexp.config import Fields, columns, columns_by_name
+from bnexp.errors import ConfigurationError, did_you_mean
+from bnexp.experiments import Experiment, ExperimentsFile
+
+MOST_CELLS = 20_000
+"""An experiment with more is not searched for the arms of its claims."""
+
+Path = tuple[str | int, ...]
+
+
+def parse_claims(file: ExperimentsFile) -> dict[str, Claim]:
+    """The file's claims by name. Raises ConfigurationError with the place of what is wrong: unknown names, limits that
+    are none, rules that contradict each other, experiments that the file does not have, arms that they do not have."""
+    claims = {}
+    cells = cache(lambda experiment: _cells(file, experiment))
+    for name, entry in file.claims.items():
+        try:
+            claim = Claim.model_validate(entry)
+        except ValidationError as error:
+            raise _refusal(file, name, error.errors()) from error
+        if claim.experiment is not None:
+            _check_names(file, name, claim)
+            experiment = file.experiments[claim.experiment]
+            _check_arms(file, name, claim, cells(experiment.name))
+            if not claim.looks:
+                claim = claim.model_copy(update={"looks": preset(len(experiment.seeds))})
+        claims[name] = claim
+    return claims
+
+
+def _refusal(file: ExperimentsFile, name: str, errors: list[ErrorDetails]) -> ConfigurationError:
+    # A limit is a number or a word; where it is neither, the first alternative tells most.
+    detail = errors[0]
+    location = [
+        part for part in detail["loc"] if part != "float" and not str(part).startswith(("literal[", "function"))
+    ]
+    what = ".".join(map(str, [name, *location]))
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "extra_forbidden":
+        message = f"no such key ({did_you_mean(str(location[-1]), _fields_at(location[:-1]))})"
+    elif len(errors) > 1 and errors[1]["type"] == "literal_error":
+        message += ", or one of 'margin' and '-margin'"
+    return ConfigurationError(
+        f"claim {what}: {message} (given: {detail['input']!r:.60})", file.document.place(("claims", name, *location))
+    )
+
+
+def _fields_at(location: Sequence[object]) -> list[str]:
+    """The keys that a part of a claim may have."""
+    model: type[Fields] = Claim
+    for part in location:
+        if str(part) in model.model_fields:
+            model = next(_models(model.model_fields[str(part)].annotation), model)
+    return list(model.model_fields)
+
+
+def _models(annotation: Any) -> Any:
+    """The classes of fields that an annotation names."""
+    for option in get_args(annotation) or (annotation,):
+        if isinstance(option, type) and issubclass(option, Fields):
+            yield option
+        elif get_args(option):
+            yield from _models(option)
+
+
+def _measures(claim: Claim) -> list[tuple[Path, Measure]]:
+    """What is measured as written, and where it stands."""
+    if claim.measures:
+        return [(("measures", name), measure) for name, measure in claim.measures.items()]
+    return [((), measure) for measure in claim.parts().values()]
+
+
+def _check_names(file: ExperimentsFile, name: str, claim: Claim) -> None:
+    """Refuse experiments, fields and columns that do not exist."""
+
+    def place(*path: str | int) -> str:
+        return file.document.place(("claims", name, *path))
+
+    if claim.experiment not in file.experiments:
+        hint = did_you_mean(str(claim.experiment), file.experiments)
+        raise ConfigurationError(f"no experiment {claim.experiment!r} ({hint})", place("experiment"))
+    partials: dict[Path, Partial | None] = {("where",): claim.where}
+    factors: dict[Path, tuple[str, ...]] = {}
+    hows = [((*path, "estimator"), measure.estimator) for path, measure in _measures(claim)]
+    for path, measure in _measures(claim):
+        partials |= {(*path, "where"): measure.where} if path else {}
+        partials |= {(*path, "arms", "treatment"): measure.arms.treatment}
+        partials |= {(*path, "arms", "control"): measure.arms.control}
+    if claim.table:
+        factors["table", "by"] = claim.table.by
+        if claim.table.estimator:
+            hows.append((("table", "estimator"), claim.table.estimator))
+        if claim.table.arms:
+            partials["table", "arms", "treatment"] = claim.table.arms.treatment
+            partials["table", "arms", "control"] = claim.table.arms.control
+    for path, how in hows:
+        partials[*path, "at"] = how.at
+        factors[*path, "over"] = how.over
+        factors[(*path, "factor")] = (how.factor,) if how.factor else ()
+        if how.gain:
+            partials[*path, "gain", "treatment"] = how.gain.treatment
+            partials[*path, "gain", "control"] = how.gain.control
+    for where, partial in partials.items():
+        columns_of(partial or {}, lambda inner, where=where: place(*where, *inner))
+    known = {*columns_by_name().values(), "variant"}
+    for where, named in factors.items():
+        for index, factor in enumerate(named):
+            if factor not in known:
+                hint = did_you_mean(factor, known)
+                spot = where if where[-1] == "factor" else (*where, index)
+                raise ConfigurationError(f"claim {name}: no column {factor!r} ({hint})", place(*spot))
+
+
+Cells = list[dict[str, Any]]
+"""The columns of each of an experiment's configurations, seeds apart, and its variant."""
+
+
+def _cells(file: ExperimentsFile, name: str) -> Cells:
+    experiment: Experiment = replace(file.experiments[name], seeds=file.experiments[name].seeds[:1])
+    if experiment.points() > MOST_CELLS:
+        return []
+    return [columns(trial.config) | {"variant": trial.variant} for trial in experiment.expand()]
+
+
+def _check_arms(file: ExperimentsFile, name: str, claim: Claim, cells: Cells) -> None:
+    """Refuse arms that compare nothing: those that the experiment does not contain, and those that overlap."""
+    for path, measure in _measures(claim) if cells else []:
+        pinned = {**claim.where, **measure.where, **measure.estimator.at}
+        about = _having(cells, range(len(cells)), pinned)
+        gain = measure.estimator.gain
+        inner = {f"gain.{which}": partial for which, partial in vars(gain).items() if partial} if gain else {"": {}}
+        found: dict[str, list[int]] = {}
+        for which, arm in (("treatment", measure.arms.treatment), ("control", measure.arms.control)):
+            if arm is None:
+                continue
+            found[which] = _having(cells, about, arm)
+            for partial in inner.values():
+                if not _having(cells, found[which], partial):
+                    among = f" among those with {_words(pinned)}" if pinned else ""
+                    raise ConfigurationError(
+                        f"claim {name}: {claim.experiment} has no trials with {_words(arm | partial)}{among}",
+                        file.document.place(("claims", name, *path, "arms", which)),
+                    )
+        if set(found["treatment"]) & set(found.get("control", [])):
+            place = file.document.place(("claims", name, *path, "arms", "control"))
+            raise ConfigurationError(f"claim {name}: its arms overlap; a trial can be in both", place)
+
+
+def _words(partial: Partial) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in partial.items()) or "nothing given"
+
+
+def _having(cells: Cells, among: Iterable[int], partial: Partial) -> list[int]:
+    wanted = columns_of(partial)
+    return [n for n in among if all(cells[n].get(name) in values for name, values in wanted.items())]
