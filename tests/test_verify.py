@@ -143,6 +143,19 @@ def test_what_was_stored_is_read_back(tmp_path: Path) -> None:
         assert trial.key == trial_key(TrialConfig.model_validate(trial.config), "data")
 
 
+def test_the_machine_is_that_of_the_attempt_that_ended_the_trial(tmp_path: Path) -> None:
+    results = stored_in(tmp_path / "bnexp.db", [FINISHED])
+    with sqlite3.connect(tmp_path / "bnexp.db") as connection:
+        names = [row[1] for row in connection.execute("pragma table_info(attempts)") if row[1] != "id"]
+        values = ", ".join({"outcome": "'interrupted'", "device": "'another'"}.get(name, name) for name in names)
+        for number in (0, 9):
+            connection.execute(
+                f"insert into attempts (id, {', '.join(names)}) select {number}, {values} from attempts where id = 1"
+            )
+    [trial] = results.ended(1, 0)
+    assert (trial.device, trial.torch_version) == ("cpu", "2")
+
+
 def test_a_sample_is_random_and_the_same_again(tmp_path: Path) -> None:
     results = stored_in(tmp_path / "bnexp.db", [FINISHED] * 40)
     keys = {(size, seed): [t.key for t in results.ended(size, seed)] for size in (5, 20, 99) for seed in range(20)}
@@ -237,6 +250,14 @@ def test_what_a_worker_could_not_end_has_failed(trial: Callable[..., Stored]) ->
     assert failed.where == "Killed: no memory" and work.tally.failed == 1
 
 
+def test_a_worker_that_dies_idle_gets_nothing_before_it_is_ready_again(trial: Callable[..., Stored]) -> None:
+    """Else its being ready would be taken for the end of a cohort."""
+    executor = Fake({0: FINISHED})
+    executor.events += [Failed(0, "killed"), Idle(0, 48)]
+    assert go(Verification([trial(seed=0)], None), executor)[0].answer == "bitwise equal"
+    assert executor.given == [[0]]
+
+
 def test_workers_are_stopped_whatever_happens(trial: Callable[..., Stored]) -> None:
     def interrupt(_: Tally) -> None:
         raise KeyboardInterrupt
@@ -276,7 +297,7 @@ def test_the_summary_counts_and_names_both_machines_where_they_differ(trial: Cal
     now = Started("cpu", 1, "2")
     equal = Verified(trial(), Comparison("bitwise equal", 0.0))
     drifted = Verified(trial(), Comparison("drifted", 0.1, "x"))
-    other = Verified(trial(), Comparison("not comparable", None, "x"))
+    other = Verified(replace(trial(), torch_version="1"), Comparison("not comparable", None, "x"))
     assert summary([equal] * 8, now) == "8 of 8 bitwise equal (torch 2, cpu)"
     assert summary([equal, drifted, drifted, other], now) == (
         "1 of 4 bitwise equal, 2 drifted, 1 not comparable (torch 2, cpu)"
