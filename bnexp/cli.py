@@ -86,6 +86,16 @@ DATA_DIR = click.option(
     metavar="FOLDER",
     help="Where to look for datasets first; then $BNEXP_DATA and the system's folder.",
 )
+DEVICE = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="auto takes CUDA where it is, else the CPU.",
+)
+WORKERS = click.option(
+    "--workers", type=click.IntRange(1, 1024), help="Processes.  [default: one a core, or one a GPU]"
+)
 EXPERIMENTS = _options(
     click.argument("names", metavar="EXPERIMENT...", nargs=-1, required=True),
     FILE,
@@ -115,14 +125,8 @@ def _instances(
 
 @main.command()
 @EXPERIMENTS
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="auto takes CUDA where it is, else the CPU.",
-)
-@click.option("--workers", type=click.IntRange(1, 1024), help="Processes.  [default: one a core, or one a GPU]")
+@DEVICE
+@WORKERS
 @click.option("--retry-failed", is_flag=True, help="Try trials again that failed before.")
 def run(
     names: tuple[str, ...],
@@ -260,6 +264,54 @@ def show(trial: str, database: str) -> None:
     from bnexp.reports.screens import show_trial
 
     show_trial(Results(database).trial(trial))
+
+
+@main.command()
+@DATABASE
+@DATA_DIR
+@click.option("--experiment", metavar="NAME", help="Of its latest instance only.  [default: of the whole database]")
+@click.option("--sample", type=click.IntRange(1), default=8, show_default=True, help="How many trials.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other trials.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 1),
+    default=1e-6,
+    show_default=True,
+    help="Largest relative difference of a number that is no drift.",
+)
+@DEVICE
+@WORKERS
+def verify(
+    database: str,
+    data_dir: Path | None,
+    experiment: str | None,
+    sample: int,
+    seed: int,
+    tolerance: float,
+    device: str,
+    workers: int | None,
+) -> None:
+    """Train some stored trials again and compare every number.
+
+    They are chosen at random among those that have ended. Nothing is written. Exit code 1: a trial drifted or failed.
+    """
+    from bnexp.comparison import WRONG
+    from bnexp.db.results import Results
+    from bnexp.executors.local import LocalExecutor
+    from bnexp.reports.progress import Progress
+    from bnexp.reports.verification import show_verification
+    from bnexp.verify import Verification, choose
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    work = Verification(choose(Results(database), experiment, sample, seed), data_dir)
+    with Progress(["verify"]) as progress:
+        if work.tally.total:
+            progress.begin(work.tally)
+        verified = work.go(lambda: LocalExecutor(device, workers or work.workers, data_dir), tolerance, progress.show)
+    progress.done(work.tally, failed=0)
+    show_verification(verified, work.machine)
+    if any(one.comparison.answer in WRONG for one in verified):
+        sys.exit(BnexpError.exit_code)
 
 
 @main.group(cls=Commands)

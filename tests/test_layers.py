@@ -12,10 +12,10 @@ PACKAGE = Path(__file__).parent.parent / "bnexp"
 LAYERS = [
     ["__main__"],
     ["cli"],
-    ["runner"],
+    ["runner", "verify"],
     ["executors", "provenance"],
     ["reports"],
-    ["claims"],
+    ["claims", "comparison"],
     ["engine"],
     ["models"],
     ["data"],
@@ -26,7 +26,20 @@ LAYERS = [
     ["registry", "records", "errors"],
 ]
 HEIGHT = {name: -number for number, names in enumerate(LAYERS) for name in names}
-WITHOUT_TORCH = ["cli", "runner", "reports", "claims", "db", "experiments", "settings", "config", "yamlfile", "columns"]
+WITHOUT_TORCH = [
+    "cli",
+    "runner",
+    "verify",
+    "reports",
+    "comparison",
+    "claims",
+    "db",
+    "experiments",
+    "settings",
+    "config",
+    "yamlfile",
+    "columns",
+]
 
 
 def modules() -> list[Path]:

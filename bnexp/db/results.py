@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, DateTime, Engine, text
 
+from bnexp.db import stored
 from bnexp.db.connection import explained, open_engine, parse_url
 from bnexp.errors import UsageError, did_you_mean
 from bnexp.records import Columns
@@ -103,6 +104,12 @@ class Results:
 
         with self._read() as connection:
             return reading.curves(connection, keys)
+
+    def ended(self, size: int, seed: int, experiment_id: int | None = None) -> list[stored.Stored]:
+        """Some trials that have ended, chosen at random, with all their numbers, as `bnexp.db.stored.sample` gives
+        them."""
+        with self._read() as connection:
+            return stored.sample(connection, size, seed, experiment_id)
 
     def rate(self) -> float | None:
         """Trial-steps a second of one worker, over all finished trials; None before there are any."""
