@@ -123,13 +123,22 @@ def assert_close(actual: Point | Final, expected: Point | Final, tolerance: floa
     assert astuple(actual) == pytest.approx(astuple(expected), rel=tolerance)
 
 
-NORMS = [{"norm": "none"}, {"norm": "batch"}]
-norms = pytest.mark.parametrize("norm", NORMS, ids=["none", "batch"])
+NORMS: dict[str, dict[str, Any]] = {
+    "none": {"norm": "none"},
+    "batch": {"norm": "batch"},
+    "stopped": {"norm": {"name": "batch", "stop_gradient": True}},
+    "noisy": {"norm": "noisy-batch"},
+    "group": {"norm": {"name": "group", "groups": 2}},
+}
+"""Ten units a group, since five make the twin chaotic at the rates below: moved by one bit of one weight, it leaves
+itself by 1e-8 within 200 steps."""
+norms = pytest.mark.parametrize("norm", [NORMS["none"], NORMS["batch"]], ids=["none", "batch"])
+every_norm = pytest.mark.parametrize("norm", NORMS.values(), ids=NORMS)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 @pytest.mark.parametrize("nonlinearity", ["sigmoid", "relu", "tanh"])
-@norms
+@every_norm
 def test_float64_equals_the_twin(norm: dict[str, Any], nonlinearity: str, dropout: float) -> None:
     """Losses, weights, curve and final numbers, over 200 steps, in a cohort whose every number differs by
     trial. Two trials share a stream's seed but not its run of slots, and nothing may be mistaken for a
@@ -157,14 +166,24 @@ def test_float64_equals_the_twin(norm: dict[str, Any], nonlinearity: str, dropou
         assert_close(outcome.final, twins[outcome.slot].final(), 1e-9)
 
 
-@pytest.mark.parametrize("norm", [{"norm": {"name": "batch", "eps": 0.1, "momentum": 0.5}}, {"norm": "none"}])
-def test_float64_equals_the_twin_with_other_options(norm: dict[str, Any]) -> None:
-    """Another eps and momentum of the averages, fixed batches of another size, a schedule by trial, one
-    layer, shared streams, and a population of more than 100 batches."""
+@pytest.mark.parametrize("batch_size", [2, 7])
+@pytest.mark.parametrize(
+    "norm",
+    [
+        {"norm": {"name": "batch", "eps": 0.1, "momentum": 0.5}},
+        {"norm": {"name": "noisy-batch", "eps": 0.1, "momentum": 0.5, "shift": 2.0, "scale": 3.0}},
+        {"norm": {"name": "group", "groups": 3, "eps": 0.1}},
+        {"norm": "none"},
+    ],
+    ids=["batch", "noisy", "group", "none"],
+)
+def test_float64_equals_the_twin_with_other_options(norm: dict[str, Any], batch_size: int) -> None:
+    """Other options of the norms, fixed batches of other sizes, a schedule by trial, one layer, shared streams, and a
+    population of more than 100 batches."""
     base = {
         **norm,
         "model": {"name": "mlp", "hidden": (9,)},
-        "batch_size": 7,
+        "batch_size": batch_size,
         "shuffle": "fixed",
         "steps": 60,
     }
@@ -188,7 +207,7 @@ def test_float64_equals_the_twin_with_other_options(norm: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize("nonlinearity", ["sigmoid", "relu", "tanh"])
-@norms
+@every_norm
 def test_float32_gradients_of_one_step_equal_the_twins(norm: dict[str, Any], nonlinearity: str) -> None:
     """After one step without weight decay the velocity is the gradient times the momentum: as a whole within 1e-6, and
     every tensor of it nearly so (torch's own first beta, a sum that cancels, is 1.8e-6 from the float64 one)."""
@@ -204,7 +223,7 @@ def test_float32_gradients_of_one_step_equal_the_twins(norm: dict[str, Any], non
             assert float((our - theirs).norm() / theirs.norm()) < 3e-6
 
 
-@norms
+@every_norm
 def test_float32_equals_the_twin_over_100_steps_of_sigmoid(norm: dict[str, Any]) -> None:
     base = {**PAPER, **norm}
     training, program, twins = watch(
@@ -248,7 +267,7 @@ def test_a_trial_in_a_cohort_equals_itself_alone(norm: dict[str, Any], nonlinear
 
 
 @nonlinearities
-@norms
+@every_norm
 def test_slots_do_not_matter(norm: dict[str, Any], nonlinearity: str) -> None:
     """Backwards, seeds interleaved, and shuffled."""
     trials = mixed(norm, nonlinearity)
@@ -282,21 +301,23 @@ def test_a_trial_on_images_of_784_pixels_equals_itself_alone(norm: dict[str, Any
     assert_as_alone([trial(base, seed=5, lr_multiplier=rate, dropout=0.3) for rate in (1.0, 5.0, 30.0)])
 
 
-@pytest.mark.parametrize("batch_size", [7, 61])
-@norms
+@pytest.mark.parametrize("batch_size", [2, 7, 61])
+@pytest.mark.parametrize(
+    "norm", [*list(NORMS.values())[:-1], {"norm": {"name": "group", "groups": 1}}], ids=list(NORMS)
+)
 def test_odd_sizes_equal_themselves_alone(norm: dict[str, Any], batch_size: int) -> None:
-    """Sizes that leave every vector register partly filled."""
-    base = {**norm, "model": {"name": "mlp", "hidden": (33, 13)}, "batch_size": batch_size, "steps": 20}
+    """Sizes that leave every vector register partly filled, and the smallest batch."""
+    base = {**norm, "model": {"name": "mlp", "hidden": (33, 7)}, "batch_size": batch_size, "steps": 20}
     assert_as_alone([trial(base, seed=seed, dropout=p) for seed in (0, 1) for p in (0.0, 0.2, 0.4)][:5])
 
 
-@norms
+@every_norm
 def test_float64_trials_equal_themselves_alone(norm: dict[str, Any]) -> None:
     base = {**SMALL, **norm, "steps": 20, "precision": "float64", "eval_every": 10}
     assert_as_alone([trial(base, seed=seed, dropout=p) for seed in (0, 1) for p in (0.0, 0.2)])
 
 
-@norms
+@every_norm
 def test_what_is_recorded_changes_nothing_that_happens(norm: dict[str, Any]) -> None:
     """Points wherever they stand have the same numbers, and the final numbers do not move."""
     often, seldom = (
@@ -325,7 +346,7 @@ def diverging(base: dict[str, Any]) -> list[TrialConfig]:
     return [trial(base, seed=seed, **wild) for seed, wild in enumerate(WILD)]
 
 
-@norms
+@every_norm
 @pytest.mark.parametrize("wild", [*WILD, {"lr_multiplier": 1e6}], ids=str)
 def test_neighbours_of_a_diverging_trial_are_unaffected(wild: dict[str, Any], norm: dict[str, Any]) -> None:
     """Whether it shares their stream or not, stands first or last, and ends or not."""
