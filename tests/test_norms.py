@@ -54,7 +54,7 @@ def test_groups_that_do_not_divide_the_units_are_refused() -> None:
     config = TrialConfig.model_validate(
         {"norm": {"name": "group", "groups": 3}, "model": {"name": "mlp", "hidden": [9, 7]}}
     )
-    with pytest.raises(UsageError, match="norm.groups: 3 groups do not divide the 7 units of layer 'hidden 1'"):
+    with pytest.raises(UsageError, match=r"norm\.groups: 3 groups do not divide the 7 units of layer 'hidden 1'"):
         mlp(cohort([0]), config, (2, 2), 10)
 
 

@@ -1,4 +1,5 @@
-"""What a network draws at random while it trains. Shape suffixes as in `layers`: T trials, S streams, B batch, C units."""
+"""What a network draws at random while it trains. Shape suffixes as in `layers`: T trials, S streams, B batch,
+C units."""
 
 from torch import Tensor
 

@@ -38,7 +38,7 @@ class Pass:
 
     mode: Mode
     step: Tensor
-    """int64 without dimension, on the device: the training step, from 1 (0 before the first); keys the dropout and the noise."""
+    """int64 without dimension, on the device: the training step, from 1 (0 before it); keys dropout and noise."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,10 @@ class Cohort:
 class Layer(nn.Module):
     """A module whose parameters and registered buffers all lead with the trial axis, called with the input and the
     pass."""
+
+    name = ""
+    """The layer of the network that it is part of, such as "hidden 0": a weight, its normalization and its nonlinearity
+    have one name. Keys random numbers and tells probes apart."""
 
     decays = False
     """Whether weight decay applies to its parameters (it does to weights, not to biases, gamma or beta)."""

@@ -17,6 +17,7 @@ class Bias(Layer):
 
     def __init__(self, cohort: Cohort, name: str, units: int, options: NoNormOptions | None = None) -> None:
         super().__init__()
+        self.name = name
         self.bias = nn.Parameter(cohort.full(0.0, 1, units))
 
     def forward(self, x_TBC: Tensor, now: Pass) -> Tensor:
@@ -73,6 +74,7 @@ class BatchNorm(Layer):
 
     def __init__(self, cohort: Cohort, name: str, units: int, options: BatchNormOptions) -> None:
         super().__init__()
+        self.name = name
         self.gamma = nn.Parameter(cohort.full(1.0, 1, units))
         self.beta = nn.Parameter(cohort.full(0.0, 1, units))
         self.register_buffer("moving", cohort.full(0.0, 2, units))
@@ -109,9 +111,9 @@ class BatchNorm(Layer):
 
 
 class NoisyBatchNorm(BatchNorm):
-    """Batch normalization whose output is then multiplied by s and shifted by m while it trains (Santurkar et al. 2018,
-    "How does batch normalization help optimization?", section 2.2): m is uniform in [-shift, shift] and s in [1, scale],
-    for each unit, anew at each step.
+    """Batch normalization whose output is then multiplied by s and shifted by m while it trains, m uniform in
+    [-shift, shift] and s in [1, scale], for each unit, anew at each step (Santurkar et al. 2018, "How does batch
+    normalization help optimization?", section 2.1).
 
     Both belong to (seed, layer, step, unit), so trials of one seed share them. A network that is probed has the noise
     of the present step, as in training; evaluation has none."""
@@ -142,6 +144,7 @@ class GroupNorm(Layer):
         super().__init__()
         if units % options.groups:
             raise UsageError(f"norm.groups: {options.groups} groups do not divide the {units} units of layer {name!r}")
+        self.name = name
         self.gamma = nn.Parameter(cohort.full(1.0, 1, units))
         self.beta = nn.Parameter(cohort.full(0.0, 1, units))
         self.groups, self.eps = options.groups, options.eps
