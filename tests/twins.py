@@ -111,6 +111,17 @@ class Twin(nn.Module):
             y = y * factor + shift
         return y
 
+    def layer_by_layer(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """What enters each nonlinearity, from the first hidden layer to the last, and what leaves it, in training but
+        for dropout; the logits end both lists. It moves the averages."""
+        entering, leaving = [], []
+        for number, linear in enumerate(self.linears[:-1]):
+            entering.append(self._normalize(number, linear(x)) if self.norms else linear(x))
+            x = FUNCTIONS[self.trial.nonlinearity](entering[-1])
+            leaving.append(x)
+        logits = self.linears[-1](x)
+        return [*entering, logits], [*leaving, logits]
+
     def _logits(self, x: Tensor, normalize: Callable[[int, Tensor], Tensor], dropout: bool = False) -> Tensor:
         p = self.trial.dropout
         for number, linear in enumerate(self.linears[:-1]):
@@ -127,7 +138,7 @@ class Twin(nn.Module):
         def normalize(number: int, x: Tensor) -> Tensor:
             norm = self.norms[number]
             if isinstance(norm, nn.GroupNorm):
-                return norm(x)
+                return torch.as_tensor(norm(x))
             return batch_norm(x, means[number], variances[number], norm.weight, norm.bias, eps=norm.eps)
 
         logits = self._logits(examples.x, normalize)
@@ -157,11 +168,11 @@ class Twin(nn.Module):
         def normalize(number: int, x: Tensor) -> Tensor:
             norm = self.norms[number]
             if isinstance(norm, nn.GroupNorm):
-                return norm(x)
+                return torch.as_tensor(norm(x))
             mean, variance = x.mean(0), x.var(0, correction=1)
             seen[number].append((mean, variance))
             biased = ((x - mean) ** 2).mean(0)
-            return (x - mean) / (biased + norm.eps).sqrt() * norm.weight + norm.bias
+            return torch.as_tensor((x - mean) / (biased + norm.eps).sqrt() * norm.weight + norm.bias)
 
         for x in self.batches.population([self.trial.seed]):
             self._logits(x[0], normalize)

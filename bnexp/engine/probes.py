@@ -119,8 +119,10 @@ def _scaled(bench: Bench, weight: int) -> Slope:
 
 
 def _squared(tensors: Iterable[Tensor]) -> Tensor:
-    """The squared 2-norm of all numbers of each trial, [T]."""
-    return torch.stack([tensor.double().square().flatten(1).sum(1) for tensor in tensors]).sum(0)
+    """The squared 2-norm of all numbers of each trial, [T]. Added one by one, since a sum over a stack of them would
+    be taken in an order that depends on T."""
+    first, *others = [tensor.double().square().flatten(1).sum(1) for tensor in tensors]
+    return sum(others, first)
 
 
 def _cosine(first: Tensor, second: Tensor) -> Tensor:

@@ -87,7 +87,7 @@ class Bench:
         """What enters the nonlinearity of each hidden layer, [T, B, C], from the first to the last."""
         seen: dict[str, Tensor] = {}
         with self._watched(lambda layer, entering, leaving: seen.update({layer: entering})):
-            self._program.losses(self._x_1BI, self._y_1B, Mode.PROBE)
+            self._program.apply(self._x_1BI, self._y_1B, Mode.PROBE)
         return seen
 
     def slope(self, watch: Watch | None = None, inputs: bool = False) -> Slope:
@@ -99,7 +99,7 @@ class Bench:
         # Each trial its own copy, else its gradients would be summed with its neighbours'.
         x_SBI = self._x_1BI.repeat(trials, 1, 1).requires_grad_() if inputs else self._x_1BI
         with self._watched(watch):
-            loss_TB, logits_TBC, _ = self._program.losses(x_SBI, self._y_1B, Mode.PROBE)
+            loss_TB, logits_TBC, _ = self._program.apply(x_SBI, self._y_1B, Mode.PROBE)
         if watch is not None:
             watch(OUTPUT, logits_TBC, logits_TBC)
         loss_TB.backward(torch.full_like(loss_TB, 1 / loss_TB.shape[1]))

@@ -94,12 +94,12 @@ class Program:
         self.now.add_(1)
         self.row.add_(1)
         [index_SB] = self.order.index_select(0, self.row)
-        loss_TB = self.losses(*self.batches.take(index_SB), Mode.TRAIN)[0]
+        loss_TB = self.apply(*self.batches.take(index_SB), Mode.TRAIN)[0]
         loss_TB.backward(self.share)
         self.optimizer.step(self.row)
         self._flag(loss_TB.detach().mean(1))
 
-    def losses(self, x_SBI: Tensor, y_SB: Tensor, mode: Mode) -> tuple[Tensor, Tensor, Tensor]:
+    def apply(self, x_SBI: Tensor, y_SB: Tensor, mode: Mode) -> tuple[Tensor, Tensor, Tensor]:
         """Cross-entropy [T, B], logits [T, B, classes] and labels [T, B]."""
         logits = self.model(x_SBI, Pass(mode, self.now))
         trials, batch, classes = logits.shape
@@ -151,7 +151,7 @@ class Program:
         loss_T = torch.zeros(len(self.trials), dtype=torch.float64, device=self.device)
         right_T = torch.zeros(len(self.trials), dtype=torch.int64, device=self.device)
         for x, y in zip(examples.x.split(EVALUATION_CHUNK), examples.y.split(EVALUATION_CHUNK), strict=True):
-            loss_TB, logits, labels = self.losses(x[None], y[None], mode)
+            loss_TB, logits, labels = self.apply(x[None], y[None], mode)
             loss_T += loss_TB.sum(1)
             right_T += (logits.argmax(2) == labels).sum(1)
         losses, accuracies = loss_T / len(examples), right_T.double() / len(examples)
