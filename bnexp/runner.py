@@ -14,9 +14,9 @@ from bnexp.data.dataset import Source, source
 from bnexp.db.results import Results
 from bnexp.db.rows import Instance, Job, WantedTrial
 from bnexp.db.store import LEASE_SECONDS, LeaseLostError, Store
+from bnexp.design import Experiment
 from bnexp.engine.cohort import group
 from bnexp.executors import Event, Executor, Failed, Idle, Told
-from bnexp.experiments import Experiment
 from bnexp.provenance import is_gone, this_worker
 from bnexp.records import Outcome, Progress, Started, Tally
 

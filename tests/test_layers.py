@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "bnexp"
 LAYERS = [
     ["__main__"],
     ["cli"],
+    ["stages"],
     ["runner"],
     ["executors", "provenance"],
     ["reports"],
@@ -21,12 +22,16 @@ LAYERS = [
     ["data"],
     ["db", "random"],
     ["experiments"],
+    ["design"],
     ["settings"],
     ["config", "yamlfile", "columns"],
     ["registry", "records", "errors"],
 ]
 HEIGHT = {name: -number for number, names in enumerate(LAYERS) for name in names}
-WITHOUT_TORCH = ["cli", "runner", "reports", "claims", "db", "experiments", "settings", "config", "yamlfile", "columns"]
+WITHOUT_TORCH = [
+    "cli", "stages", "runner", "reports", "claims", "db", "experiments", "design", "settings", "config", "yamlfile",
+    "columns",
+]  # fmt: skip
 
 
 def modules() -> list[Path]:
