@@ -241,7 +241,7 @@ class Experiment:
             )
 
     def _check(self, used: set[int], arms: list[Arm]) -> None:
-        """Refuse a design with an `exclude` in vain, without trials, or with two arms to tune of one name."""
+        """Refuse a design with an `exclude` in vain, without trials, or with two arms of one name."""
         for number, partial in enumerate(self.exclude):
             if number not in used and not self.overrides:
                 place = next((setting.place for setting in partial.values()), self.place)
@@ -249,7 +249,7 @@ class Experiment:
         if not arms:
             raise ConfigurationError(f"experiment {self.name!r} has no trials: all are excluded", self.place)
         names = [arm.name for arm in arms]
-        if self.tune and len(set(names)) < len(names):
+        if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise ConfigurationError(f"two arms of {self.name!r} are called {twice!r}; rename a variant", self.place)
 

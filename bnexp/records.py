@@ -37,6 +37,20 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """The level of the tuned factor that was chosen for an arm."""
+
+    arm: str
+    factor: str
+    """Under its dotted name."""
+    level: float
+    score: float
+    """Mean scored validation accuracy over the tuning seeds, between 0 and 1."""
+    at_edge: bool
+    """Whether it is the smallest or the largest of the levels."""
+
+
+@dataclass(frozen=True)
 class Final:
     """A finished trial's numbers on the whole sets, with the population statistics of Algorithm 2."""
 
