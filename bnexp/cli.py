@@ -15,8 +15,8 @@ import bnexp
 from bnexp.errors import BnexpError
 
 if TYPE_CHECKING:
-    from bnexp.db.rows import Instance
     from bnexp.experiments import ExperimentsFile
+    from bnexp.stages import Wish
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -112,15 +112,18 @@ def _load(file: Path | None) -> "ExperimentsFile":
     return load(file or default_file())
 
 
-def _instances(
+def _wishes(
     file: "ExperimentsFile", names: tuple[str, ...], assignments: tuple[str, ...], seeds: str | None, data: Path | None
-) -> "list[Instance]":
-    """Every experiment named, as it would be run here."""
-    from bnexp.runner import instantiate
+) -> "list[Wish]":
+    """Every experiment named, as it would be run here. Says what overrides take away from it."""
+    from bnexp.stages import Wish
 
     overrides = " ".join([*assignments, *([f"seeds={seeds}"] if seeds else [])])
     chosen = [experiment.override(assignments, seeds) for experiment in file.named(names)]
-    return [instantiate(experiment, overrides, data) for experiment in chosen]
+    for experiment in chosen:
+        for note in experiment.notes:
+            click.echo(f"{experiment.name}: {note}", err=True)
+    return [Wish.of(experiment, overrides, data) for experiment in chosen]
 
 
 @main.command()
@@ -141,34 +144,33 @@ def run(
 ) -> None:
     """Train the trials of EXPERIMENT... that are missing.
 
+    Where an experiment has a `tune` stage, its trials come first; then each arm's
+    level is chosen, and frozen, and the others train.
+
     Run it again after whatever happened: what has ended stays, and only what is missing is trained.
     """
-    from bnexp.claims.model import parse_claims
+    from bnexp.claims.parse import parse_claims
     from bnexp.db.store import Store
     from bnexp.executors.local import LocalExecutor
     from bnexp.reports.progress import Progress
-    from bnexp.runner import Run, close_books, enroll
+    from bnexp.stages import Course
 
     signal.signal(signal.SIGTERM, _interrupt)
     experiments = _load(file)
     claims = parse_claims(experiments)
-    instances = _instances(experiments, names, assignments, seeds, data_dir)
+    wishes = _wishes(experiments, names, assignments, seeds, data_dir)
     store = Store(database)
     try:
-        ids = enroll(store, instances, claims, retry_failed)
-        with Progress([instance.name for instance in instances]) as progress:
-            work = Run(store, lambda: LocalExecutor(device, workers, data_dir), ids)
-            progress.begin(work.tally)
+        with Progress([wish.instance.name for wish in wishes]) as progress:
+            course = Course(store, wishes, lambda: LocalExecutor(device, workers, data_dir), progress)
             try:
-                tally = work.go(progress.show)
+                failed = course.go(claims, retry_failed)
             except KeyboardInterrupt:
-                progress.interrupted(work.tally, shlex.join(["bnexp", *sys.argv[1:]]))
+                progress.interrupted(shlex.join(["bnexp", *sys.argv[1:]]))
                 raise
-        close_books(store, ids, claims)
-        failed = store.failed(ids)
     finally:
         store.close()
-    progress.done(tally, failed)
+    progress.done(failed)
     if failed:
         sys.exit(BnexpError.exit_code)
 
@@ -189,20 +191,22 @@ def plan(
 ) -> None:
     """Show what `run` would do, and what is done.
 
-    Factors, trials, cohorts, what the database has already and how long the rest may take.
+    Factors, arms and their tuning, trials, cohorts, what the database has already and
+    how long the rest may take.
     """
-    from bnexp.claims.model import parse_claims
+    from bnexp.claims.parse import parse_claims
     from bnexp.db.connection import exists
     from bnexp.db.results import Results
     from bnexp.executors.local import cores
-    from bnexp.reports.screens import show_plan
+    from bnexp.reports.plan import show_plan
+    from bnexp.stages import outlook
 
     experiments = _load(file)
     parse_claims(experiments)
-    instances = _instances(experiments, names, assignments, seeds, data_dir)
+    wishes = _wishes(experiments, names, assignments, seeds, data_dir)
     results = Results(database) if exists(database) else None
-    for instance in instances:
-        show_plan(instance, results, cores())
+    for wish in wishes:
+        show_plan(outlook(wish, results), results, cores())
 
 
 @main.command()
@@ -226,7 +230,7 @@ def report(
     file: Path | None, database: str, experiment: str | None, instance: int | None, form: str, output: Path | None
 ) -> None:
     """Say for each of the paper's claims what the results show."""
-    from bnexp.claims.model import parse_claims
+    from bnexp.claims.parse import parse_claims
     from bnexp.claims.report import make_report
     from bnexp.db.results import Results
     from bnexp.reports.formats import render
@@ -247,7 +251,8 @@ def report(
 def query(sql: str, database: str, form: str) -> None:
     """Run a reading SQL statement.
 
-    The views are trial_results, experiment_results, learning_curves and claim_verdicts.
+    The views are trial_results, experiment_results, learning_curves, probe_values,
+    tuning_choices and claim_verdicts.
     """
     from bnexp.db.results import Results
     from bnexp.reports.screens import show_rows
@@ -306,9 +311,9 @@ def verify(
     work = Verification(choose(Results(database), experiment, sample, seed), data_dir)
     with Progress(["verify"]) as progress:
         if work.tally.total:
-            progress.begin(work.tally)
+            progress.begin(work.tally, tuning=0)
         verified = work.go(lambda: LocalExecutor(device, workers or work.workers, data_dir), tolerance, progress.show)
-    progress.done(work.tally, failed=0)
+        progress.end(work.tally)
     show_verification(verified, work.machine)
     if any(one.comparison.answer in WRONG for one in verified):
         sys.exit(BnexpError.exit_code)

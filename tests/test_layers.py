@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "bnexp"
 LAYERS = [
     ["__main__"],
     ["cli"],
+    ["stages"],
     ["runner", "verify"],
     ["executors", "provenance"],
     ["reports"],
@@ -21,6 +22,7 @@ LAYERS = [
     ["data"],
     ["db", "random"],
     ["experiments"],
+    ["design"],
     ["settings"],
     ["config", "yamlfile", "columns"],
     ["registry", "records", "errors"],
@@ -28,6 +30,7 @@ LAYERS = [
 HEIGHT = {name: -number for number, names in enumerate(LAYERS) for name in names}
 WITHOUT_TORCH = [
     "cli",
+    "stages",
     "runner",
     "verify",
     "reports",
@@ -35,6 +38,7 @@ WITHOUT_TORCH = [
     "claims",
     "db",
     "experiments",
+    "design",
     "settings",
     "config",
     "yamlfile",

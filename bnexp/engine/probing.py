@@ -37,12 +37,13 @@ class Reading:
     values: Tensor
     """[T], or [T, C] where each unit is measured."""
 
-    def probes(self, step: int) -> Iterator[Probe]:
-        """The record of each trial."""
+    def probes(self, step: int, probe: str) -> Iterator[Probe]:
+        """The record of each trial, under the probe's name and its own: "percentiles p15"."""
+        name = f"{probe} {self.name}"
         if self.values.dim() == 1:
-            return (Probe(step, self.layer, self.name, value) for value in self.values.tolist())
+            return (Probe(step, self.layer, name, value) for value in self.values.tolist())
         means, units = self.values.mean(1).tolist(), self.values.tolist()
-        return (Probe(step, self.layer, self.name, *found) for found in zip(means, map(tuple, units), strict=True))
+        return (Probe(step, self.layer, name, *found) for found in zip(means, map(tuple, units), strict=True))
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,6 @@ def sample(program: Program, step: int) -> list[list[Probe]]:
         for name in program.trials[0].probes:
             readings: list[Reading] = list(registry.load(registry.PROBES[name])(held))
             for reading in readings:
-                for probes, probe in zip(found, reading.probes(step), strict=True):
+                for probes, probe in zip(found, reading.probes(step, name), strict=True):
                     probes.append(probe)
     return found
