@@ -129,7 +129,8 @@ class Plain:
 
 
 def numbers(told: list[Probe]) -> Numbers:
-    found = {(probe.layer, probe.name): list(probe.units or (probe.value,)) for probe in told}
+    """By layer and what was measured, without the probe's own name before it."""
+    found = {(probe.layer, probe.name.partition(" ")[2]): list(probe.units or (probe.value,)) for probe in told}
     assert len(found) == len(told)
     return found
 
