@@ -23,7 +23,8 @@ def percentile_drift(treatment: Arm, control: Arm, how: Estimator, margin: float
     for arm in (treatment, control):
         values = np.array([_drift(points) for points in _points(arm, "percentiles")])
         diverged = arm.trials["status"] == "diverged"
-        drifts.append(by_seed(arm.trials, np.log2(np.where(diverged, math.inf, values))))
+        with np.errstate(divide="ignore"):
+            drifts.append(by_seed(arm.trials, np.log2(np.where(diverged, math.inf, values))))
     first, second = paired(*drifts)
     with np.errstate(invalid="ignore"):
         effect = second - first
