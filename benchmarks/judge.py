@@ -30,13 +30,13 @@ from bnexp.claims.statistics import sign_flip
 from bnexp.claims.verdicts import judge
 
 OUTPUT = ROOT / "benchmarks" / "results" / "judge.json"
-FAMILIES = {1: 2000, 6: 400, 12: 250}
+FAMILIES = {1: 1000, 6: 150, 12: 100}
 """Claims judged together, and in how many tables."""
-OTHERS = 1000
+OTHERS = 400
 """Tables of each other world."""
-DRAWS = {10: 8000, 20: 1500, 40: 1500}
+DRAWS = {10: 8000, 20: 800, 40: 800}
 """Samples whose interval is computed, by seeds."""
-POWER_DRAWS = 1500
+POWER_DRAWS = 800
 DISTANCES = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5)
 """Beyond the limit, in standard deviations."""
 Record = dict[str, Any]

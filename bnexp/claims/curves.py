@@ -107,13 +107,13 @@ def _plateau(control: Arm, margin: float) -> tuple[float, bool]:
 
 
 def _reached(arm: Arm, target: float) -> tuple[float, BySeed]:
-    """The last step of an arm, and the first at which each seed is at the target and stays there for one more point;
-    infinite where there is none."""
+    """How many steps an arm was given, and the first at which each seed is at the target and stays there for one more
+    point; infinite where there is none."""
     curves = Curves.of(arm, arm.trials, "validation_accuracy")
     there = curves.accuracy(arm.trials) >= target
     both = there[:, :-1] & there[:, 1:]
     first = np.where(both, curves.steps[: both.shape[1]], math.inf).min(axis=1, initial=math.inf)
-    return float(curves.steps[-1]), by_seed(arm.trials, first)
+    return float(np.max(arm.trials["steps"])), by_seed(arm.trials, first)
 
 
 def matched_loss_gap(treatment: Arm, control: Arm, how: Estimator, margin: float) -> Estimate:

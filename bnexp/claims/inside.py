@@ -60,7 +60,8 @@ def growth_per_layer(treatment: Arm, control: None, how: Estimator, margin: floa
         own = (points["name"] == "activations") & (points["step"] == 0)
         layers = np.array([int(str(layer).rpartition(" ")[2]) for layer in points["layer"][own]], dtype=np.float64)
         order = np.argsort(layers)
-        logs = np.log(points["value"][own][order].astype(np.float64))
+        with np.errstate(divide="ignore"):
+            logs = np.log(points["value"][own][order].astype(np.float64))
         inner = slice(1, -1) if len(layers) >= 5 else slice(None)
         if len(layers) < 2 or not np.isfinite(logs).all():
             raise NotEstimableError("its networks have no gradient norms of two hidden layers or more")

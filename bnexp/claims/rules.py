@@ -161,19 +161,23 @@ Box = dict[str | None, tuple[float, float]]
 """Bounds of several measures at once."""
 
 
-def _boxes(rule: Rule, margin: float) -> Iterator[Box]:
-    """The rule as alternatives, each of which bounds some measures."""
+def _boxes(rule: Rule, margin: float, alone: bool) -> Iterator[Box]:
+    """The rule as alternatives, each of which bounds some measures; there may be only one measure."""
     if rule.any:
         for part in rule.any:
-            yield from _boxes(part, margin)
+            yield from _boxes(part, margin, alone)
     elif rule.all:
         boxes: list[Box] = [{}]
         for part in rule.all:
-            boxes = [_joined(box, other) for box in boxes for other in _boxes(part, margin)]
+            boxes = [_joined(box, other) for box in boxes for other in _boxes(part, margin, alone)]
         yield from boxes
     else:
         written = {"margin": margin, "-margin": -margin}
-        yield {rule.of: _bounds(rule, "", lambda limit, _: written[limit] if isinstance(limit, str) else limit)}
+        yield {
+            None if alone else rule.of: _bounds(
+                rule, "", lambda limit, _: written[limit] if isinstance(limit, str) else limit
+            )
+        }
 
 
 def _joined(one: Box, other: Box) -> Box:
@@ -186,9 +190,11 @@ def _joined(one: Box, other: Box) -> Box:
 
 def compatible(one: Rule, other: Rule) -> bool:
     """Whether both rules can be true of more than a single point, at a margin that a dataset may have."""
+    # Where a claim has several measures, every rule says which it is about.
+    alone = any(leaf.of is None for rule in (one, other) for leaf in rule.leaves())
     return any(
         all(low < high for low, high in _joined(box, another).values())
         for margin in MARGINS
-        for box in _boxes(one, margin)
-        for another in _boxes(other, margin)
+        for box in _boxes(one, margin, alone)
+        for another in _boxes(other, margin, alone)
     )
