@@ -5,7 +5,9 @@ import shlex
 
 from bnexp.claims.data import Data
 from bnexp.claims.findings import Finding, Tested
-from bnexp.claims.rules import distance, may_hold
+from bnexp.claims.looks import ALPHA, SPENT
+from bnexp.claims.power import widening
+from bnexp.claims.rules import may_hold, shrinkage
 
 
 def advise(tested: Tested, finding: Finding, data: Data) -> tuple[str, str]:
@@ -21,8 +23,10 @@ def advise(tested: Tested, finding: Finding, data: Data) -> tuple[str, str]:
             f"`{command(data, next((n for n in claim.looks if n > finding.n), claim.looks[0]))}` judges it.",
         )
     more = _more(tested, finding, data)
-    if all(math.isinf(i.low) and math.isinf(i.high) for i in tested.intervals.values()) or _too_few(finding):
+    if _too_few(finding):
         return f"{finding.n} seeds are too few for {finding.family} claims judged together.", more
+    if all(math.isinf(i.low) and math.isinf(i.high) for i in tested.intervals.values()):
+        return "Too many trials only bound the effect.", "Give its trials more `steps`, or its factor more levels."
     if not any(may_hold(rule, tested.intervals, tested.scale) for rule in claim.rules()):
         if claim.refuted_if is None:
             return "The effect does not reach what would support it, and this experiment cannot refute it.", ""
@@ -30,7 +34,9 @@ def advise(tested: Tested, finding: Finding, data: Data) -> tuple[str, str]:
     if any(tested.holds(rule) for rule in claim.rules()):
         if tested.p_both <= look.alpha:
             return f"p is small enough alone, but not adjusted for {finding.family} claims.", more
-        return "The interval ends at the limit itself, and p does not say on which side the truth is.", more
+        if tested.p_both > ALPHA:
+            return "The interval ends at the limit itself, and p does not say on which side the truth is.", more
+        return f"p is {tested.p_both:.3f}, and this look asks for {look.alpha:g}.", more
     return "The interval reaches over a limit.", more
 
 
@@ -43,12 +49,15 @@ def _too_few(finding: Finding) -> bool:
 def _more(tested: Tested, finding: Finding, data: Data) -> str:
     """More seeds, at the next look, and whether they are likely to be enough."""
     assert finding.look is not None
-    shrink = [f for rule in finding.claim.rules() for _, f in distance(rule, tested.intervals, tested.scale)]
-    needed = math.ceil(finding.n / max(shrink) ** 2) if shrink and max(shrink) > 0 else None
+    look = finding.look
+    shrink = max(shrinkage(rule, tested.intervals, tested.scale) for rule in finding.claim.rules())
+    if look.following is None:
+        return "Its looks are used up: it stays open. Other seeds would be another claim, with its own 5%."
+    # What the interval shows is alpha = 0.05 of one claim; the next look asks for more.
+    wider = widening(SPENT[look.number], finding.family)
+    needed = math.ceil(finding.n * (wider / shrink) ** 2) if 0 < shrink < 1 else None
     about = f"; about {needed:,} seeds would be enough if the effect stays as it is" if needed else ""
-    if finding.look.following is None:
-        return f"Its looks are used up: other seeds, as many, decide alone{about}."
-    return f"`{command(data, finding.look.following)}` decides it, or leaves it open{about}."
+    return f"`{command(data, look.following)}` decides it, or leaves it open{about}."
 
 
 def command(data: Data, seeds: int) -> str:

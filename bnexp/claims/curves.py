@@ -65,8 +65,9 @@ def steps_ratio(treatment: Arm, control: Arm, how: Estimator, margin: float) -> 
     last five points of its mean validation curve, over the tuning seeds where there are any) minus half the margin,
     reached at two points running, in both arms.
 
-    A treatment that never reaches it is infinitely slow, a control that never does gives a lower bound (it needs more
-    than all its steps); where neither does, the seed bounds nothing."""
+    What needs more than all its steps is known as a bound only. A treatment that never reaches the target is infinitely
+    slow where that speaks against it, and needed just all its steps where it would speak for "slower"; a control that
+    never does gives a lower bound; where neither does, the seed bounds nothing."""
     for arm in (control, treatment):
         one_a_seed(arm, "steps to a target need")
     plateau, rising = _plateau(control, margin)
@@ -76,7 +77,7 @@ def steps_ratio(treatment: Arm, control: Arm, how: Estimator, margin: float) -> 
     never_t, never_c = np.isinf(first), np.isinf(second)
     with np.errstate(divide="ignore", invalid="ignore"):
         effect = np.log2(np.minimum(second, last)) - np.log2(first)
-    above = np.where(never_c, math.inf, effect)
+        above = np.where(never_c, math.inf, np.log2(second) - np.log2(np.minimum(first, steps)))
     notes = [f"target: {target:.1f}% validation accuracy, the control's plateau minus half a margin"]
     names = (
         (treatment.name, never_t & ~never_c),
@@ -85,7 +86,7 @@ def steps_ratio(treatment: Arm, control: Arm, how: Estimator, margin: float) -> 
     )
     notes += [_never(name, int(count.sum()), len(first), steps) for name, count in names if count.any()]
     open_ = "the control is still rising at the end of its steps: give it more" if rising else ""
-    censored = above if never_c.any() else None
+    censored = above if (never_c | never_t).any() else None
     return Estimate(first, np.minimum(second, last), effect, how.unit, notes, open_, above=censored)
 
 
@@ -106,13 +107,13 @@ def _plateau(control: Arm, margin: float) -> tuple[float, bool]:
 
 
 def _reached(arm: Arm, target: float) -> tuple[float, BySeed]:
-    """The last step of an arm, and the first at which each seed is at the target and stays there for one more point;
-    infinite where there is none."""
+    """How many steps an arm was given, and the first at which each seed is at the target and stays there for one more
+    point; infinite where there is none."""
     curves = Curves.of(arm, arm.trials, "validation_accuracy")
     there = curves.accuracy(arm.trials) >= target
     both = there[:, :-1] & there[:, 1:]
     first = np.where(both, curves.steps[: both.shape[1]], math.inf).min(axis=1, initial=math.inf)
-    return float(curves.steps[-1]), by_seed(arm.trials, first)
+    return float(np.max(arm.trials["steps"])), by_seed(arm.trials, first)
 
 
 def matched_loss_gap(treatment: Arm, control: Arm, how: Estimator, margin: float) -> Estimate:

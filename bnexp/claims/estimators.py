@@ -72,10 +72,11 @@ def interaction(treatment: Arm, control: Arm, how: Estimator, margin: float) -> 
     assert how.gain is not None and how.gain.control is not None
     measure = best_difference if how.over else difference
     gains: list[Estimate] = []
+    seeds = []
     for arm in (treatment, control):
         sides = [_within(arm, partial) for partial in (how.gain.treatment, how.gain.control)]
         gains.append(measure(sides[0], sides[1], how, margin))
-    seeds = [np.unique(arm.trials["seed"]) for arm in (treatment, control)]
+        seeds.append(np.intersect1d(sides[0].trials["seed"], sides[1].trials["seed"]))
     first, second = paired(*(BySeed(own, gain.effect) for own, gain in zip(seeds, gains, strict=True)))
     notes = [note for gain in gains for note in gain.notes]
     open_ = "; ".join(dict.fromkeys(gain.undecidable for gain in gains if gain.undecidable))

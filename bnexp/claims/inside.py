@@ -24,7 +24,8 @@ def percentile_drift(treatment: Arm, control: Arm, how: Estimator, margin: float
     for arm in (treatment, control):
         values = np.array([_drift(points) for points in _points(arm, *PERCENTILES)])
         diverged = arm.trials["status"] == "diverged"
-        drifts.append(by_seed(arm.trials, np.log2(np.where(diverged, math.inf, values))))
+        with np.errstate(divide="ignore"):
+            drifts.append(by_seed(arm.trials, np.log2(np.where(diverged, math.inf, values))))
     first, second = paired(*drifts)
     with np.errstate(invalid="ignore"):
         effect = second - first
@@ -60,7 +61,8 @@ def growth_per_layer(treatment: Arm, control: None, how: Estimator, margin: floa
         own = (points["step"] == 0) & (points["layer"] != "output")
         layers = np.array([int(str(layer).rpartition(" ")[2]) for layer in points["layer"][own]], dtype=np.float64)
         order = np.argsort(layers)
-        logs = np.log(points["value"][own][order].astype(np.float64))
+        with np.errstate(divide="ignore"):
+            logs = np.log(points["value"][own][order].astype(np.float64))
         inner = slice(1, -1) if len(layers) >= 5 else slice(None)
         if len(layers) < 2 or not np.isfinite(logs).all():
             raise NotEstimableError("its networks have no gradient norms of two hidden layers or more")

@@ -7,9 +7,12 @@ they stop.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+
+ALPHA = 0.05
 
 SPENT = (0.025, 0.0125, 0.0125)
-"""Of alpha = 0.05, at each look; the first has most, since most claims are judged once."""
+"""Of ALPHA, at each look; the first has most, since most claims are judged once."""
 
 GROWTH = (1, 2, 4)
 """Seeds of each look, times those that the experiment has."""
@@ -30,6 +33,13 @@ class Look:
 def preset(seeds: int) -> tuple[int, ...]:
     """The looks of an experiment with so many seeds."""
     return tuple(seeds * growth for growth in GROWTH)
+
+
+def ascending(looks: tuple[int, ...]) -> tuple[int, ...]:
+    """Looks as somebody wrote them. Raises ValueError where there are more than alpha is spent on, or out of order."""
+    if len(looks) > len(SPENT) or any(later <= earlier for earlier, later in pairwise((0, *looks))):
+        raise ValueError(f"must be at most {len(SPENT)} numbers of seeds, each above the one before")
+    return looks
 
 
 def look_at(seeds: int, looks: Sequence[int]) -> Look | None:

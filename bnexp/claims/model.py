@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from bnexp import registry
+from bnexp.claims.looks import ascending
 from bnexp.claims.rules import Rule, compatible
 from bnexp.config import Fields, as_layers, columns_by_name, named
 from bnexp.errors import ConfigurationError, did_you_mean
@@ -41,6 +42,15 @@ ONE_ARM = ("rate", "growth_per_layer", "largest_error")
 """Estimators that compare nothing: they measure the treatment."""
 
 ALONG_A_FACTOR = ("spread_difference", "largest_trained", "tolerated_range")
+
+USED_BY: dict[str, tuple[str, ...]] = {
+    "of": ("difference", "best_difference", "spread_difference", "interaction", "tolerated_range"),
+    "over": ("best_difference", "interaction"),
+    "factor": ALONG_A_FACTOR,
+    "gain": ("interaction",),
+    "within": ("tolerated_range",),
+}
+"""The estimators that each option means something to."""
 
 EXACT = ("largest_error",)
 """Estimators of what has no chance in it, and hence neither p nor a place among the claims judged together."""
@@ -79,7 +89,7 @@ class Estimator(Fields):
     """The factor along which largest_trained, tolerated_range and spread_difference look."""
     gain: Arms | None = None
     """interaction: what is gained in each arm, and how much more in the treatment."""
-    within: float = 1.0
+    within: Annotated[float, Field(gt=0)] = 1.0
     """tolerated_range: points under the arm's best that are tolerated."""
 
     @model_validator(mode="after")
@@ -90,6 +100,9 @@ class Estimator(Fields):
             raise ValueError(f"{self.name} needs `factor`, along which it looks")
         if self.name == "interaction" and (self.gain is None or self.gain.control is None):
             raise ValueError("interaction needs `gain`: {treatment: ..., control: ...}, what each arm gains")
+        for option, users in USED_BY.items():
+            if option in self.model_fields_set and self.name not in users:
+                raise ValueError(f"{self.name} has no `{option}`, which is for {', '.join(users)}")
         if "seed" in (*self.over, self.factor):
             raise ValueError("the seed is no factor: effects are paired by it")
         return self
@@ -148,7 +161,7 @@ class Claim(Fields):
     refuted: str = ""
     caveat: str = ""
     """What the experiment cannot show."""
-    looks: tuple[int, ...] = Field(default=(), strict=False)
+    looks: Annotated[tuple[int, ...], Field(strict=False), AfterValidator(ascending)] = ()
     """The numbers of seeds at which it may be judged: the experiment's, twice and four times as many."""
 
     @model_validator(mode="after")

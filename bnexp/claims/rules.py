@@ -17,6 +17,10 @@ Limit = float | Literal["margin", "-margin"]
 """In the measure's unit; `margin` is the dataset's, the difference below which accuracies count as equal."""
 
 
+MARGINS = (0.3, 0.5, 1.0)
+"""Those of the datasets."""
+
+
 class LowRule(Fields):
     """The lower end of the interval is at least so much."""
 
@@ -137,38 +141,43 @@ def one_sided(rule: Rule, tests: Tests, scale: Scale) -> float:
     return max(above, below)
 
 
-def distance(rule: Rule, intervals: Mapping[str, Interval], scale: Scale) -> Iterator[tuple[str, float]]:
-    """For each leaf that does not hold though its point does: the measure, and by which factor its interval would have
-    to shrink about the point."""
-    for leaf in rule.leaves():
-        name = leaf.of or next(iter(intervals))
-        (low, high), there = _bounds(leaf, name, scale), intervals[name]
-        if low <= there.point <= high and not holds(leaf, intervals, scale):
-            below = (there.point - low) / (there.point - there.low) if there.low < low else 1.0
-            above = (high - there.point) / (there.high - there.point) if there.high > high else 1.0
-            yield name, min(below, above)
+def shrinkage(rule: Rule, intervals: Mapping[str, Interval], scale: Scale) -> float:
+    """By which factor, 0 to 1, the intervals would have to shrink about their points for the rule to hold: 1 where it
+    does, 0 where it would not even then. Of `all` the part that needs most counts, of `any` the one that needs least."""
+    if rule.parts:
+        return (min if rule.all else max)(shrinkage(part, intervals, scale) for part in rule.parts)
+    name = rule.of or next(iter(intervals))
+    (low, high), there = _bounds(rule, name, scale), intervals[name]
+    if holds(rule, intervals, scale):
+        return 1.0
+    if not low <= there.point <= high:
+        return 0.0
+    below = (there.point - low) / (there.point - there.low) if there.low < low else 1.0
+    above = (high - there.point) / (there.high - there.point) if there.high > high else 1.0
+    return min(below, above)
 
 
 Box = dict[str | None, tuple[float, float]]
 """Bounds of several measures at once."""
 
 
-def _boxes(rule: Rule) -> Iterator[Box]:
-    """The rule as alternatives, each of which bounds some measures; a margin counts as 1."""
+def _boxes(rule: Rule, margin: float, alone: bool) -> Iterator[Box]:
+    """The rule as alternatives, each of which bounds some measures; there may be only one measure."""
     if rule.any:
         for part in rule.any:
-            yield from _boxes(part)
+            yield from _boxes(part, margin, alone)
     elif rule.all:
         boxes: list[Box] = [{}]
         for part in rule.all:
-            boxes = [_joined(box, other) for box in boxes for other in _boxes(part)]
+            boxes = [_joined(box, other) for box in boxes for other in _boxes(part, margin, alone)]
         yield from boxes
     else:
-        yield {rule.of: _bounds(rule, "", _as_written)}
-
-
-def _as_written(limit: Limit, measure: str) -> float:
-    return {"margin": 1.0, "-margin": -1.0}[limit] if isinstance(limit, str) else limit
+        written = {"margin": margin, "-margin": -margin}
+        yield {
+            None if alone else rule.of: _bounds(
+                rule, "", lambda limit, _: written[limit] if isinstance(limit, str) else limit
+            )
+        }
 
 
 def _joined(one: Box, other: Box) -> Box:
@@ -180,9 +189,12 @@ def _joined(one: Box, other: Box) -> Box:
 
 
 def compatible(one: Rule, other: Rule) -> bool:
-    """Whether both rules can be true of more than a single point."""
+    """Whether both rules can be true of more than a single point, at a margin that a dataset may have."""
+    # Where a claim has several measures, every rule says which it is about.
+    alone = any(leaf.of is None for rule in (one, other) for leaf in rule.leaves())
     return any(
         all(low < high for low, high in _joined(box, another).values())
-        for box in _boxes(one)
-        for another in _boxes(other)
+        for margin in MARGINS
+        for box in _boxes(one, margin, alone)
+        for another in _boxes(other, margin, alone)
     )

@@ -41,6 +41,7 @@ class SignFlip:
     contradict each other."""
 
     mean: float
+    """The median of the subsets' means where differences are infinite on both sides."""
     subset_means: Values
 
     @property
@@ -69,7 +70,8 @@ class SignFlip:
 
 
 def sign_flip(differences: Sequence[float] | Values) -> SignFlip:
-    """The test for these differences, one a seed. They must not be NaN; infinite ones of one sign are allowed.
+    """The test for these differences, one a seed. They must not be NaN. Infinite ones are farther than any other, and as
+    far as each other: where a subset has as many of both signs, its others decide.
 
     Raises ValueError where there are none."""
     values = np.asarray(differences, dtype=np.float64)
@@ -79,7 +81,9 @@ def sign_flip(differences: Sequence[float] | Values) -> SignFlip:
     # Means that are equal must stay so, whatever summation does to their last digits.
     grain = 1e-12 * np.abs(values[(values != 0) & np.isfinite(values)]).min(initial=1.0)
     means = np.round(_sums(subsets, values) / sizes / grain) * grain
-    return SignFlip(float(np.mean(values)), np.sort(means.astype(np.float64)))
+    ordered = np.sort(means.astype(np.float64))
+    both = bool(np.isposinf(values).any() and np.isneginf(values).any())
+    return SignFlip(float(ordered[len(ordered) // 2]) if both else float(np.mean(values)), ordered)
 
 
 @lru_cache(maxsize=4)
@@ -114,8 +118,11 @@ def _sums(subsets: npt.NDArray[np.uint8], values: Values) -> npt.NDArray[np.long
         for table, members in zip(np.einsum("bk,vk->bv", half, BYTES), subsets, strict=True):
             part += table.take(members)
         sums += part
+    surplus = np.zeros(subsets.shape[1], dtype=np.int64)
     for index in np.flatnonzero(np.isinf(values)):
-        sums[subsets[index // 8] >> (7 - index % 8) & 1 == 1] = values[index]
+        members = (subsets[index // 8] >> (7 - index % 8) & 1).astype(np.int64)
+        surplus += members if values[index] > 0 else -members
+    sums[surplus > 0], sums[surplus < 0] = math.inf, -math.inf
     return sums
 
 
