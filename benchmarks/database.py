@@ -14,7 +14,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -55,13 +55,16 @@ class Cell:
     """Share of its seeds."""
     tau: float
     """Steps in which its curves rise by 1 - 1/e."""
+    arm: str = ""
 
 
 def cells(points: int) -> list[Cell]:
     """The grid's cells, with curves of `points` points."""
     grid = load(ROOT / "experiments.yaml").experiments["grid"]
     every = max(1, grid.expand()[0].config.steps // points)
-    return [fate(trial.config) for trial in grid.override([f"eval_every={every}"], "1").expand()]
+    return [
+        replace(fate(trial.config), arm=trial.arm) for trial in grid.override([f"eval_every={every}"], "1").expand()
+    ]
 
 
 def fate(config: TrialConfig) -> Cell:
@@ -113,8 +116,8 @@ def generate(path: Path, trials: int, points: int) -> int:
             made = list(outcomes(cell, seeds))
             ids = range(first, first + count)
             _insert(connection, "trials", _trials(cell, seeds, made, first))
-            links = ({"experiment_id": experiment, "trial_id": number, "variant": ""} for number in ids)
-            _insert(connection, "experiment_trials", links)
+            link = {"experiment_id": experiment, "variant": "", "stage": "confirm", "arm": cell.arm}
+            _insert(connection, "experiment_trials", (link | {"trial_id": number} for number in ids))
             _insert(connection, "cohorts", _cohorts(first, first + count))
             _insert(connection, "attempts", _attempts(cell, made, first))
             before = connection.total_changes

@@ -20,8 +20,9 @@ from bnexp.db.store import Store
 from bnexp.engine.cohort import group
 from bnexp.experiments import load
 from bnexp.records import Final, Outcome, Point
-from bnexp.reports import words
+from bnexp.reports import plan, words
 from bnexp.reports.plan import Outlook, show_plan
+from bnexp.runner import instantiate
 from tests.conftest import TINY, Bnexp
 from tests.test_db import GOOD, ONE, STARTED, instance, wanted
 
@@ -112,3 +113,36 @@ def test_plan_estimates_for_all_workers_together(
     show_plan(outlook, Results(store.database), workers)
     assert f"{estimate} with {workers} workers" in capsys.readouterr().out
     store.close()
+
+
+def test_plan_estimates_by_the_networks_own_pace_where_it_is_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without BN 1000 steps took 10 s, with it 30 s, which makes 20 s for a network that was never trained here."""
+    store = Store(str(tmp_path / "bnexp.db"))
+    measured = [wanted(norm=norm, seed=0) for norm in ("none", "batch")]
+    number = store.register(instance(*measured))
+    store.plan(number, group)
+    while job := store.take([number], ONE):
+        seconds = 10.0 if job.configs[0].norm.name == "none" else 30.0
+        store.store(job, ONE, [Outcome(0, "finished", (), GOOD)], STARTED, seconds)
+    (tmp_path / "e.yaml").write_text("experiments: {e: {seeds: 3}}")
+    experiment = load(tmp_path / "e.yaml").experiments["e"]
+    for field, estimate in {
+        "norm=none": "about 30 s with 1 workers, at 100 trial-steps/s each as measured here\n",
+        "norm=batch": "about 1 min 30 s with 1 workers",
+        "norm=group": "about 1 min 00 s with 1 workers, at 50 trial-steps/s each as measured here, 3 trials by other",
+    }.items():
+        name, _, value = field.partition("=")
+        trials = [wanted(**{name: value}, seed=seed) for seed in range(5, 8)]
+        show_plan(Outlook(experiment, instance(*trials), []), Results(store.database), 1)
+        assert estimate in capsys.readouterr().out.replace(" \n", " "), field
+    store.close()
+
+
+def test_many_cohorts_are_counted_without_cutting_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = load(Path(__file__).parents[1] / "experiments.yaml").experiments["grid"].override([], "7")
+    trials = instantiate(experiment, "", None).trials
+    exact = len(list(group([(trial.config, trial.fingerprint) for trial in trials])))
+    monkeypatch.setattr(plan, "MOST_GROUPED", 100)
+    assert plan._cohorts([trials]) == f"about {exact}"

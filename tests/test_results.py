@@ -197,32 +197,35 @@ def test_probes_of_a_worker_that_lost_its_lease_are_not_stored(store: Store) -> 
 
 
 def test_pending_trials_take_over_the_wider_wish_and_trained_ones_are_counted(store: Store) -> None:
-    seeds = range(4)
-    number = store.register(instance(*(wanted(seed=seed, probes=["moments"], eval_every=20) for seed in seeds)))
+    """Cohorts of two: one that is begun, one of which another experiment wants the first trial, one it wants whole."""
+    number = store.register(instance(*(wanted(seed=seed, probes=["moments"], eval_every=20) for seed in range(6))))
     store.plan(number, partial(group, limit=2))
     job = store.take([number], ONE)
     assert job is not None
     store.store(job, ONE, [Outcome(0, "finished", (), good(TrialConfig()))], STARTED, 1.0)
-    more = [wanted(seed=seed, probes=["percentiles", "moments"], eval_every=50) for seed in [*seeds, 9]]
+    more = [wanted(seed=seed, probes=["percentiles", "moments"], eval_every=50) for seed in (0, 1, 2, 4, 5, 9)]
     other = store.register(instance(*more, name="other"))
     assert store.widen(other, more) == {
         "without the probe percentiles; use another --db to measure them": 2,
         "with eval_every 20, not 50; use another --db for curves of these steps": 2,
     }
     results = Results(store.database)
-    query = "select eval_every, probes, status from trial_results where seed = {}"
-    assert rows_of(results, query.format(1)) == [(20, '["moments"]', "running")]
-    for seed in (2, 3):
-        assert rows_of(results, query.format(seed)) == [(20, '["moments", "percentiles"]', "pending")]
-    assert rows_of(results, query.format(9)) == [(50, '["percentiles", "moments"]', "pending")]
-    assert rows_of(results, "select count(*), count(distinct cell) from trials where seed in (2, 3)") == [(2, 1)]
+    old, wider = (20, '["moments"]'), (20, '["moments", "percentiles"]')
+    expected = [old, old, wider, old, wider, wider, (50, '["percentiles", "moments"]')]
+    assert rows_of(results, "select eval_every, probes from trial_results order by seed") == expected
+    cells = [cell for (cell,) in rows_of(results, "select cell from trials where seed in (2, 3, 4, 5) order by seed")]
+    assert cells[0] == cells[2] == cells[3] != cells[1]
+    assert rows_of(results, "select id, status from cohorts order by id") == [
+        (1, "running"),
+        (2, "pending"),
+        (3, "done"),
+    ]
     store.plan(other, group)
     taken = []
     while job := store.take([number, other], TWO):
         assert len({(config.probes, config.eval_every) for config in job.configs}) == 1, "a cohort records one thing"
-        taken += [config.seed for config in job.configs]
-    assert sorted(taken) == [2, 3, 9]
-    assert rows_of(results, "select count(*) from cohorts where status = 'pending'") == [(0,)]
+        taken.append([config.seed for config in job.configs])
+    assert sorted(taken) == [[2, 4, 5], [3], [9]]
 
 
 def test_a_narrower_wish_changes_and_says_nothing_of_probes(store: Store) -> None:

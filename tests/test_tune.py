@@ -296,14 +296,17 @@ def test_each_arm_takes_the_level_of_the_highest_mean() -> None:
     ]
 
 
-def test_of_equal_levels_the_smaller_is_chosen_whatever_the_order_of_the_sum() -> None:
-    [choice] = choose(
-        table(*ended("a", _1=[0.1, 0.1], _2=[0.1, 0.2, 0.3], _4=[0.3, 0.2, 0.1], _8=[0.0])), "lr_multiplier"
-    )
+def test_of_equal_levels_the_smaller_is_chosen() -> None:
+    trials = table(*ended("a", _4=[0.3, 0.1], _2=[0.2, 0.2], _8=[0.0, 0.0], _1=[0.1, 0.2]))
+    [choice] = choose(trials, "lr_multiplier")
     assert (choice.level, choice.at_edge) == (2.0, False)
-    assert (0.1 + 0.2) + 0.3 != 0.1 + (0.2 + 0.3)
-    [choice] = choose(table(*ended("a", _4=[0.2, 0.2], _2=[0.1, 0.3], _1=[0.0])), "lr_multiplier")
-    assert choice.level == 2.0
+
+
+def test_means_that_differ_by_rounding_are_equal() -> None:
+    smaller, larger = [0.1, 0.1, 0.5], [0.1, 0.2, 0.4]
+    assert math.fsum(smaller) / 3 < math.fsum(larger) / 3
+    [choice] = choose(table(*ended("a", _1=smaller, _2=larger)), "lr_multiplier")
+    assert choice.level == 1.0
 
 
 def test_what_diverged_or_is_not_finite_scores_chance() -> None:
@@ -382,11 +385,24 @@ def test_plan_and_status_show_both_stages(ran: Path, bnexp: Bnexp, folder: Path)
     edges = [edge for _, _, _, edge in rows(ran, CHOICES)]
     borrowed = rows(ran, "select sum(at_edge) from choices where arm like 'none%'")[0][0]
     assert done.count("at the edge") == sum(edges) + borrowed
+    assert Results(str(ran / "bnexp.db")).machines(1)[0].startswith("36 trials on cpu")
     status = bnexp("status", cwd=ran).out.split()
     [finished, diverged] = [
         dict(rows(ran, "select status, count(*) from trials group by 1"))[s] for s in ("finished", "diverged")
     ]
     assert [str(finished), str(diverged)] == status[status.index("tuned") + 1 :][:2] and finished + diverged == 36
+
+
+def test_a_run_says_what_its_trials_were_trained_without(folder: Path) -> None:
+    assert go(folder, "tuned")[0] == 0
+    text = TUNED.replace("eval_every: 20", "eval_every: 10\n  probes: [moments, percentiles]")
+    (folder / "experiments.yaml").write_text(text)
+    without = "without the probes moments, percentiles; use another --db to measure them"
+    other = "with eval_every 20, not 10; use another --db for curves of these steps"
+    assert go(folder, "tuned") == (
+        0,
+        [f"tuned: {count} trials were trained before {lack}" for count in (24, 12) for lack in (without, other)],
+    )
 
 
 class Instantly:

@@ -1,8 +1,10 @@
 """What is only recorded of a trial (evaluation steps, probes) is not part of its identity. So a trial that is stored
 already may have been trained, or be about to be, with other wishes than those of the experiment that now wants it."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Row, bindparam, text, update
@@ -13,9 +15,18 @@ from bnexp.db.rows import WantedTrial
 from bnexp.db.tables import Base, TrialRow
 
 DIFFERING = text(
-    "select t.id, t.key, t.status, t.config, t.fingerprint from experiment_trials e join trials t on t.id = e.trial_id "
+    "select t.id, t.key, t.status, t.eval_every, t.probes, t.config, t.fingerprint "
+    "from experiment_trials e join trials t on t.id = e.trial_id "
     "where e.experiment_id = :experiment and (t.eval_every <> :eval_every or t.probes <> :probes)"
-).columns(TrialRow.id, TrialRow.key, TrialRow.status, TrialRow.config, TrialRow.fingerprint)
+).columns(
+    TrialRow.id,
+    TrialRow.key,
+    TrialRow.status,
+    TrialRow.eval_every,
+    TrialRow.probes,
+    TrialRow.config,
+    TrialRow.fingerprint,
+)
 
 END_EMPTY_COHORTS = text(
     "update cohorts set status = 'done' where status = 'pending' and not exists "
@@ -32,10 +43,13 @@ def widen(connection: Connection, experiment_id: int, trials: Sequence[WantedTri
     wider: list[dict[str, Any]] = []
     wanted = {trial.key: trial.config for trial in trials}
     for row in _differing(connection, experiment_id, wanted):
-        stored, wish = rows.config(row.config), wanted[row.key]
+        wish = wanted[row.key]
         if row.status not in ("pending", "failed"):
-            lacking.update(_lacking(stored, wish))
-        elif (both := _both(stored, wish)) != stored:
+            lacking.update(_lacking(row.eval_every, row.probes, wish.eval_every, wish.probes))
+            continue
+        stored = rows.config(row.config)
+        both = _both(stored, wish)
+        if both != stored:
             recorded = {name: value for name, value in columns(both).items() if name in RECORDED}
             config = both.model_dump(mode="json")
             wider.append({"of": row.id, "config": config, "cell": cell_key(both, row.fingerprint), **recorded})
@@ -54,18 +68,14 @@ def widen(connection: Connection, experiment_id: int, trials: Sequence[WantedTri
 
 def _differing(connection: Connection, experiment_id: int, wanted: dict[str, TrialConfig]) -> list[Row[Any]]:
     """The instance's stored trials, of those wanted, whose recorded fields are others."""
-    wishes = {(config.eval_every, columns(config)["probes"]) for config in wanted.values()}
     found: dict[int, Row[Any]] = {}
-    for every, probes in wishes:
-        own = {"experiment": experiment_id, "eval_every": every, "probes": probes}
+    for every, probes in {(config.eval_every, config.probes) for config in wanted.values()}:
+        own = {"experiment": experiment_id, "eval_every": every, "probes": json.dumps(probes)}
         for row in connection.execute(DIFFERING, own):
-            if row.key in wanted and _recorded(rows.config(row.config)) != _recorded(wanted[row.key]):
+            wish = wanted.get(row.key)
+            if wish and (row.eval_every, row.probes) != (wish.eval_every, json.dumps(wish.probes)):
                 found[row.id] = row
     return list(found.values())
-
-
-def _recorded(config: TrialConfig) -> tuple[int, tuple[str, ...]]:
-    return config.eval_every, config.probes
 
 
 def _both(stored: TrialConfig, wish: TrialConfig) -> TrialConfig:
@@ -73,14 +83,13 @@ def _both(stored: TrialConfig, wish: TrialConfig) -> TrialConfig:
     return stored.model_copy(update={"eval_every": min(stored.eval_every, wish.eval_every), "probes": tuple(probes)})
 
 
-def _lacking(stored: TrialConfig, wish: TrialConfig) -> list[str]:
-    missing = [name for name in wish.probes if name not in stored.probes]
+@cache
+def _lacking(every: int, probes: str, wanted_every: int, wanted_probes: tuple[str, ...]) -> list[str]:
+    missing = [name for name in wanted_probes if name not in json.loads(probes)]
     lacking = []
     if missing:
-        probes = "probe" if len(missing) == 1 else "probes"
-        lacking.append(f"without the {probes} {', '.join(missing)}; use another --db to measure them")
-    if stored.eval_every != wish.eval_every:
-        lacking.append(
-            f"with eval_every {stored.eval_every}, not {wish.eval_every}; use another --db for curves of these steps"
-        )
+        words = f"{'probe' if len(missing) == 1 else 'probes'} {', '.join(missing)}"
+        lacking.append(f"without the {words}; use another --db to measure them")
+    if every != wanted_every:
+        lacking.append(f"with eval_every {every}, not {wanted_every}; use another --db for curves of these steps")
     return lacking
