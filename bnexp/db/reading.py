@@ -41,9 +41,6 @@ OF_CELLS = text(f"select {', '.join(CELL)} from trials where key in :these").bin
     bindparam("these", expanding=True)
 )
 IDS = text("select id, key from trials where key in :these").bindparams(bindparam("these", expanding=True))
-POINTS = text("select trial_id, step, validation_accuracy from curves where trial_id in :these").bindparams(
-    bindparam("these", expanding=True)
-)
 
 
 def trials(connection: Connection, experiment_id: int) -> Columns:
@@ -67,13 +64,14 @@ def trials(connection: Connection, experiment_id: int) -> Columns:
     return Repeating(distinct, place, own | {"scored_accuracy": scored})
 
 
-def curves(connection: Connection, keys: Sequence[str]) -> Columns:
-    """The validation curves of these trials: trial_key, step and validation_accuracy of each point."""
+def curves(connection: Connection, keys: Sequence[str], columns: Sequence[str]) -> Columns:
+    """The validation curves of these trials: trial_key, step and the columns asked for, of each point."""
     known = _read(connection, IDS, _parts(keys), {"id": np.int64, "key": object})
     order = np.argsort(known["id"])
     ids = known["id"][order]
-    kinds: Kinds = {"trial_id": np.int64, "step": np.int64, "validation_accuracy": np.float64}
-    points = _read(connection, POINTS, _parts(ids), kinds)
+    kinds: Kinds = {"trial_id": np.int64, "step": np.int64, **dict.fromkeys(columns, np.float64)}
+    query = text(f"select {', '.join(kinds)} from curves where trial_id in :these")
+    points = _read(connection, query.bindparams(bindparam("these", expanding=True)), _parts(ids), kinds)
     place = np.searchsorted(ids, points.pop("trial_id"))
     return Repeating({"trial_key": known["key"][order]}, place, points)
 

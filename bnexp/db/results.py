@@ -10,7 +10,7 @@ from sqlalchemy import Connection, DateTime, Engine, text
 
 from bnexp.db.connection import explained, open_engine, parse_url
 from bnexp.errors import UsageError, did_you_mean
-from bnexp.records import Columns
+from bnexp.records import Choice, Columns
 
 
 @dataclass(frozen=True)
@@ -90,19 +90,27 @@ class Results:
             known = {row.key: row.status for row in connection.execute(text("select key, status from trials"))}
         return {key: known[key] for key in keys if key in known}
 
-    def trials(self, experiment_id: int) -> Columns:
+    def trials(self, experiment_id: int, stage: str = "confirm") -> Columns:
         """The instance's trials, as `bnexp.db.reading.trials` gives them."""
         from bnexp.db import reading
 
         with self._read() as connection:
-            return reading.trials(connection, experiment_id)
+            return reading.trials(connection, experiment_id if stage == "confirm" else -1)
 
-    def curves(self, keys: Sequence[str]) -> Columns:
-        """The validation curves of these trials, as `bnexp.db.reading.curves` gives them."""
+    def curves(self, keys: Sequence[str], columns: Sequence[str] = ("validation_accuracy",)) -> Columns:
+        """The curves of these trials, as `bnexp.db.reading.curves` gives them."""
         from bnexp.db import reading
 
         with self._read() as connection:
-            return reading.curves(connection, keys)
+            return reading.curves(connection, keys, columns)
+
+    def probes(self, keys: Sequence[str], probe: str) -> Columns:
+        import numpy as np
+
+        return {name: np.empty(0, dtype=object) for name in ("trial_key", "step", "layer", "name", "value", "units")}
+
+    def choices(self, experiment_id: int) -> list[Choice]:
+        return []
 
     def rate(self) -> float | None:
         """Trial-steps a second of one worker, over all finished trials; None before there are any."""

@@ -80,6 +80,12 @@ class Judged:
     p: float | None
     p_adjusted: float | None
     sentence: str
+    look: int | None = None
+    alpha: float | None = None
+    measures: list[Any] | None = None
+    """Every measured part of a claim of several."""
+    trials: int | None = None
+    """How many it rests on."""
 
 
 def trial(wanted: WantedTrial) -> dict[str, Any]:

@@ -264,7 +264,7 @@ class Store:
             connection.execute(text("delete from verdicts where experiment_id = :id"), {"id": experiment_id})
             for judged in verdicts:
                 claim = select(ClaimRow.id).where(ClaimRow.key == judged.claim_key).scalar_subquery()
-                values = {name: value for name, value in vars(judged).items() if name != "claim_key"}
+                values = {name: value for name, value in vars(judged).items() if name in VerdictRow.__table__.columns}
                 connection.execute(
                     insert(VerdictRow).values(experiment_id=experiment_id, claim_id=claim, judged_at=now(), **values)
                 )
