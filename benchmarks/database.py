@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bnexp.claims.model import parse_claims
+from bnexp.claims.parse import parse_claims
 from bnexp.config import TrialConfig, trial_key
 from bnexp.db import rows
 from bnexp.db.rows import Instance, Job, WantedTrial, now

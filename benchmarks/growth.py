@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bnexp.claims.model import parse_claims
+from bnexp.claims.parse import parse_claims
 from bnexp.config import TrialConfig
 from bnexp.db.store import Store
 from bnexp.engine.cohort import CAPACITY, evaluation_steps

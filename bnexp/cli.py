@@ -139,7 +139,7 @@ def run(
 
     Run it again after whatever happened: what has ended stays, and only what is missing is trained.
     """
-    from bnexp.claims.model import parse_claims
+    from bnexp.claims.parse import parse_claims
     from bnexp.db.store import Store
     from bnexp.executors.local import LocalExecutor
     from bnexp.reports.progress import Progress
@@ -187,7 +187,7 @@ def plan(
 
     Factors, trials, cohorts, what the database has already and how long the rest may take.
     """
-    from bnexp.claims.model import parse_claims
+    from bnexp.claims.parse import parse_claims
     from bnexp.db.connection import exists
     from bnexp.db.results import Results
     from bnexp.executors.local import cores
@@ -222,7 +222,7 @@ def report(
     file: Path | None, database: str, experiment: str | None, instance: int | None, form: str, output: Path | None
 ) -> None:
     """Say for each of the paper's claims what the results show."""
-    from bnexp.claims.model import parse_claims
+    from bnexp.claims.parse import parse_claims
     from bnexp.claims.report import make_report
     from bnexp.db.results import Results
     from bnexp.reports.formats import render

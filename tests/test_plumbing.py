@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from bnexp.claims.model import parse_claims
+from bnexp.claims.parse import parse_claims
 from bnexp.claims.report import judged
 from bnexp.claims.statistics import Interval
 from bnexp.claims.verdicts import Finding
