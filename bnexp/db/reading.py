@@ -9,6 +9,7 @@ from sqlalchemy import Connection, TextClause, bindparam, text
 
 from bnexp.columns import Repeating
 from bnexp.config import columns_by_name
+from bnexp.db.tables import TrialRow
 from bnexp.records import Columns
 
 STATUSES = ("pending", "running", "finished", "diverged", "failed")
@@ -36,7 +37,7 @@ OF_INSTANCE = text(
 )
 """What differs from trial to trial."""
 
-CELL: Kinds = dict.fromkeys(["cell", "classes", *sorted(set(columns_by_name().values()) - {"seed"})], object)
+CELL: Kinds = dict.fromkeys(["cell", "classes", *sorted((set(columns_by_name().values()) & set(TrialRow.__table__.columns.keys())) - {"seed"})], object)
 OF_CELLS = text(f"select {', '.join(CELL)} from trials where key in :these").bindparams(
     bindparam("these", expanding=True)
 )

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bnexp.config import TrialConfig, cell_key, columns
+from bnexp.db.tables import TrialRow
 from bnexp.records import Outcome, Point, Started
 
 
@@ -99,7 +100,7 @@ def trial(wanted: WantedTrial) -> dict[str, Any]:
         "cell": cell_key(wanted.config, wanted.fingerprint),
         "classes": wanted.classes,
         **factors,
-        **columns(wanted.config),
+        **{name: value for name, value in columns(wanted.config).items() if name in TrialRow.__table__.columns},
     }
 
 
