@@ -37,7 +37,10 @@ OF_INSTANCE = text(
 )
 """What differs from trial to trial."""
 
-CELL: Kinds = dict.fromkeys(["cell", "classes", *sorted((set(columns_by_name().values()) & set(TrialRow.__table__.columns.keys())) - {"seed"})], object)
+CELL: Kinds = dict.fromkeys(
+    ["cell", "classes", *sorted((set(columns_by_name().values()) & set(TrialRow.__table__.columns.keys())) - {"seed"})],
+    object,
+)
 OF_CELLS = text(f"select {', '.join(CELL)} from trials where key in :these").bindparams(
     bindparam("these", expanding=True)
 )
