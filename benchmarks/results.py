@@ -8,7 +8,7 @@ is printed under the claim's numbers.
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import bnexp
@@ -42,7 +42,7 @@ def read_remarks(path: Path, claims: Mapping[str, Claim]) -> Remarks:
             raise ConfigurationError(f"a remark about no claim of the file: {claim!r}", document.place((claim,)))
         if not isinstance(by_dataset, dict) or not all(isinstance(text, str) for text in by_dataset.values()):
             raise ConfigurationError("remarks are written as DATASET: text", document.place((claim,)))
-    return remarks  # type: ignore[no-any-return]
+    return dict(remarks)
 
 
 def write(databases: Sequence[str], file: ExperimentsFile, suite: str, remarks: Remarks) -> str:
@@ -56,12 +56,12 @@ def write(databases: Sequence[str], file: ExperimentsFile, suite: str, remarks: 
         results.close()
     page = [markdown.render(_opening(chapters))]
     for reports in chapters:
-        page.append(markdown.render(list(_chapter(reports, members, remarks)), level=2))
+        page.append(markdown.render(list(_chapter(reports, file.suites, remarks)), level=2))
     return "\n".join(page)
 
 
 def _opening(chapters: Sequence[Reports]) -> list[Block]:
-    datasets = words.listed(words.dataset_names(reports.reports) for reports in chapters)
+    datasets = words.listed(words.datasets(reports.reports) for reports in chapters)
     text = (
         f"What the experiments of bnexp {bnexp.__version__} say of each claim, on {datasets}. This page is written by "
         "`python -m benchmarks.results` from the databases; limits were fixed before the data, and every verdict is "
@@ -70,23 +70,23 @@ def _opening(chapters: Sequence[Reports]) -> list[Block]:
     return [Heading("Results", 1), Line(text)]
 
 
-def _chapter(reports: Reports, members: Sequence[str], remarks: Remarks) -> Iterator[Block]:
+def _chapter(reports: Reports, suites: Container[str], remarks: Remarks) -> Iterator[Block]:
     """One dataset: scale, table and sections, then how it was made."""
-    dataset = words.dataset_names(reports.reports)
+    dataset = words.datasets(reports.reports)
     seen = {claim: texts[dataset] for claim, texts in remarks.items() if dataset in texts}
     title, *blocks = document(reports, seen)
     assert isinstance(title, Heading)
     yield Heading(title.text.partition(": ")[2].removeprefix("on "), 1)
-    yield Code(run_command(_asked(reports, members), reports.reports[0].instance.overrides), "sh")
+    yield Code(run_command(_asked(reports, suites), reports.reports[0].instance.overrides), "sh")
     last = max(report.instance.last_run_at for report in reports.reports)
     yield Line(f"Last run on {last:%Y-%m-%d}.")
     yield from blocks
 
 
-def _asked(reports: Reports, members: Sequence[str]) -> list[str]:
+def _asked(reports: Reports, suites: Container[str]) -> list[str]:
     """What to name in the command: the suite, or the experiments that were run where not all were."""
     run = [report.instance.name for report in reports.reports]
-    return run if reports.missing or not reports.is_suite else [reports.name]
+    return run if reports.missing or reports.name not in suites else [reports.name]
 
 
 def main() -> None:

@@ -15,8 +15,8 @@ import bnexp
 from bnexp.errors import BnexpError
 
 if TYPE_CHECKING:
-    from bnexp.db.rows import Instance
     from bnexp.experiments import ExperimentsFile
+    from bnexp.stages import Wish
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -86,6 +86,16 @@ DATA_DIR = click.option(
     metavar="FOLDER",
     help="Where to look for datasets first; then $BNEXP_DATA and the system's folder.",
 )
+DEVICE = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="auto takes CUDA where it is, else the CPU.",
+)
+WORKERS = click.option(
+    "--workers", type=click.IntRange(1, 1024), help="Processes.  [default: one a core, or one a GPU]"
+)
 EXPERIMENTS = _options(
     click.argument("names", metavar="EXPERIMENT...", nargs=-1, required=True),
     FILE,
@@ -102,27 +112,24 @@ def _load(file: Path | None) -> "ExperimentsFile":
     return load(file or default_file())
 
 
-def _instances(
+def _wishes(
     file: "ExperimentsFile", names: tuple[str, ...], assignments: tuple[str, ...], seeds: str | None, data: Path | None
-) -> "list[Instance]":
-    """Every experiment named, as it would be run here."""
-    from bnexp.runner import instantiate
+) -> "list[Wish]":
+    """Every experiment named, as it would be run here. Says what overrides take away from it."""
+    from bnexp.stages import Wish
 
     overrides = " ".join([*assignments, *([f"seeds={seeds}"] if seeds else [])])
     chosen = [experiment.override(assignments, seeds) for experiment in file.named(names)]
-    return [instantiate(experiment, overrides, data) for experiment in chosen]
+    for experiment in chosen:
+        for note in experiment.notes:
+            click.echo(f"{experiment.name}: {note}", err=True)
+    return [Wish.of(experiment, overrides, data) for experiment in chosen]
 
 
 @main.command()
 @EXPERIMENTS
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="auto takes CUDA where it is, else the CPU.",
-)
-@click.option("--workers", type=click.IntRange(1, 1024), help="Processes.  [default: one a core, or one a GPU]")
+@DEVICE
+@WORKERS
 @click.option("--retry-failed", is_flag=True, help="Try trials again that failed before.")
 def run(
     names: tuple[str, ...],
@@ -137,34 +144,33 @@ def run(
 ) -> None:
     """Train the trials of EXPERIMENT... that are missing.
 
+    Where an experiment has a `tune` stage, its trials come first; then each arm's
+    level is chosen, and frozen, and the others train.
+
     Run it again after whatever happened: what has ended stays, and only what is missing is trained.
     """
     from bnexp.claims.parse import parse_claims
     from bnexp.db.store import Store
     from bnexp.executors.local import LocalExecutor
     from bnexp.reports.progress import Progress
-    from bnexp.runner import Run, close_books, enroll
+    from bnexp.stages import Course
 
     signal.signal(signal.SIGTERM, _interrupt)
     experiments = _load(file)
     claims = parse_claims(experiments)
-    instances = _instances(experiments, names, assignments, seeds, data_dir)
+    wishes = _wishes(experiments, names, assignments, seeds, data_dir)
     store = Store(database)
     try:
-        ids = enroll(store, instances, claims, retry_failed)
-        with Progress([instance.name for instance in instances]) as progress:
-            work = Run(store, lambda: LocalExecutor(device, workers, data_dir), ids)
-            progress.begin(work.tally)
+        with Progress([wish.instance.name for wish in wishes]) as progress:
+            course = Course(store, wishes, lambda: LocalExecutor(device, workers, data_dir), progress)
             try:
-                tally = work.go(progress.show)
+                failed = course.go(claims, retry_failed)
             except KeyboardInterrupt:
-                progress.interrupted(work.tally, shlex.join(["bnexp", *sys.argv[1:]]))
+                progress.interrupted(shlex.join(["bnexp", *sys.argv[1:]]))
                 raise
-        close_books(store, ids, claims)
-        failed = store.failed(ids)
     finally:
         store.close()
-    progress.done(tally, failed)
+    progress.done(failed)
     if failed:
         sys.exit(BnexpError.exit_code)
 
@@ -185,20 +191,22 @@ def plan(
 ) -> None:
     """Show what `run` would do, and what is done.
 
-    Factors, trials, cohorts, what the database has already and how long the rest may take.
+    Factors, arms and their tuning, trials, cohorts, what the database has already and
+    how long the rest may take.
     """
     from bnexp.claims.parse import parse_claims
     from bnexp.db.connection import exists
     from bnexp.db.results import Results
     from bnexp.executors.local import cores
-    from bnexp.reports.screens import show_plan
+    from bnexp.reports.plan import show_plan
+    from bnexp.stages import outlook
 
     experiments = _load(file)
     parse_claims(experiments)
-    instances = _instances(experiments, names, assignments, seeds, data_dir)
+    wishes = _wishes(experiments, names, assignments, seeds, data_dir)
     results = Results(database) if exists(database) else None
-    for instance in instances:
-        show_plan(instance, results, cores())
+    for wish in wishes:
+        show_plan(outlook(wish, results), results, cores())
 
 
 @main.command()
@@ -280,7 +288,8 @@ def list_claims(names: tuple[str, ...], file: Path | None) -> None:
 def query(sql: str, database: str, form: str) -> None:
     """Run a reading SQL statement.
 
-    The views are trial_results, experiment_results, learning_curves and claim_verdicts.
+    The views are trial_results, experiment_results, learning_curves, probe_values,
+    tuning_choices and claim_verdicts.
     """
     from bnexp.db.results import Results
     from bnexp.reports.screens import show_rows
@@ -297,6 +306,54 @@ def show(trial: str, database: str) -> None:
     from bnexp.reports.screens import show_trial
 
     show_trial(Results(database).trial(trial))
+
+
+@main.command()
+@DATABASE
+@DATA_DIR
+@click.option("--experiment", metavar="NAME", help="Of its latest instance only.  [default: of the whole database]")
+@click.option("--sample", type=click.IntRange(1), default=8, show_default=True, help="How many trials.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other trials.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 1),
+    default=1e-6,
+    show_default=True,
+    help="Largest relative difference of a number that is no drift.",
+)
+@DEVICE
+@WORKERS
+def verify(
+    database: str,
+    data_dir: Path | None,
+    experiment: str | None,
+    sample: int,
+    seed: int,
+    tolerance: float,
+    device: str,
+    workers: int | None,
+) -> None:
+    """Train some stored trials again and compare every number.
+
+    They are chosen at random among those that have ended. Nothing is written. Exit code 1: a trial drifted or failed.
+    """
+    from bnexp.comparison import WRONG
+    from bnexp.db.results import Results
+    from bnexp.executors.local import LocalExecutor
+    from bnexp.reports.progress import Progress
+    from bnexp.reports.verification import show_verification
+    from bnexp.verify import Verification, choose
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    work = Verification(choose(Results(database), experiment, sample, seed), data_dir)
+    with Progress(["verify"]) as progress:
+        if work.tally.total:
+            progress.begin(work.tally, tuning=0)
+        verified = work.go(lambda: LocalExecutor(device, workers or work.workers, data_dir), tolerance, progress.show)
+        progress.end(work.tally)
+    show_verification(verified, work.machine)
+    if any(one.comparison.answer in WRONG for one in verified):
+        sys.exit(BnexpError.exit_code)
 
 
 @main.group(cls=Commands)

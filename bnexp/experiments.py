@@ -1,100 +1,20 @@
-"""experiments.yaml: from a file to experiments, and from an experiment to its trials."""
+"""experiments.yaml: from a file to experiments, whose designs are `bnexp.design`'s."""
 
-import itertools
-import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bnexp.config import TrialConfig
+from bnexp.design import Experiment, Tune
 from bnexp.errors import ConfigurationError, UsageError, did_you_mean
-from bnexp.settings import SETTABLE, Settings, flatten, matches, merge, resolve
-from bnexp.yamlfile import Document, parse_scalar, read
+from bnexp.settings import SETTABLE, Setting, Settings, as_seeds, flatten, merge, per_trial_fields
+from bnexp.yamlfile import Document, read
 from bnexp.yamlfile import Path as Place
 
-MOST_TRIALS = 5_000_000
 ROOT_KEYS = {"defaults", "experiments", "suites", "claims"}
-EXPERIMENT_KEYS = {"about", "factors", "variants", "include", "exclude", "seeds"}
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A trial as an experiment wants it."""
-
-    config: TrialConfig
-    variant: str
-    """The name of the variant it belongs to; empty where the experiment has none."""
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """A named entry of the file, not yet expanded."""
-
-    name: str
-    about: str
-    place: str
-    base: Settings
-    factors: dict[str, list[Settings]]
-    variants: dict[str, Settings]
-    include: list[Settings]
-    exclude: list[Settings]
-    seeds: list[int]
-    overrides: Settings = field(default_factory=dict)
-
-    def override(self, assignments: Iterable[str], seeds: str | None = None) -> "Experiment":
-        """The experiment with FIELD=VALUE `assignments` over everything else, and other `seeds`: a count, or a list
-        with commas. An assigned field is no longer a factor."""
-        overrides: Settings = {}
-        for assignment in assignments:
-            overrides |= _assigned(assignment)
-        kept = {
-            factor: levels
-            for factor, levels in self.factors.items()
-            if factor not in overrides and f"{factor}.name" not in overrides
-        }
-        chosen = self.seeds if seeds is None else _seeds(_seed_words(seeds), f"--seeds {seeds}")
-        return replace(self, overrides=overrides, factors=kept, seeds=chosen)
-
-    def points(self) -> int:
-        """How many configurations it has at most, seeds apart."""
-        return math.prod(map(len, self.factors.values())) * max(1, len(self.variants)) + len(self.include)
-
-    def expand(self) -> list[Trial]:
-        """Every trial, in the file's order, each once. Raises ConfigurationError where a value is impossible, where
-        nothing is left, or where there would be more than MOST_TRIALS."""
-        if self.points() * len(self.seeds) > MOST_TRIALS:
-            raise ConfigurationError(
-                f"experiment {self.name!r} would have {self.points() * len(self.seeds):,} trials; "
-                f"at most {MOST_TRIALS:,} are allowed",
-                self.place,
-            )
-        trials: dict[Trial, None] = {}
-        used: set[int] = set()
-        for variant, settings in self._points():
-            config = resolve(merge(settings, self.overrides))
-            excluding = {number for number, partial in enumerate(self.exclude) if matches(config, partial)}
-            used |= excluding
-            if not excluding:
-                trials |= dict.fromkeys(Trial(config.model_copy(update={"seed": seed}), variant) for seed in self.seeds)
-        for number, partial in enumerate(self.exclude):
-            if number not in used and not self.overrides:
-                place = next((setting.place for setting in partial.values()), self.place)
-                raise ConfigurationError("this entry of `exclude` matches no trial", place)
-        if not trials:
-            raise ConfigurationError(f"experiment {self.name!r} has no trials: all are excluded", self.place)
-        return list(trials)
-
-    def _points(self) -> Iterator[tuple[str, Settings]]:
-        """Every point of the grid before seeds: the variant's name and the merged settings."""
-        for variant, partial in (self.variants or {"": {}}).items():
-            for levels in itertools.product(*self.factors.values()):
-                point = dict(partial)
-                for level in levels:
-                    point |= level
-                yield variant, merge(self.base, point)
-        for partial in self.include:
-            yield "", merge(self.base, partial)
+EXPERIMENT_KEYS = {"about", "factors", "variants", "include", "exclude", "seeds", "tune"}
+TUNE_KEYS = {"factor", "levels", "seeds", "by", "as"}
+TUNED_BY = {"validation_accuracy"}
 
 
 @dataclass(frozen=True)
@@ -150,7 +70,7 @@ def _experiment(document: Document, name: str, defaults: Settings) -> Experiment
     own = {key: value for key, value in entry.items() if key not in EXPERIMENT_KEYS}
     factors = _mapping(document, (*path, "factors")) if "factors" in entry else {}
     variants = _mapping(document, (*path, "variants")) if "variants" in entry else {}
-    return Experiment(
+    experiment = Experiment(
         name=name,
         about=str(entry.get("about", "")),
         place=document.place(path),
@@ -159,8 +79,81 @@ def _experiment(document: Document, name: str, defaults: Settings) -> Experiment
         variants={variant: _settings(document, (*path, "variants", variant)) for variant in variants},
         include=_partials(document, (*path, "include")) if "include" in entry else [],
         exclude=_partials(document, (*path, "exclude")) if "exclude" in entry else [],
-        seeds=_seeds(entry.get("seeds", 10), document.place((*path, "seeds"))),
+        seeds=as_seeds(entry.get("seeds", 10), document.place((*path, "seeds"))),
     )
+    return replace(experiment, tune=_tune(document, (*path, "tune"), experiment)) if "tune" in entry else experiment
+
+
+def _tune(document: Document, path: Place, experiment: Experiment) -> Tune:
+    """The tune stage at `path`, of an experiment that is read but for it."""
+    entry = _mapping(document, path, TUNE_KEYS)
+    for key in ("factor", "levels", "seeds"):
+        if key not in entry:
+            raise ConfigurationError(f"tune needs `{key}`", document.place(path))
+    seeds_place = document.place((*path, "seeds"))
+    if not isinstance(entry["seeds"], list):
+        raise ConfigurationError(
+            f"tune needs a list of seeds of its own, such as [1001, 1002, 1003], not {entry['seeds']!r}", seeds_place
+        )
+    by = entry.get("by", "validation_accuracy")
+    if by not in TUNED_BY:
+        raise ConfigurationError(
+            f"cannot tune by {by!r} ({did_you_mean(str(by), TUNED_BY)})", document.place((*path, "by"))
+        )
+    tune = Tune(
+        factor=_tuned_factor(entry["factor"], document.place((*path, "factor")), experiment),
+        levels=_tuned_levels(document, (*path, "levels")),
+        seeds=as_seeds(entry["seeds"], seeds_place),
+        by=by,
+        borrowers=_borrowers(document, (*path, "as"), experiment.variants) if "as" in entry else {},
+    )
+    tune.check_seeds(experiment.seeds, seeds_place)
+    return tune
+
+
+def _tuned_factor(factor: Any, place: str, experiment: Experiment) -> str:
+    """A per-trial field that nothing else in the experiment varies."""
+    known = per_trial_fields()
+    if not isinstance(factor, str) or factor not in known:
+        raise ConfigurationError(f"cannot tune {factor!r} ({did_you_mean(str(factor), known)})", place)
+    for name, levels in experiment.factors.items():
+        if any(factor in level for level in levels):
+            raise ConfigurationError(f"{factor} is tuned, so it cannot be a factor too ({name})", place)
+    groups = {"a variant": experiment.variants.values(), "include": experiment.include, "exclude": experiment.exclude}
+    for where, partials in groups.items():
+        for partial in partials:
+            if factor in partial:
+                raise ConfigurationError(f"{factor} is tuned, so {where} cannot give it", partial[factor].place)
+    return factor
+
+
+def _tuned_levels(document: Document, path: Place) -> tuple[Setting, ...]:
+    """At least two different numbers, sorted."""
+    levels = _sequence(document, path)
+    if len(levels) < 2:
+        raise ConfigurationError("tune needs at least two levels", document.place(path))
+    for index, level in enumerate(levels):
+        place = document.place((*path, index))
+        if isinstance(level, bool) or not isinstance(level, int | float):
+            raise ConfigurationError(f"a level to tune must be a number, not {level!r}", place)
+        if level in levels[:index]:
+            raise ConfigurationError(f"tune has the level {level!r} twice", place)
+    settings = [Setting(level, document.place((*path, index))) for index, level in enumerate(levels)]
+    return tuple(sorted(settings, key=lambda setting: setting.value))
+
+
+def _borrowers(document: Document, path: Place, variants: Mapping[str, Settings]) -> dict[str, Setting]:
+    """The variants that take the level of another one, which has its own."""
+    entry = _mapping(document, path, set(variants))
+    for borrower, lender in entry.items():
+        place = document.place((*path, borrower))
+        if not isinstance(lender, str) or lender not in variants:
+            raise ConfigurationError(f"no variant {lender!r} ({did_you_mean(str(lender), variants)})", place)
+        if lender in entry:
+            raise ConfigurationError(
+                f"{borrower!r} cannot take the level of {lender!r}, which has none of its own", place
+            )
+    return {borrower: Setting(lender, document.place((*path, borrower))) for borrower, lender in entry.items()}
 
 
 def _at(document: Document, path: Place) -> Any:
@@ -230,30 +223,3 @@ def _suite(document: Document, name: str, experiments: Mapping[str, Experiment])
                 document.place(("suites", name, index)),
             )
     return members
-
-
-def _assigned(assignment: str) -> Settings:
-    name, equals, text = assignment.partition("=")
-    place = f"--set {assignment}"
-    if not equals:
-        raise ConfigurationError("write FIELD=VALUE", place)
-    return flatten({name: parse_scalar(text, place)}, lambda _: place)
-
-
-def _seed_words(text: str) -> Any:
-    return [parse_scalar(part, "--seeds") for part in text.split(",")] if "," in text else parse_scalar(text, "--seeds")
-
-
-def _seeds(value: Any, place: str) -> list[int]:
-    """A count n means 0 .. n - 1."""
-    if isinstance(value, int) and not isinstance(value, bool) and value > MOST_TRIALS:
-        raise ConfigurationError(f"{value:,} seeds; at most {MOST_TRIALS:,} are allowed", place)
-    seeds = list(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
-    if (
-        not isinstance(seeds, list)
-        or not seeds
-        or not all(isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**63 for seed in seeds)
-        or len(set(seeds)) < len(seeds)
-    ):
-        raise ConfigurationError(f"seeds must be a count or a list of different whole numbers, not {value!r}", place)
-    return seeds

@@ -37,6 +37,20 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """The level of the tuned factor that was chosen for an arm."""
+
+    arm: str
+    factor: str
+    """Under its dotted name."""
+    level: float
+    score: float
+    """Mean scored validation accuracy over the tuning seeds, between 0 and 1."""
+    at_edge: bool
+    """Whether it is the smallest or the largest of the levels."""
+
+
+@dataclass(frozen=True)
 class Final:
     """A finished trial's numbers on the whole sets, with the population statistics of Algorithm 2."""
 
@@ -62,19 +76,6 @@ class Outcome:
     reason: str | None = None
     """What that loss was: "nan", "inf" or "-inf"."""
     probes: tuple[Probe, ...] = ()
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The level of a factor at which an arm of an experiment is compared, chosen by trials of other seeds."""
-
-    arm: str
-    factor: str
-    level: float
-    score: float
-    """Mean scored validation accuracy over the tuning seeds, 0 to 1."""
-    at_edge: bool
-    """Whether it is the lowest or the highest of the levels tried, so that others might be better."""
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,23 @@
 """Running experiments: from what is wanted to what is missing, to cohorts, to workers, to stored results."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 from bnexp.claims.model import Claim
 from bnexp.claims.report import judged, make_report
-from bnexp.config import trial_key
+from bnexp.config import trial_keys
 from bnexp.data.dataset import Source, source
 from bnexp.db.results import Results
 from bnexp.db.rows import Instance, Job, WantedTrial
 from bnexp.db.store import LEASE_SECONDS, LeaseLostError, Store
+from bnexp.design import Experiment, Trial
 from bnexp.engine.cohort import group
 from bnexp.executors import Event, Executor, Failed, Idle, Told
-from bnexp.experiments import Experiment
 from bnexp.provenance import is_gone, this_worker
 from bnexp.records import Outcome, Progress, Started, Tally
 
@@ -25,18 +26,41 @@ POLL_SECONDS = 0.5
 
 def instantiate(experiment: Experiment, overrides: str, data_dir: Path | None) -> Instance:
     """Expand `experiment` and find the identity of every trial. Raises DatasetError where a dataset is missing."""
-    trials = experiment.expand()
-    sources: dict[str, tuple[Source, str]] = {}
-    for name in {trial.config.dataset for trial in trials}:
-        found = source(name, data_dir)
-        sources[name] = found, found.fingerprint()
-    wanted = []
-    for trial in trials:
-        dataset, fingerprint = sources[trial.config.dataset]
-        key = trial_key(trial.config, fingerprint)
-        wanted.append(WantedTrial(key, trial.config, fingerprint, dataset.classes, trial.variant))
-    margin = max(dataset.margin for dataset, _ in sources.values())
-    return Instance(experiment.name, experiment.about, overrides, margin, wanted)
+    identify = Identifier(data_dir)
+    trials, tuning = identify(experiment.expand()), identify(experiment.tuning_trials())
+    tune = str(experiment.tune) if experiment.tune else ""
+    return Instance(experiment.name, experiment.about, overrides, identify.margin, trials, tuning, tune)
+
+
+class Identifier:
+    """Finds the identity of trials on this machine's data."""
+
+    def __init__(self, data_dir: Path | None) -> None:
+        self.data_dir = data_dir
+        self._sources: dict[str, tuple[Source, str]] = {}
+
+    def __call__(self, trials: Iterable[Trial]) -> list[WantedTrial]:
+        """The trials with their identities. Raises DatasetError where a dataset is missing."""
+        wanted = []
+        # Trials of one arm and level differ in their seed only.
+        for (variant, arm, _), same in groupby(trials, key=lambda trial: (trial.variant, trial.arm, trial.level)):
+            configs = [trial.config for trial in same]
+            name = configs[0].dataset
+            if name not in self._sources:
+                found = source(name, self.data_dir)
+                self._sources[name] = found, found.fingerprint()
+            dataset, fingerprint = self._sources[name]
+            keys = trial_keys(configs[0], fingerprint, (config.seed for config in configs))
+            wanted += [
+                WantedTrial(key, config, fingerprint, dataset.classes, variant, arm)
+                for key, config in zip(keys, configs, strict=True)
+            ]
+        return wanted
+
+    @property
+    def margin(self) -> float:
+        """The largest margin of the datasets met."""
+        return max(dataset.margin for dataset, _ in self._sources.values())
 
 
 def enroll(

@@ -12,11 +12,13 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from bnexp.config import COMPONENTS, TrialConfig, leaves
+from bnexp.config import COMPONENTS, Fields, Mark, TrialConfig, leaves
 from bnexp.errors import ConfigurationError, did_you_mean
-from bnexp.yamlfile import Path
+from bnexp.yamlfile import Path, parse_scalar
 
 SETTABLE = {name for name in TrialConfig.model_fields if name != "seed"}
+MOST_TRIALS = 5_000_000
+"""Of an experiment, and so of its seeds too."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,18 @@ class Setting:
 
 Settings = dict[str, Setting]
 """Dotted field name to setting; `norm: batch` and `norm: {name: batch}` both stand as `norm.name`."""
+
+
+def per_trial_fields() -> set[str]:
+    """The dotted names of the fields that are only numbers in a program, but for the seed."""
+    groups: list[tuple[str, type[Fields]]] = [("", TrialConfig)]
+    groups += [(f"{name}.", options) for name, group in COMPONENTS.items() for options in group]
+    return {
+        prefix + name
+        for prefix, fields in groups
+        for name, info in fields.model_fields.items()
+        if name != "seed" and any(isinstance(mark, Mark) and mark.kind == "per_trial" for mark in info.metadata)
+    }
 
 
 def flatten(values: Mapping[str, Any], place: Callable[[Path], str]) -> Settings:
@@ -73,6 +87,42 @@ def resolve(settings: Settings) -> TrialConfig:
         return TrialConfig.model_validate(nested)
     except ValidationError as error:
         raise _refusal(error.errors()[0], settings) from error
+
+
+def assigned(assignment: str) -> Settings:
+    """The settings of FIELD=VALUE, as after --set."""
+    name, equals, text = assignment.partition("=")
+    place = f"--set {assignment}"
+    if not equals:
+        raise ConfigurationError("write FIELD=VALUE", place)
+    return flatten({name: parse_scalar(text, place)}, lambda _: place)
+
+
+def seed_words(text: str) -> Any:
+    """What --seeds means: a list where there are commas."""
+    return [parse_scalar(part, "--seeds") for part in text.split(",")] if "," in text else parse_scalar(text, "--seeds")
+
+
+def as_seeds(value: Any, place: str) -> list[int]:
+    """The seeds that `value` means: a list, or a count n for 0 .. n - 1. Raises ConfigurationError with `place`."""
+    if isinstance(value, int) and not isinstance(value, bool) and value > MOST_TRIALS:
+        raise ConfigurationError(f"{value:,} seeds; at most {MOST_TRIALS:,} are allowed", place)
+    seeds = list(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+    if (
+        not isinstance(seeds, list)
+        or not seeds
+        or not all(isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**63 for seed in seeds)
+        or len(set(seeds)) < len(seeds)
+    ):
+        raise ConfigurationError(f"seeds must be a count or a list of different whole numbers, not {value!r}", place)
+    return seeds
+
+
+def in_words(value: Any) -> str:
+    """A configured value as a person would write it: 0.4, 5, relu, [100, 100]."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def matches(config: TrialConfig, partial: Settings) -> bool:

@@ -12,10 +12,12 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from bnexp.config import TrialConfig
 from bnexp.data.batches import to_device
 from bnexp.data.dataset import SYSTEM_FOLDER, Dataset, search_folders, source, sources
 from bnexp.data.digits import Digits
 from bnexp.data.idx import FILES, FashionMnist, Mnist, read_idx
+from bnexp.data.loading import data_key, load
 from bnexp.errors import DatasetError
 
 Bytes = npt.NDArray[np.uint8]
@@ -56,6 +58,31 @@ def test_digits_on_the_device_are_scaled_flat_and_cut_as_the_split_says(digits: 
     assert (data.shape, data.classes, len(data.test)) == ((8, 8), 10, 360)
     assert float(data.train.x.min()) == 0 and float(data.train.x.max()) == 1
     assert all(len(part.y.unique()) == 10 for part in (data.train, data.validation, data.test))
+
+
+def test_binary_images_are_1_above_half_of_the_largest_value(digits: Dataset) -> None:
+    """Half itself, 8 of 16, is 0; the examples and their order stay."""
+    plain, binary = (to_device(digits, 3, torch.float32, torch.device("cpu"), binarize) for binarize in (False, True))
+    for grey, black in ((plain.train, binary.train), (plain.validation, binary.validation), (plain.test, binary.test)):
+        assert torch.equal(black.x, (grey.x * 16 >= 9).float()) and torch.equal(black.y, grey.y)
+        assert (grey.x == 0.5).any()
+
+
+@pytest.mark.parametrize(
+    "other", [{"split": 1}, {"precision": "float64"}, {"binarize": True}, {"dataset": "mnist"}], ids=str
+)
+def test_trials_share_loaded_data_only_where_their_data_are_the_same(other: dict[str, Any]) -> None:
+    base = TrialConfig()
+    assert data_key(base) == data_key(TrialConfig.model_validate({"seed": 3, "steps": 7, "norm": "batch"}))
+    assert data_key(base) != data_key(TrialConfig.model_validate(other))
+
+
+def test_what_is_loaded_is_what_the_configuration_says(digits: Dataset) -> None:
+    config = TrialConfig.model_validate({"split": 3, "precision": "float64", "binarize": True})
+    found = load(config, None, torch.device("cpu"))
+    expected = to_device(digits, 3, torch.float64, torch.device("cpu"), binarize=True)
+    assert found.train.x.dtype == torch.float64 and torch.equal(found.train.x, expected.train.x)
+    assert torch.equal(found.test.y, expected.test.y)
 
 
 def test_splits_are_disjoint_covering_and_different_by_number(digits: Dataset) -> None:

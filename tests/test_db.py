@@ -24,7 +24,10 @@ from bnexp.db.store import LeaseLostError, Store
 from bnexp.db.tables import Base, TrialRow
 from bnexp.engine.cohort import group
 from bnexp.errors import DatabaseError, UsageError
+from bnexp.experiments import load
 from bnexp.records import Final, Outcome, Point, Started
+from bnexp.runner import instantiate
+from tests.conftest import TINY
 
 ONE, TWO = (Worker(f"here:{number}:x", "here", "0", None, "3") for number in (1, 2))
 STARTED = Started("cpu", 1, "2")
@@ -33,10 +36,12 @@ GOOD = Final(0.1, 1.0, 0.2, 0.9, 0.3, 0.8)
 VIEWS = {
     "trial_results": "trial_key dataset model norm nonlinearity lr lr_multiplier dropout init_scale seed status steps "
     "train_loss train_accuracy validation_accuracy test_accuracy best_validation_accuracy diverged_at_step trained "
-    "scored_accuracy seconds",
-    "experiment_results": "experiment variant trial_key dataset norm scored_accuracy",
+    "scored_accuracy seconds binarize norm_groups norm_stop_gradient norm_shift norm_scale probes",
+    "experiment_results": "experiment variant trial_key dataset norm scored_accuracy stage arm probes binarize",
     "learning_curves": "trial_key step train_loss train_accuracy validation_loss validation_accuracy",
-    "claim_verdicts": "experiment claim verdict effect low high n p p_adjusted",
+    "claim_verdicts": "experiment claim verdict effect low high n p p_adjusted look alpha measures trials",
+    "probe_values": "trial_key step layer name value units nonfinite",
+    "tuning_choices": "experiment experiment_id arm factor level score at_edge",
 }
 
 
@@ -223,35 +228,70 @@ def test_a_database_that_another_process_makes_meanwhile_is_ours(
     assert made == [None]
 
 
-@pytest.mark.parametrize("revision", ["0001"])
-def test_an_old_database_is_upgraded_without_loss(revision: str, tmp_path: Path) -> None:
+TABLES = ["experiments", "trials", "experiment_trials", "cohorts", "attempts", "curves", "claims", "verdicts"]
+
+
+def columns_of(path: Path) -> dict[str, list[str]]:
+    """The columns of the tables and views that every schema had, but for `cell`, which each schema fills anew."""
+    names = [*TABLES, "trial_results", "experiment_results", "learning_curves", "claim_verdicts"]
+    with sqlite3.connect(path) as opened:
+        found = {name: [row[1] for row in opened.execute(f"pragma table_info({name})")] for name in names}
+    return {name: [column for column in columns if column != "cell"] for name, columns in found.items()}
+
+
+def rows_of(path: Path, columns: dict[str, list[str]]) -> dict[str, list[tuple[object, ...]]]:
+    with sqlite3.connect(path) as opened:
+        return {
+            name: sorted(opened.execute(f"select {', '.join(own)} from {name}").fetchall(), key=str)
+            for name, own in columns.items()
+        }
+
+
+@pytest.mark.parametrize(("revision", "trials"), [("0001", {"tiny": 24}), ("0002", {"tiny": 24, "overlap": 6})])
+def test_an_old_database_is_upgraded_without_loss(revision: str, trials: dict[str, int], tmp_path: Path) -> None:
     """Files that the program of each schema's time has written, with results, verdicts and all."""
     path = tmp_path / "bnexp.db"
     shutil.copy(Path(__file__).parent / "databases" / f"{revision}.db", path)
-    tables = ["experiments", "trials", "experiment_trials", "cohorts", "attempts", "curves", "claims", "verdicts"]
-    views = ["trial_results", "experiment_results", "learning_curves", "claim_verdicts"]
-
-    def rows_of() -> dict[str, list[tuple[object, ...]]]:
-        with sqlite3.connect(path) as opened:
-            columns = {
-                name: [row[1] for row in opened.execute(f"pragma table_info({name})")] for name in tables + views
-            }
-            return {
-                name: sorted(opened.execute(f"select {', '.join(set_)} from {name}").fetchall(), key=str)
-                for name, set_ in ((name, [c for c in found if c != "cell"]) for name, found in columns.items())
-            }
-
-    before = rows_of()
+    columns = columns_of(path)
+    before = rows_of(path, columns)
     assert all(before.values())
     with pytest.raises(DatabaseError, match="its schema is older"):
         Results(str(path))
-    Store(str(path)).close()
-    assert rows_of() == before
+    store = Store(str(path))
+    assert rows_of(path, columns) == before
+    with store.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        assert connection.execute(text("pragma foreign_key_check")).all() == []
     results = Results(str(path))
-    [found] = results.instances()
-    trials = results.trials(found.id)
-    assert len(trials["seed"]) == 24 and set(trials["norm"]) == {"none", "batch"}
-    results.close()
+    found = {info.name: info for info in results.instances() if not info.overrides}
+    for name, count in trials.items():
+        table = results.trials(found[name].id)
+        assert len(table["seed"]) == count and set(table["arm"]) == {""}, name
+    assert set(results.trials(found["tiny"].id)["norm"]) == {"none", "batch"}
     with sqlite3.connect(path) as opened:
-        cells = opened.execute("select cell, norm, lr_multiplier, count(*) from trials group by 1, 2, 3").fetchall()
-    assert len(cells) == len({cell for cell, *_ in cells}) == 4 and {count for *_, count in cells} == {6}
+        query = "select cell, norm, lr_multiplier, batch_size, count(*) from trials group by 1, 2, 3, 4"
+        cells = opened.execute(query).fetchall()
+        new = opened.execute(
+            "select distinct norm, binarize, probes, norm_stop_gradient, norm_groups, norm_shift from trials order by 1"
+        ).fetchall()
+        stages = opened.execute("select distinct stage from experiment_trials").fetchall()
+    assert len(cells) == len({cell for cell, *_ in cells}) and sum(count for *_, count in cells) == len(
+        before["trials"]
+    )
+    assert new == [("batch", 0, "[]", 0, None, None), ("none", 0, "[]", None, None, None)]
+    assert stages == [("confirm",)]
+
+
+def test_an_old_databases_instance_is_found_again_and_its_trials_learn_their_arms(tmp_path: Path) -> None:
+    path = tmp_path / "bnexp.db"
+    shutil.copy(Path(__file__).parent / "databases" / "0002.db", path)
+    (tmp_path / "experiments.yaml").write_text(TINY)
+    tiny = instantiate(load(tmp_path / "experiments.yaml").experiments["tiny"], "", None)
+    store = Store(str(path))
+    known = {info.id for info in Results(str(path)).instances() if info.name == "tiny"}
+    assert {store.register(tiny)} == known
+    arms = Results(str(path)).trials(*known)["arm"]
+    assert sorted(set(arms)) == [
+        f"lr_multiplier {rate}, norm {norm}" for rate in ("1", "1e+38") for norm in ("batch", "none")
+    ]
+    assert store.left(list(known)) == (0, 0)

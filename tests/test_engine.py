@@ -1,8 +1,7 @@
 """The engine: a trial's numbers are those of a plain torch.nn program, and the same bits in any company."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import astuple, replace
-from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -14,94 +13,21 @@ from torch.optim.lr_scheduler import ExponentialLR
 
 from bnexp import random
 from bnexp.config import TrialConfig
-from bnexp.data.batches import POPULATION_BATCHES, Batches, DeviceData, Examples, to_device
-from bnexp.data.dataset import Dataset, source
+from bnexp.data.batches import POPULATION_BATCHES, Batches, Examples
 from bnexp.engine import device
 from bnexp.engine.cohort import evaluation_steps
 from bnexp.engine.program import Program
-from bnexp.engine.trainer import Training, train_cohort
 from bnexp.errors import UsageError
 from bnexp.models.layers import Linear
-from bnexp.records import Final, Outcome, Point, Progress, Record
+from bnexp.records import Final, Outcome, Point, Progress
+from tests.cohorts import NORMS, PAPER, SMALL, alone, assert_as_alone, data_of, records, together, trial, watch
 from tests.twins import Twin, dropout_mask
-
-CPU = torch.device("cpu")
-SMALL = {"model": {"name": "mlp", "hidden": (20, 20)}}
-PAPER = {"model": {"name": "mlp", "hidden": (100, 100, 100)}}
 
 
 @pytest.fixture(autouse=True, scope="module")
 def settled() -> None:
     """The engine's settings, for the twins too."""
     device.settle()
-
-
-def trial(base: dict[str, Any], **numbers: Any) -> TrialConfig:
-    """`base` with per-trial numbers; those of the optimizer by their own names."""
-    optimizer = {name: numbers.pop(name) for name in ("lr", "momentum", "weight_decay") if name in numbers}
-    return TrialConfig.model_validate({**base, **numbers, "optimizer": {"name": "sgd", **optimizer}})
-
-
-@cache
-def synthetic() -> Dataset:
-    """Images of 28 x 28 pixels in ten classes that can be learned, named as one of that shape."""
-    rng = np.random.default_rng(0)
-    centres = rng.integers(0, 200, (10, 28, 28))
-    labels = np.arange(500) % 10
-    images = (centres[labels] * rng.random((500, 28, 28))).astype(np.uint8)
-    return Dataset("mnist", 10, 255.0, images[:400], labels[:400], images[400:], labels[400:])
-
-
-@cache
-def data_of(name: str, precision: str, split: int = 0) -> DeviceData:
-    dataset = source(name).read() if name == "digits" else synthetic()
-    return to_device(dataset, split, getattr(torch, precision), CPU)
-
-
-def records(trials: Sequence[TrialConfig]) -> list[Record]:
-    return list(train_cohort(trials, data_of(trials[0].dataset, trials[0].precision, trials[0].split)))
-
-
-def together(trials: Sequence[TrialConfig]) -> list[Outcome]:
-    """The outcomes of a cohort in slot order, one a slot."""
-    outcomes = [one for one in records(trials) if isinstance(one, Outcome)]
-    found = sorted(outcomes, key=lambda outcome: outcome.slot)
-    assert [outcome.slot for outcome in found] == list(range(len(trials)))
-    return found
-
-
-@cache
-def alone(lone: TrialConfig) -> Outcome:
-    return together([lone])[0]
-
-
-def assert_as_alone(trials: Sequence[TrialConfig]) -> None:
-    """Every trial of the cohort has exactly the numbers that it has alone. Diverged ones are compared as
-    text, which is exact too, because NaN is not equal to itself."""
-    for place, outcome in enumerate(together(trials)):
-        expected = replace(alone(trials[place]), slot=place)
-        if outcome.status == "finished":
-            assert outcome == expected, f"slot {place}"
-        else:
-            assert str(outcome) == str(expected), f"slot {place}"
-
-
-class Watched(Program):
-    """A program that also remembers the loss of every step."""
-
-    def __init__(self, trials: Sequence[TrialConfig], data: DeviceData) -> None:
-        super().__init__(trials, data)
-        self.losses: list[list[float]] = []
-
-    def _flag(self, loss_T: Tensor) -> None:
-        self.losses.append(loss_T.tolist())
-        super()._flag(loss_T)
-
-
-def watch(trials: Sequence[TrialConfig]) -> tuple[Training, Watched, list[Twin]]:
-    """A cohort about to train, its program, and a twin of each of its trials."""
-    program = Watched(trials, data_of(trials[0].dataset, trials[0].precision))
-    return Training(program), program, [Twin(program, slot) for slot in range(len(trials))]
 
 
 def apart(actual: Tensor, expected: Tensor) -> float:
@@ -123,13 +49,16 @@ def assert_close(actual: Point | Final, expected: Point | Final, tolerance: floa
     assert astuple(actual) == pytest.approx(astuple(expected), rel=tolerance)
 
 
-NORMS = [{"norm": "none"}, {"norm": "batch"}]
-norms = pytest.mark.parametrize("norm", NORMS, ids=["none", "batch"])
+norms = pytest.mark.parametrize("norm", [NORMS["none"], NORMS["batch"]], ids=["none", "batch"])
+every_norm = pytest.mark.parametrize("norm", NORMS.values(), ids=NORMS)
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.4])
 @pytest.mark.parametrize("nonlinearity", ["sigmoid", "relu", "tanh"])
-@norms
+@pytest.mark.parametrize(
+    ("norm", "dropout"),
+    [*((norm, 0.4) for norm in NORMS.values()), (NORMS["none"], 0.0), (NORMS["batch"], 0.0)],
+    ids=[*NORMS, "none without dropout", "batch without dropout"],
+)
 def test_float64_equals_the_twin(norm: dict[str, Any], nonlinearity: str, dropout: float) -> None:
     """Losses, weights, curve and final numbers, over 200 steps, in a cohort whose every number differs by
     trial. Two trials share a stream's seed but not its run of slots, and nothing may be mistaken for a
@@ -157,14 +86,24 @@ def test_float64_equals_the_twin(norm: dict[str, Any], nonlinearity: str, dropou
         assert_close(outcome.final, twins[outcome.slot].final(), 1e-9)
 
 
-@pytest.mark.parametrize("norm", [{"norm": {"name": "batch", "eps": 0.1, "momentum": 0.5}}, {"norm": "none"}])
-def test_float64_equals_the_twin_with_other_options(norm: dict[str, Any]) -> None:
-    """Another eps and momentum of the averages, fixed batches of another size, a schedule by trial, one
-    layer, shared streams, and a population of more than 100 batches."""
+@pytest.mark.parametrize("batch_size", [2, 7])
+@pytest.mark.parametrize(
+    "norm",
+    [
+        {"norm": {"name": "batch", "eps": 0.1, "momentum": 0.5}},
+        {"norm": {"name": "noisy-batch", "eps": 0.1, "momentum": 0.5, "shift": 2.0, "scale": 3.0}},
+        {"norm": {"name": "group", "groups": 3, "eps": 0.1}},
+        {"norm": "none"},
+    ],
+    ids=["batch", "noisy", "group", "none"],
+)
+def test_float64_equals_the_twin_with_other_options(norm: dict[str, Any], batch_size: int) -> None:
+    """Other options of the norms, fixed batches of other sizes, a schedule by trial, one layer, shared streams, and a
+    population of more than 100 batches."""
     base = {
         **norm,
         "model": {"name": "mlp", "hidden": (9,)},
-        "batch_size": 7,
+        "batch_size": batch_size,
         "shuffle": "fixed",
         "steps": 60,
     }
@@ -188,7 +127,7 @@ def test_float64_equals_the_twin_with_other_options(norm: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize("nonlinearity", ["sigmoid", "relu", "tanh"])
-@norms
+@every_norm
 def test_float32_gradients_of_one_step_equal_the_twins(norm: dict[str, Any], nonlinearity: str) -> None:
     """After one step without weight decay the velocity is the gradient times the momentum: as a whole within 1e-6, and
     every tensor of it nearly so (torch's own first beta, a sum that cancels, is 1.8e-6 from the float64 one)."""
@@ -204,7 +143,7 @@ def test_float32_gradients_of_one_step_equal_the_twins(norm: dict[str, Any], non
             assert float((our - theirs).norm() / theirs.norm()) < 3e-6
 
 
-@norms
+@every_norm
 def test_float32_equals_the_twin_over_100_steps_of_sigmoid(norm: dict[str, Any]) -> None:
     base = {**PAPER, **norm}
     training, program, twins = watch(
@@ -248,7 +187,7 @@ def test_a_trial_in_a_cohort_equals_itself_alone(norm: dict[str, Any], nonlinear
 
 
 @nonlinearities
-@norms
+@every_norm
 def test_slots_do_not_matter(norm: dict[str, Any], nonlinearity: str) -> None:
     """Backwards, seeds interleaved, and shuffled."""
     trials = mixed(norm, nonlinearity)
@@ -282,21 +221,23 @@ def test_a_trial_on_images_of_784_pixels_equals_itself_alone(norm: dict[str, Any
     assert_as_alone([trial(base, seed=5, lr_multiplier=rate, dropout=0.3) for rate in (1.0, 5.0, 30.0)])
 
 
-@pytest.mark.parametrize("batch_size", [7, 61])
-@norms
+@pytest.mark.parametrize("batch_size", [2, 7, 61])
+@pytest.mark.parametrize(
+    "norm", [*list(NORMS.values())[:-1], {"norm": {"name": "group", "groups": 1}}], ids=list(NORMS)
+)
 def test_odd_sizes_equal_themselves_alone(norm: dict[str, Any], batch_size: int) -> None:
-    """Sizes that leave every vector register partly filled."""
-    base = {**norm, "model": {"name": "mlp", "hidden": (33, 13)}, "batch_size": batch_size, "steps": 20}
+    """Sizes that leave every vector register partly filled, and the smallest batch."""
+    base = {**norm, "model": {"name": "mlp", "hidden": (33, 7)}, "batch_size": batch_size, "steps": 20}
     assert_as_alone([trial(base, seed=seed, dropout=p) for seed in (0, 1) for p in (0.0, 0.2, 0.4)][:5])
 
 
-@norms
+@every_norm
 def test_float64_trials_equal_themselves_alone(norm: dict[str, Any]) -> None:
     base = {**SMALL, **norm, "steps": 20, "precision": "float64", "eval_every": 10}
     assert_as_alone([trial(base, seed=seed, dropout=p) for seed in (0, 1) for p in (0.0, 0.2)])
 
 
-@norms
+@every_norm
 def test_what_is_recorded_changes_nothing_that_happens(norm: dict[str, Any]) -> None:
     """Points wherever they stand have the same numbers, and the final numbers do not move."""
     often, seldom = (
@@ -325,7 +266,7 @@ def diverging(base: dict[str, Any]) -> list[TrialConfig]:
     return [trial(base, seed=seed, **wild) for seed, wild in enumerate(WILD)]
 
 
-@norms
+@every_norm
 @pytest.mark.parametrize("wild", [*WILD, {"lr_multiplier": 1e6}], ids=str)
 def test_neighbours_of_a_diverging_trial_are_unaffected(wild: dict[str, Any], norm: dict[str, Any]) -> None:
     """Whether it shares their stream or not, stands first or last, and ends or not."""

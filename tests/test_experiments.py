@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnexp.config import BatchNormOptions, TrialConfig, trial_key
+from bnexp.design import Trial
 from bnexp.errors import ConfigurationError, UsageError
-from bnexp.experiments import EXPERIMENT_KEYS, MOST_TRIALS, ROOT_KEYS, ExperimentsFile, Trial, load
-from bnexp.settings import SETTABLE, flatten, resolve
+from bnexp.experiments import EXPERIMENT_KEYS, ROOT_KEYS, ExperimentsFile, load
+from bnexp.settings import MOST_TRIALS, SETTABLE, flatten, resolve
 from bnexp.yamlfile import parse_scalar
 
 SHIPPED = Path(__file__).parents[1] / "experiments.yaml"
@@ -385,7 +386,7 @@ def test_seeds_can_be_given_on_the_command_line(read: Load, words: str, wanted: 
         (["dropout=[1"], None, ["--set dropout=[1:1:3: not YAML"]),
         (["dropout=!!bool x"], None, ["--set dropout=!!bool x", "not YAML"]),
         (["drpout=1"], None, ["--set drpout=1: ", "'drpout'", "did you mean 'dropout'?"]),
-        (["norm=bath"], None, ["--set norm=bath: ", "'bath'", "known: batch, none", "did you mean 'batch'?"]),
+        (["norm=bath"], None, ["--set norm=bath: ", "'bath'", "known: batch, group", "did you mean 'batch'?"]),
         (["seed=3"], None, ["--set seed=3: ", "'seed'"]),
         (["=3"], None, ["--set =3: "]),
         *(
@@ -430,7 +431,7 @@ def test_a_million_seeds_count_like_any_others(read: Load) -> None:
 
 # Errors
 
-LEVELS = "known: batch_size, dataset, dropout, "
+LEVELS = "known: batch_size, binarize, dataset, "
 NUMBER, WHOLE, FINITE = "it must be a number", "integer", "finite"
 SEEDS = "seeds must be a count or a list of different whole numbers, not"
 WRONG = [
@@ -453,8 +454,8 @@ WRONG = [
     # Unknown levels
     (e("»nonlinearity: sigmiod"), "sigmiod", "known: identity, relu, sigmoid, tanh", "did you mean 'sigmoid'?"),
     (e("factors: {nonlinearity: [relu, »swish]}"), "swish", "known: identity, relu, sigmoid, tanh"),
-    (e("»norm: Batch"), "'Batch'", "known: batch, none", "did you mean 'batch'?"),
-    (e("norm: {»name: bach}"), "'bach'", "known: batch, none", "did you mean 'batch'?"),
+    (e("»norm: Batch"), "'Batch'", "known: batch, group", "did you mean 'batch'?"),
+    (e("norm: {»name: bach}"), "'bach'", "known: batch, group", "did you mean 'batch'?"),
     (e("factors: {norm: [none, »bach]}"), "'bach'", "did you mean 'batch'?"),
     (e("factors: {norm: [none, {»name: bach}]}"), "'bach'", "did you mean 'batch'?"),
     (e("»dataset: digit"), "digit", "fashion-mnist", "did you mean 'digits'?"),
@@ -494,8 +495,8 @@ WRONG = [
     (e("»batch_size: true"), "true ", WHOLE),
     (e("»steps: 1_000"), '"1_000" ', WHOLE),
     (e("»nonlinearity: [relu]"), '["relu"] ', "string"),
-    (e("»norm: true"), "rue", "known: batch, none"),
-    (e("»norm: [batch]"), "['batch']", "known: batch, none"),
+    (e("»norm: true"), "rue", "known: batch, group"),
+    (e("»norm: [batch]"), "['batch']", "known: batch, group"),
     (e("model: {»hidden: 100}"), "model.hidden: 100 ", "list"),
     (e("model: {»hidden: [1.5]}"), "1.5 ", WHOLE),
     ("»[1, 2]", "the file must be a mapping", "[1, 2]"),

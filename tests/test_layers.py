@@ -12,21 +12,38 @@ PACKAGE = Path(__file__).parent.parent / "bnexp"
 LAYERS = [
     ["__main__"],
     ["cli"],
-    ["runner"],
+    ["stages"],
+    ["runner", "verify"],
     ["executors", "provenance"],
     ["reports"],
-    ["claims"],
+    ["claims", "comparison"],
     ["engine"],
     ["models"],
     ["data"],
     ["db", "random"],
     ["experiments"],
+    ["design"],
     ["settings"],
     ["config", "yamlfile", "columns"],
     ["registry", "records", "errors"],
 ]
 HEIGHT = {name: -number for number, names in enumerate(LAYERS) for name in names}
-WITHOUT_TORCH = ["cli", "runner", "reports", "claims", "db", "experiments", "settings", "config", "yamlfile", "columns"]
+WITHOUT_TORCH = [
+    "cli",
+    "stages",
+    "runner",
+    "verify",
+    "reports",
+    "comparison",
+    "claims",
+    "db",
+    "experiments",
+    "design",
+    "settings",
+    "config",
+    "yamlfile",
+    "columns",
+]
 
 
 def modules() -> list[Path]:

@@ -21,7 +21,7 @@ from bnexp.engine.cohort import group
 from bnexp.experiments import load
 from bnexp.records import Final, Outcome, Point
 from bnexp.reports import words
-from bnexp.reports.screens import show_plan
+from bnexp.reports.plan import Outlook, show_plan
 from tests.conftest import TINY, Bnexp
 from tests.test_db import GOOD, ONE, STARTED, instance, wanted
 
@@ -107,6 +107,8 @@ def test_plan_estimates_for_all_workers_together(
     job = store.take([number], ONE)
     assert job is not None
     store.store(job, ONE, [Outcome(0, "finished", (), GOOD)], STARTED, 10.0)
-    show_plan(whole, Results(store.database), workers)
+    (tmp_path / "e.yaml").write_text("experiments: {e: {seeds: 3}}")
+    outlook = Outlook(load(tmp_path / "e.yaml").experiments["e"], whole, [])
+    show_plan(outlook, Results(store.database), workers)
     assert f"{estimate} with {workers} workers" in capsys.readouterr().out
     store.close()

@@ -29,8 +29,10 @@ KINDS = [
     {"norm": {"name": "batch"}, "schedule": {"name": "exponential", "decay": 0.5, "every": 40.0}},
     {"norm": {"name": "batch"}, "nonlinearity": "relu", "shuffle": "fixed"},
     {"norm": {"name": "none"}, "nonlinearity": "tanh", "optimizer": {"name": "sgd", "weight_decay": 1e-3}},
+    {"norm": {"name": "noisy-batch", "stop_gradient": True}},
+    {"norm": {"name": "group", "groups": 1}},
 ]
-kinds = pytest.mark.parametrize("kind", KINDS, ids=["none", "batch", "relu", "tanh"])
+kinds = pytest.mark.parametrize("kind", KINDS, ids=["none", "batch", "relu", "tanh", "noisy", "group"])
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 

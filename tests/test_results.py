@@ -90,7 +90,7 @@ def test_trials_are_those_of_the_view(ended: Results, monkeypatch: pytest.Monkey
     monkeypatch.setattr(reading, "PART", 4)
     monkeypatch.setattr(reading, "PARAMETERS", 3)
     names = ["trial_key", "status", "scored_accuracy", "validation_accuracy", "trained", "classes"]
-    names += sorted(columns_by_name().values())
+    names += [*sorted(columns_by_name().values()), "variant", "arm"]
     shown = rows_of(
         ended,
         f"select {', '.join(names)} from experiment_results where experiment_id = {number} order by trial_key, variant",

@@ -11,7 +11,7 @@ from torch.nn.functional import batch_norm, cross_entropy
 from torch.optim.lr_scheduler import ExponentialLR
 
 from bnexp import random
-from bnexp.config import BatchNormOptions, ExponentialOptions
+from bnexp.config import BatchNormOptions, ExponentialOptions, GroupNormOptions, NoisyBatchNormOptions
 from bnexp.data.batches import CURVE_EXAMPLES, Batches, Examples
 from bnexp.engine.program import Program
 from bnexp.models.layers import Linear
@@ -33,6 +33,14 @@ def dropout_mask(seed: int, layer: str, step: int, p: float, x: Tensor) -> Tenso
     return ((uniform >= p).double() / (1 - p)).to(x.dtype)
 
 
+def noise(seed: int, layer: str, step: int, norm: NoisyBatchNormOptions, x: Tensor) -> tuple[Tensor, Tensor]:
+    """What x [examples, units] is multiplied by and what is then added to it, [units] each: of 2 x units uniforms of
+    (seed, layer, step), the second half make the factors and the first half the shifts."""
+    keys = random.step_keys(random.keys("noise", [seed], layer), torch.tensor(step))
+    shift, scale = random.uniform(keys, random.counters(2 * x.shape[1]), torch.float64).view(2, -1).to(x.dtype)
+    return 1 + (norm.scale - 1) * scale, norm.shift * (2 * shift - 1)
+
+
 class Twin(nn.Module):
     """One trial as anyone would write it, from the initial weights in `slot` of a fresh `training`."""
 
@@ -41,11 +49,15 @@ class Twin(nn.Module):
         self.trial = trial = training.trials[slot]
         self.sets = training.data
         self.batches = Batches(self.sets.train, trial.batch_size, trial.shuffle == "fixed")
-        norm = trial.norm if isinstance(trial.norm, BatchNormOptions) else None
+        norm = trial.norm
         widths = [prod(self.sets.shape), *trial.model.hidden]
-        self.linears = [nn.Linear(i, units, bias=norm is None) for i, units in pairwise(widths)]
+        self.linears = [nn.Linear(i, units, bias=norm.name == "none") for i, units in pairwise(widths)]
         self.linears.append(nn.Linear(widths[-1], self.sets.classes))
-        self.norms = [nn.BatchNorm1d(units, norm.eps, norm.momentum) for units in widths[1:]] if norm else []
+        self.norms: list[Any] = []
+        if isinstance(norm, BatchNormOptions):
+            self.norms = [nn.BatchNorm1d(units, norm.eps, norm.momentum) for units in widths[1:]]
+        elif isinstance(norm, GroupNormOptions):
+            self.norms = [nn.GroupNorm(norm.groups, units, norm.eps) for units in widths[1:]]
         self.layers = nn.ModuleList([*self.linears, *self.norms]).to(self.sets.train.x)
         theirs = [module for module in training.model.modules() if isinstance(module, Linear)]
         for linear, their in zip(self.linears, theirs, strict=True):
@@ -81,11 +93,34 @@ class Twin(nn.Module):
         self.steps += 1
         x, y = (part[0] for part in self.batches.take(self.batches.indices(self.steps, 1, [self.trial.seed])[0]))
         self.optimizer.zero_grad()
-        loss = cross_entropy(self._logits(x, lambda number, h: self.norms[number](h), dropout=True), y)
+        loss = cross_entropy(self._logits(x, self._normalize, dropout=True), y)
         loss.backward()
         self.optimizer.step()
         self.schedule.step()
         return float(loss.detach())
+
+    def _normalize(self, number: int, x: Tensor) -> Tensor:
+        """Normalized as in training, which moves the averages."""
+        norm, options = self.norms[number], self.trial.norm
+        y: Tensor = norm(x)
+        if isinstance(options, BatchNormOptions) and options.stop_gradient:
+            mean, variance = x.mean(0).detach(), x.var(0, correction=0).detach()
+            y = (x - mean) / (variance + norm.eps).sqrt() * norm.weight + norm.bias
+        if isinstance(options, NoisyBatchNormOptions):
+            factor, shift = noise(self.trial.seed, f"hidden {number}", self.steps, options, x)
+            y = y * factor + shift
+        return y
+
+    def layer_by_layer(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """What enters each nonlinearity, from the first hidden layer to the last, and what leaves it, in training but
+        for dropout; the logits end both lists. It moves the averages."""
+        entering, leaving = [], []
+        for number, linear in enumerate(self.linears[:-1]):
+            entering.append(self._normalize(number, linear(x)) if self.norms else linear(x))
+            x = FUNCTIONS[self.trial.nonlinearity](entering[-1])
+            leaving.append(x)
+        logits = self.linears[-1](x)
+        return [*entering, logits], [*leaving, logits]
 
     def _logits(self, x: Tensor, normalize: Callable[[int, Tensor], Tensor], dropout: bool = False) -> Tensor:
         p = self.trial.dropout
@@ -102,16 +137,21 @@ class Twin(nn.Module):
 
         def normalize(number: int, x: Tensor) -> Tensor:
             norm = self.norms[number]
+            if isinstance(norm, nn.GroupNorm):
+                return torch.as_tensor(norm(x))
             return batch_norm(x, means[number], variances[number], norm.weight, norm.bias, eps=norm.eps)
 
         logits = self._logits(examples.x, normalize)
         right = (logits.argmax(1) == examples.y).sum()
         return float(cross_entropy(logits.double(), examples.y)), float(right) / len(examples)
 
+    def _batch_norms(self) -> list[nn.BatchNorm1d]:
+        return [norm for norm in self.norms if isinstance(norm, nn.BatchNorm1d)]
+
     def point(self) -> Point:
         """A point of the curve, from debiased averages: running_mean starts at 0 and running_var at 1."""
         means, variances = [], []
-        for norm in self.norms:
+        for norm in self._batch_norms():
             assert norm.momentum is not None
             assert norm.running_mean is not None and norm.running_var is not None
             left = (1 - norm.momentum) ** self.steps
@@ -123,14 +163,16 @@ class Twin(nn.Module):
     @torch.no_grad()
     def final(self) -> Final:
         """The final numbers, from Algorithm 2's means over batches of the mean and the m/(m-1) variance."""
-        seen: list[list[tuple[Tensor, Tensor]]] = [[] for _ in self.norms]
+        seen: list[list[tuple[Tensor, Tensor]]] = [[] for _ in self._batch_norms()]
 
         def normalize(number: int, x: Tensor) -> Tensor:
+            norm = self.norms[number]
+            if isinstance(norm, nn.GroupNorm):
+                return torch.as_tensor(norm(x))
             mean, variance = x.mean(0), x.var(0, correction=1)
             seen[number].append((mean, variance))
-            norm = self.norms[number]
             biased = ((x - mean) ** 2).mean(0)
-            return (x - mean) / (biased + norm.eps).sqrt() * norm.weight + norm.bias
+            return torch.as_tensor((x - mean) / (biased + norm.eps).sqrt() * norm.weight + norm.bias)
 
         for x in self.batches.population([self.trial.seed]):
             self._logits(x[0], normalize)

@@ -17,10 +17,11 @@ from bnexp.claims.arms import (
     Probes,
     choose,
     constant_columns,
+    exactly,
     matched,
 )
 from bnexp.claims.model import Arms, Estimator, Measure, as_column, columns_of, described, free_columns
-from bnexp.columns import counts, length, take
+from bnexp.columns import counts, length, levels, take
 from bnexp.records import Choice, Columns
 
 ENDED = ("finished", "diverged")
@@ -107,7 +108,18 @@ class Data:
         edges = [
             choice.arm for choice in self._choices_of(sides) if choice.at_edge and choice.score > HOPELESS * max(chance)
         ]
+        edges += [arm for side in sides for arm in self._borrowed_edges(side)]
         return f"the best rate is at the edge of its grid ({'; '.join(edges)})" if edges else ""
+
+    def _borrowed_edges(self, side: Columns) -> list[str]:
+        """The arms of `side` that were not tuned themselves, but took a level that is an edge."""
+        if self.tuning is None or not self.choices or not length(self.tuning):
+            return []
+        column = as_column(self.choices[0].factor)
+        tried = levels(self.tuning, column)
+        borrowing = [arm for arm in counts(side, "arm") if arm not in self.chosen]
+        taken = {arm: levels(exactly(side, {"arm": arm}), column) for arm in borrowing}
+        return [arm for arm, own in taken.items() if own[0] in (tried[0], tried[-1])]
 
 
 def _check_ended(side: Columns) -> None:

@@ -8,10 +8,11 @@ import numpy as np
 from bnexp.claims.arms import Arm, BySeed, Estimate, NotEstimableError, by_seed, paired
 from bnexp.claims.model import Estimator
 from bnexp.claims.statistics import Exact, Values
-from bnexp.columns import unfolded
 from bnexp.records import Columns
 
-PERCENTILES = ("p15", "p50", "p85")
+PERCENTILES = ("percentiles p15", "percentiles p50", "percentiles p85")
+IDENTITIES = ("scale-invariance logits", "scale-invariance input gradient", "scale-invariance weight gradient")
+NORMS = "gradient-norms activations"
 
 
 def percentile_drift(treatment: Arm, control: Arm, how: Estimator, margin: float) -> Estimate:
@@ -21,7 +22,7 @@ def percentile_drift(treatment: Arm, control: Arm, how: Estimator, margin: float
     end. A network that diverged has drifted without bound. Averaged over an arm's cells as logarithms."""
     drifts = []
     for arm in (treatment, control):
-        values = np.array([_drift(points) for points in _points(arm, "percentiles")])
+        values = np.array([_drift(points) for points in _points(arm, *PERCENTILES)])
         diverged = arm.trials["status"] == "diverged"
         drifts.append(by_seed(arm.trials, np.log2(np.where(diverged, math.inf, values))))
     first, second = paired(*drifts)
@@ -55,8 +56,8 @@ def growth_per_layer(treatment: Arm, control: None, how: Estimator, margin: floa
     layer to the one below it, at initialization: from the slope of a straight line through its logarithms. The
     outermost hidden layers, whose neighbours are no hidden layers, are left out where five or more are there."""
     growth = []
-    for points in _points(treatment, "gradient-norms"):
-        own = (points["name"] == "activations") & (points["step"] == 0)
+    for points in _points(treatment, NORMS):
+        own = (points["step"] == 0) & (points["layer"] != "output")
         layers = np.array([int(str(layer).rpartition(" ")[2]) for layer in points["layer"][own]], dtype=np.float64)
         order = np.argsort(layers)
         logs = np.log(points["value"][own][order].astype(np.float64))
@@ -70,26 +71,27 @@ def growth_per_layer(treatment: Arm, control: None, how: Estimator, margin: floa
 
 def largest_error(treatment: Arm, control: None, how: Estimator, margin: float) -> Estimate:
     """The largest relative error that the probe `scale-invariance` met with, in any trial, layer and step."""
-    worst = [float(np.max(points["value"], initial=-math.inf)) for points in _points(treatment, "scale-invariance")]
+    worst = [float(np.max(points["value"], initial=-math.inf)) for points in _points(treatment, *IDENTITIES)]
     if not all(error > -math.inf for error in worst):
         raise NotEstimableError("its trials have no measurements by the probe scale-invariance")
     errors: BySeed = by_seed(treatment.trials, np.array(worst))
     return Estimate(errors.values, np.empty(0), errors.values, how.unit, test_of=Exact(max(worst)))
 
 
-def _points(arm: Arm, probe: str) -> list[Columns]:
-    """A probe's measurements, trial by trial, in the order of the arm's trials. Raises NotEstimableError where there
-    are none at all."""
+def _points(arm: Arm, *names: str) -> list[Columns]:
+    """Measurements of these names, trial by trial, in the order of the arm's trials. Raises NotEstimableError where
+    there are none at all."""
     keys: Sequence[str] = arm.trials["trial_key"].tolist()
-    found = arm.probes(tuple(dict.fromkeys(keys)), probe)
-    few, place = unfolded(found, ["trial_key"])
-    owners = few["trial_key"][place] if len(place) else np.empty(0, dtype=object)
+    found = [arm.probes(tuple(dict.fromkeys(keys)), name) for name in names]
+    owners = np.concatenate([points["trial_key"] for points in found]).astype(str)
     if not len(owners):
-        raise NotEstimableError(f"its trials have no measurements by the probe {probe}")
-    order = np.argsort(owners.astype(str), kind="stable")
-    columns = {name: found[name][order] for name in ("step", "layer", "name", "value", "units")}
-    sorted_owners = owners[order].astype(str)
-    starts, ends = (np.searchsorted(sorted_owners, np.array(keys, dtype=str), side=side) for side in ("left", "right"))
+        raise NotEstimableError(f"its trials have no measurements by the probe {names[0].partition(' ')[0]}")
+    order = np.argsort(owners, kind="stable")
+    columns = {
+        what: np.concatenate([points[what] for points in found])[order] for what in ("step", "layer", "value", "units")
+    }
+    columns["name"] = np.repeat(np.array(names, dtype=object), [len(points["step"]) for points in found])[order]
+    starts, ends = (np.searchsorted(owners[order], np.array(keys, dtype=str), side=side) for side in ("left", "right"))
     return [
-        {name: column[start:end] for name, column in columns.items()} for start, end in zip(starts, ends, strict=True)
+        {what: column[start:end] for what, column in columns.items()} for start, end in zip(starts, ends, strict=True)
     ]

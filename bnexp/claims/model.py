@@ -46,6 +46,10 @@ EXACT = ("largest_error",)
 """Estimators of what has no chance in it, and hence neither p nor a place among the claims judged together."""
 
 
+DECIDING = ("experiment", "arms", "where", "estimator", "measures", "supported_if", "refuted_if", "looks")
+"""The parts of a claim that a verdict hangs on."""
+
+
 def as_column(factor: str) -> str:
     """A factor's database column; a field's dotted name will do."""
     return columns_by_name().get(factor, factor)
@@ -201,8 +205,9 @@ class Claim(Fields):
         return bool(self.parts()) and all(part.estimator.name in EXACT for part in self.parts().values())
 
     def key(self, name: str) -> str:
-        """Hash of the definition."""
-        return hashlib.sha256(json.dumps([name, self.definition()], sort_keys=True).encode()).hexdigest()
+        """Hash of what decides the verdict. The words about it may still be mended when its trials have begun."""
+        deciding = {part: value for part, value in self.definition().items() if part in DECIDING}
+        return hashlib.sha256(json.dumps([name, deciding], sort_keys=True).encode()).hexdigest()
 
     def definition(self) -> dict[str, Any]:
         """As plain values."""

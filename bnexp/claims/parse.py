@@ -1,7 +1,6 @@
 """The claims of an experiments file: read, and checked against its experiments."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import cache
 from typing import Any, get_args
 
@@ -9,10 +8,11 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from bnexp.claims.looks import preset
-from bnexp.claims.model import Claim, Measure, Partial, columns_of
+from bnexp.claims.model import Claim, Measure, Partial, as_column, columns_of
 from bnexp.config import Fields, columns, columns_by_name
+from bnexp.design import Experiment
 from bnexp.errors import ConfigurationError, did_you_mean
-from bnexp.experiments import Experiment, ExperimentsFile
+from bnexp.experiments import ExperimentsFile
 
 MOST_CELLS = 20_000
 """An experiment with more is not searched for the arms of its claims."""
@@ -24,7 +24,7 @@ def parse_claims(file: ExperimentsFile) -> dict[str, Claim]:
     """The file's claims by name. Raises ConfigurationError with the place of what is wrong: unknown names, limits that
     are none, rules that contradict each other, experiments that the file does not have, arms that they do not have."""
     claims = {}
-    cells = cache(lambda experiment: _cells(file, experiment))
+    cells = cache(lambda experiment: _cells(file.experiments[experiment]))
     for name, entry in file.claims.items():
         try:
             claim = Claim.model_validate(entry)
@@ -112,8 +112,13 @@ def _check_names(file: ExperimentsFile, name: str, claim: Claim) -> None:
         if how.gain:
             partials[*path, "gain", "treatment"] = how.gain.treatment
             partials[*path, "gain", "control"] = how.gain.control
+    tune = file.experiments[claim.experiment].tune
     for where, partial in partials.items():
-        columns_of(partial or {}, lambda inner, where=where: place(*where, *inner))
+        selected = columns_of(partial or {}, lambda inner, where=where: place(*where, *inner))
+        if tune and as_column(tune.factor) in selected:
+            raise ConfigurationError(
+                f"claim {name}: {tune.factor} is tuned in {claim.experiment}; a claim cannot choose it", place(*where)
+            )
     known = {*columns_by_name().values(), "variant"}
     for where, named in factors.items():
         for index, factor in enumerate(named):
@@ -127,11 +132,10 @@ Cells = list[dict[str, Any]]
 """The columns of each of an experiment's configurations, seeds apart, and its variant."""
 
 
-def _cells(file: ExperimentsFile, name: str) -> Cells:
-    experiment: Experiment = replace(file.experiments[name], seeds=file.experiments[name].seeds[:1])
+def _cells(experiment: Experiment) -> Cells:
     if experiment.points() > MOST_CELLS:
         return []
-    return [columns(trial.config) | {"variant": trial.variant} for trial in experiment.expand()]
+    return [columns(arm.config) | {"variant": arm.variant} for arm in experiment.arms()]
 
 
 def _check_arms(file: ExperimentsFile, name: str, claim: Claim, cells: Cells) -> None:

@@ -71,6 +71,11 @@ class Reports:
     missing: list[str]
     """Members of the suite that were not run."""
 
+    @property
+    def of_several(self) -> bool:
+        """Whether it is about a suite."""
+        return len(self.reports) + len(self.missing) > 1
+
 
 def data_of(results: Results, instance: InstanceInfo) -> Data:
     """What is stored of `instance`, as estimators want it."""

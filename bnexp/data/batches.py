@@ -43,12 +43,15 @@ class DeviceData:
     classes: int
 
 
-def to_device(dataset: Dataset, split: int, dtype: torch.dtype, device: torch.device) -> DeviceData:
-    """Scale, flatten and move `dataset`, cut by `split`."""
+def to_device(
+    dataset: Dataset, split: int, dtype: torch.dtype, device: torch.device, binarize: bool = False
+) -> DeviceData:
+    """Scale, flatten and move `dataset`, cut by `split`. With `binarize`, pixels above half of the largest value are 1
+    and the others 0."""
 
     def examples(images: Tensor, labels: Tensor) -> Examples:
         x = images.to(device).to(dtype).flatten(1) / dataset.scale
-        return Examples(x, labels.to(device))
+        return Examples((x > 0.5).to(dtype) if binarize else x, labels.to(device))
 
     images, labels = torch.tensor(dataset.images), torch.tensor(dataset.labels)
     train, validation = (torch.from_numpy(part) for part in dataset.split(split))

@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 
 from bnexp.errors import DatabaseError, UsageError
 
-REVISION = "0002"
+REVISION = "0003"
 """The schema that this program reads and writes."""
 
 BUSY_SECONDS = 60

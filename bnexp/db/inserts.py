@@ -6,7 +6,6 @@ from typing import Any
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from bnexp.db import rows
 from bnexp.db.tables import Base, TrialRow
 
 
@@ -17,13 +16,13 @@ def insert_new(connection: Connection, table: type[Base], values: Sequence[dict[
         connection.execute(dialect.insert(table).on_conflict_do_nothing(), values)
 
 
-def insert_points(connection: Connection, points: list[tuple[Any, ...]]) -> None:
-    """Insert rows of `curves` by the driver itself: they are many, and SQLAlchemy's own way takes longer than SQLite's
+def insert_rows(connection: Connection, table: str, columns: Sequence[str], values: list[tuple[Any, ...]]) -> None:
+    """Insert rows by the driver itself, where they are many: SQLAlchemy's own way takes longer than SQLite's
     writing."""
     mark = "?" if connection.dialect.name == "sqlite" else "%s"
-    values = ", ".join(mark for _ in rows.POINT)
-    if points:
-        connection.exec_driver_sql(f"insert into curves ({', '.join(rows.POINT)}) values ({values})", points)
+    marks = ", ".join(mark for _ in columns)
+    if values:
+        connection.exec_driver_sql(f"insert into {table} ({', '.join(columns)}) values ({marks})", values)
 
 
 def ids_by_key(connection: Connection, keys: Sequence[str]) -> dict[str, int]:

@@ -1,5 +1,7 @@
-"""An instance's trials and curves as columns, read without a Python loop over rows."""
+"""An instance's trials, curves and probes as columns, read without a Python loop over rows."""
 
+import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +11,7 @@ from sqlalchemy import Connection, TextClause, bindparam, text
 
 from bnexp.columns import Repeating
 from bnexp.config import columns_by_name
-from bnexp.db.tables import TrialRow
+from bnexp.db.rows import Stage
 from bnexp.records import Columns
 
 STATUSES = ("pending", "running", "finished", "diverged", "failed")
@@ -18,7 +20,15 @@ PART = 2_000
 PARAMETERS = 500
 """In one query; SQLite may allow no more than 999."""
 
-Kinds = Mapping[str, npt.DTypeLike]
+
+class Coded(dict[Any, int]):
+    """Stands for a column of few different values: each by its number, in order of appearance."""
+
+    def __missing__(self, value: Any) -> int:
+        return self.setdefault(value, len(self))
+
+
+Kinds = Mapping[str, "npt.DTypeLike | Coded"]
 """The columns of a query, and what they are in numpy."""
 
 TRIAL: Kinds = {
@@ -32,25 +42,30 @@ TRIAL: Kinds = {
 }
 NUMBERED = " ".join(f"when '{status}' then {number}" for number, status in enumerate(STATUSES))
 OF_INSTANCE = text(
-    f"select t.key, t.cell, case t.status {NUMBERED} end, t.seed, t.validation_accuracy, t.test_accuracy, t.trained "
-    "from experiment_trials e join trials t on t.id = e.trial_id where e.experiment_id = :id"
+    f"select t.key, t.cell, case t.status {NUMBERED} end, t.seed, t.validation_accuracy, t.test_accuracy, t.trained, "
+    "e.variant, e.arm from experiment_trials e join trials t on t.id = e.trial_id "
+    "where e.experiment_id = :id and e.stage = :stage"
 )
-"""What differs from trial to trial."""
+"""What differs from trial to trial, and from link to link."""
 
-CELL: Kinds = dict.fromkeys(
-    ["cell", "classes", *sorted((set(columns_by_name().values()) & set(TrialRow.__table__.columns.keys())) - {"seed"})],
-    object,
-)
+CELL: Kinds = dict.fromkeys(["cell", "classes", *sorted(set(columns_by_name().values()) - {"seed"})], object)
 OF_CELLS = text(f"select {', '.join(CELL)} from trials where key in :these").bindparams(
     bindparam("these", expanding=True)
 )
 IDS = text("select id, key from trials where key in :these").bindparams(bindparam("these", expanding=True))
+CURVE = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+PROBE: Kinds = {"trial_id": np.int64, "step": np.int64, "layer": object, "value": np.float64, "units": object}
+PROBES = text(
+    f"select {', '.join(PROBE)} from probes where trial_id in :these and name = :name order by trial_id, layer, step"
+).bindparams(bindparam("these", expanding=True))
 
 
-def trials(connection: Connection, experiment_id: int) -> Columns:
-    """The instance's trials in order of their keys, one that two variants want twice: trial_key, status, seed, classes,
-    outcomes and all factors, as in `experiment_results`."""
-    found = _read(connection, OF_INSTANCE, [{"id": experiment_id}], TRIAL)
+def trials(connection: Connection, experiment_id: int, stage: Stage = "confirm") -> Columns:
+    """The instance's trials of a stage in order of their keys, one that two variants want twice: trial_key, status,
+    seed, classes, outcomes, all factors, variant and arm, as in `experiment_results`."""
+    variants, arms = Coded(), Coded()
+    kinds = {**TRIAL, "variant": variants, "arm": arms}
+    found = _read(connection, OF_INSTANCE, [{"id": experiment_id, "stage": stage}], kinds)
     order = np.argsort(found["trial_key"].astype("S"), kind="stable")
     own = {name: column[order] for name, column in found.items()}
     cells, first, cell = np.unique(own.pop("cell"), return_index=True, return_inverse=True)
@@ -58,26 +73,62 @@ def trials(connection: Connection, experiment_id: int) -> Columns:
     by_cell = np.argsort(factors.pop("cell").astype(np.int64))
     factors = {name: _narrow(column[by_cell]) for name, column in factors.items()}
 
-    both = cell * len(STATUSES) + own.pop("status")
-    [present] = np.nonzero(np.bincount(both, minlength=len(cells) * len(STATUSES)))
-    distinct = {name: column[present // len(STATUSES)] for name, column in factors.items()}
-    distinct["status"] = np.array(STATUSES, dtype=object)[present % len(STATUSES)]
+    codes = [cell, own.pop("status"), own.pop("variant"), own.pop("arm")]
+    (at_cell, status, variant, arm), place = _together(codes, [len(cells), len(STATUSES), len(variants), len(arms)])
+    distinct = {name: column[at_cell] for name, column in factors.items()}
+    distinct["status"] = np.array(STATUSES, dtype=object)[status]
+    distinct["variant"] = np.array([*variants], dtype=object)[variant]
+    distinct["arm"] = np.array([*arms], dtype=object)[arm]
     chance = 1.0 / distinct["classes"].astype(np.float64)
-    place = np.searchsorted(present, both)
     scored = np.where((distinct["status"] == "diverged")[place], chance[place], own.pop("test_accuracy"))
     return Repeating(distinct, place, own | {"scored_accuracy": scored})
 
 
-def curves(connection: Connection, keys: Sequence[str], columns: Sequence[str]) -> Columns:
-    """The validation curves of these trials: trial_key, step and the columns asked for, of each point."""
+def _together(
+    codes: Sequence[npt.NDArray[np.int64]], sizes: Sequence[int]
+) -> tuple[tuple[npt.NDArray[np.int64], ...], npt.NDArray[np.intp]]:
+    """The combinations of codes that there are, a column for each of `codes`, and each row's place among them."""
+    whole = np.ravel_multi_index(tuple(codes), tuple(max(1, size) for size in sizes))
+    if math.prod(sizes) > 10 * len(whole) + 10_000:
+        present, place = np.unique(whole, return_inverse=True)
+    else:  # no sorting
+        [present] = np.nonzero(np.bincount(whole))
+        place = np.zeros(present[-1] + 1 if len(present) else 0, dtype=np.intp)
+        place[present] = np.arange(len(present))
+        place = place[whole]
+    return np.unravel_index(present, tuple(max(1, size) for size in sizes)), place
+
+
+def curves(connection: Connection, keys: Sequence[str], columns: Sequence[str] = ("validation_accuracy",)) -> Columns:
+    """The curves of these trials: trial_key, step and the `columns` of each point, of those in CURVE."""
+    assert set(columns) <= set(CURVE), columns
+    query = f"select trial_id, step, {', '.join(columns)} from curves where trial_id in :these"
+    kinds: Kinds = {"trial_id": np.int64, "step": np.int64, **dict.fromkeys(columns, np.float64)}
+    return _of_trials(connection, keys, text(query).bindparams(bindparam("these", expanding=True)), kinds)
+
+
+def probes(connection: Connection, keys: Sequence[str], name: str) -> Columns:
+    """The probes called `name` of these trials: trial_key, step, layer, value, and units: for each row a list of
+    numbers, NaN where they were not finite, empty where units were not measured. In order of step within a layer."""
+    found = _of_trials(connection, keys, PROBES, PROBE, {"name": name})
+    units = np.empty(len(found["units"]), dtype=object)
+    units[:] = [[] if text is None else _floats(text) for text in found["units"].tolist()]
+    return Repeating(found.distinct, found.place, {**found.own, "units": units})
+
+
+def _floats(text: str) -> list[float]:
+    return [math.nan if number is None else float(number) for number in json.loads(text)]
+
+
+def _of_trials(
+    connection: Connection, keys: Sequence[str], query: TextClause, kinds: Kinds, fixed: Mapping[str, Any] | None = None
+) -> Repeating:
+    """The rows that `query` finds for the trials with these keys, by key instead of number."""
     known = _read(connection, IDS, _parts(keys), {"id": np.int64, "key": object})
     order = np.argsort(known["id"])
     ids = known["id"][order]
-    kinds: Kinds = {"trial_id": np.int64, "step": np.int64, **dict.fromkeys(columns, np.float64)}
-    query = text(f"select {', '.join(kinds)} from curves where trial_id in :these")
-    points = _read(connection, query.bindparams(bindparam("these", expanding=True)), _parts(ids), kinds)
-    place = np.searchsorted(ids, points.pop("trial_id"))
-    return Repeating({"trial_key": known["key"][order]}, place, points)
+    own = _read(connection, query, [{**(fixed or {}), **part} for part in _parts(ids)], kinds)
+    return Repeating({"trial_key": known["key"][order]}, np.searchsorted(ids, own.pop("trial_id")), own)
 
 
 def _parts(these: npt.NDArray[Any] | Sequence[str]) -> list[dict[str, Any]]:
@@ -90,14 +141,20 @@ def _read(
     connection: Connection, query: TextClause, parameters: Sequence[Mapping[str, Any]], kinds: Kinds
 ) -> dict[str, npt.NDArray[Any]]:
     """The rows of a query, made once for each of the `parameters`; NULL in a column of numbers becomes NaN."""
-    parts: list[list[npt.NDArray[Any]]] = [[np.empty(0, kind)] for kind in kinds.values()]
+    parts: list[list[npt.NDArray[Any]]] = [[_array((), kind)] for kind in kinds.values()]
     for values in parameters:
         cursor = connection.execute(query, values).cursor
         assert cursor is not None
         while rows := cursor.fetchmany(PART):
             for part, kind, column in zip(parts, kinds.values(), zip(*rows, strict=True), strict=True):
-                part.append(np.array(column, kind))
+                part.append(_array(column, kind))
     return {name: np.concatenate(part) for name, part in zip(kinds, parts, strict=True)}
+
+
+def _array(column: Sequence[Any], kind: "npt.DTypeLike | Coded") -> npt.NDArray[Any]:
+    if isinstance(kind, Coded):
+        return np.fromiter(map(kind.__getitem__, column), np.int64, len(column))
+    return np.array(column, kind)
 
 
 def _narrow(column: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -4,11 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, DateTime, Engine, text
 
+from bnexp.db import stored
 from bnexp.db.connection import explained, open_engine, parse_url
+from bnexp.db.rows import Stage
 from bnexp.errors import UsageError, did_you_mean
 from bnexp.records import Choice, Columns
 
@@ -24,6 +26,15 @@ class InstanceInfo:
     margin: float
     created_at: datetime
     last_run_at: datetime
+
+
+class Network(NamedTuple):
+    """What a trial-step's time depends on most, as columns of `trials`."""
+
+    dataset: str
+    model: str
+    hidden: str | None
+    norm: str
 
 
 INSTANCES = text(
@@ -56,18 +67,35 @@ class Results:
         """The instance that was run last, of experiment `name` or with `number` if given. Raises UsageError where there
         is none."""
         instances = self.instances()
-        for instance in instances:
-            if name in (None, instance.name) and number in (None, instance.id):
+        named = [instance for instance in instances if name in (None, instance.name)]
+        for instance in named:
+            if number in (None, instance.id):
                 return instance
         if not instances:
             raise UsageError("nothing has been run into this database yet; `bnexp run grid` does")
-        if number is not None:
-            raise UsageError(f"there is no instance {number}; `bnexp status` shows their numbers")
-        hint = did_you_mean(name or "", {instance.name for instance in instances})
-        raise UsageError(f"experiment {name!r} has not been run into this database ({hint})")
+        if not named:
+            hint = did_you_mean(name or "", {instance.name for instance in instances})
+            raise UsageError(f"experiment {name!r} has not been run into this database ({hint})")
+        of = next((f"{instance.name!r}" for instance in instances if instance.id == number), None)
+        if of:
+            raise UsageError(f"instance {number} is of experiment {of}, not of {name!r}")
+        raise UsageError(f"there is no instance {number}; `bnexp status` shows their numbers")
+
+    def find(self, name: str, overrides: str, expansion: str) -> int | None:
+        """The number of the instance with this identity; None where it has not been run."""
+        query = text("select id from experiments where name = :name and overrides = :overrides and expansion = :hash")
+        with self._read() as connection:
+            return connection.execute(query, {"name": name, "overrides": overrides, "hash": expansion}).scalar()
+
+    def choices(self, experiment_id: int) -> list[Choice]:
+        """The levels that the instance's tune stage chose, in order of the arms; none before it has ended."""
+        from bnexp.db import registering
+
+        with self._read() as connection:
+            return registering.choices_of(connection, experiment_id)
 
     def counts(self, experiment_id: int) -> dict[str, int]:
-        """How many of the instance's trials have each status."""
+        """How many of the instance's trials, of both stages, have each status."""
         query = text(
             "select status, count(*) as trials from trials "
             "where id in (select trial_id from experiment_trials where experiment_id = :id) group by 1 order by 1"
@@ -90,12 +118,12 @@ class Results:
             known = {row.key: row.status for row in connection.execute(text("select key, status from trials"))}
         return {key: known[key] for key in keys if key in known}
 
-    def trials(self, experiment_id: int, stage: str = "confirm") -> Columns:
-        """The instance's trials, as `bnexp.db.reading.trials` gives them."""
+    def trials(self, experiment_id: int, stage: Stage = "confirm") -> Columns:
+        """The instance's trials of a stage, as `bnexp.db.reading.trials` gives them."""
         from bnexp.db import reading
 
         with self._read() as connection:
-            return reading.trials(connection, experiment_id if stage == "confirm" else -1)
+            return reading.trials(connection, experiment_id, stage)
 
     def curves(self, keys: Sequence[str], columns: Sequence[str] = ("validation_accuracy",)) -> Columns:
         """The curves of these trials, as `bnexp.db.reading.curves` gives them."""
@@ -104,20 +132,28 @@ class Results:
         with self._read() as connection:
             return reading.curves(connection, keys, columns)
 
-    def probes(self, keys: Sequence[str], probe: str) -> Columns:
-        import numpy as np
+    def probes(self, keys: Sequence[str], name: str) -> Columns:
+        """One probe's values in these trials, as `bnexp.db.reading.probes` gives them."""
+        from bnexp.db import reading
 
-        return {name: np.empty(0, dtype=object) for name in ("trial_key", "step", "layer", "name", "value", "units")}
-
-    def choices(self, experiment_id: int) -> list[Choice]:
-        return []
-
-    def rate(self) -> float | None:
-        """Trial-steps a second of one worker, over all finished trials; None before there are any."""
-        query = text("select sum(steps) / sum(seconds) from trials where status = 'finished'")
         with self._read() as connection:
-            value = connection.execute(query).scalar()
-            return None if value is None else float(value)
+            return reading.probes(connection, keys, name)
+
+    def ended(self, size: int, seed: int, experiment_id: int | None = None) -> list[stored.Stored]:
+        """Some trials that have ended, chosen at random, with all their numbers, as `bnexp.db.stored.sample` gives
+        them."""
+        with self._read() as connection:
+            return stored.sample(connection, size, seed, experiment_id)
+
+    def paces(self) -> dict[Network, tuple[float, float]]:
+        """For each network of which trials have finished, the trial-steps that these took and the seconds of one worker
+        that they cost."""
+        query = text(
+            "select dataset, model, hidden, norm, sum(steps) as steps, sum(seconds) as seconds from trials "
+            "where status = 'finished' and seconds > 0 group by 1, 2, 3, 4"
+        )
+        with self._read() as connection:
+            return {Network(*row[:4]): (float(row.steps), float(row.seconds)) for row in connection.execute(query)}
 
     def machines(self, experiment_id: int) -> list[str]:
         """What the instance's trials ran on, a line for each combination of device and versions."""
@@ -139,7 +175,7 @@ class Results:
             ]
 
     def trial(self, prefix: str) -> dict[str, Any]:
-        """Everything about the one trial whose key begins with `prefix`: its row, attempts, curve and experiments.
+        """Everything about the one trial whose key begins with `prefix`: its row, attempts, curve, probes, experiments.
 
         Raises UsageError where there is none, or more than one."""
         with self._read() as connection:
@@ -159,11 +195,12 @@ class Results:
             return {
                 "trial": row,
                 "experiments": rows(
-                    "select e.id, e.name, e.overrides, et.variant from experiment_trials et "
+                    "select e.id, e.name, e.overrides, et.variant, et.stage, et.arm from experiment_trials et "
                     "join experiments e on e.id = et.experiment_id where et.trial_id = :id order by e.id"
                 ),
                 "attempts": rows("select * from attempts where trial_id = :id order by id"),
                 "curve": rows("select * from curves where trial_id = :id order by step"),
+                "probes": rows("select * from probes where trial_id = :id order by name, layer, step"),
             }
 
     def query(self, sql: str) -> tuple[list[str], Iterable[Sequence[Any]]]:

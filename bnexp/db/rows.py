@@ -1,15 +1,15 @@
 """Between the program's values and the database's rows. Pure functions."""
 
 import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from bnexp.config import TrialConfig, cell_key, columns
-from bnexp.db.tables import TrialRow
-from bnexp.records import Outcome, Point, Started
+from bnexp.records import Outcome, Point, Probe, Started
 
 
 def now() -> datetime:
@@ -26,6 +26,10 @@ class WantedTrial:
     fingerprint: str
     classes: int
     variant: str
+    arm: str = ""
+
+
+Stage = Literal["tune", "confirm"]
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,19 @@ class Instance:
     overrides: str
     margin: float
     trials: list[WantedTrial]
+    """The confirming trials; where levels are to be chosen, as they stand before."""
+    tuning: list[WantedTrial] = field(default_factory=list)
+    """The trials of the tune stage."""
+    tune: str = ""
+    """What these do not tell of the tune stage; empty where there is none."""
 
     @property
     def expansion(self) -> str:
-        """Hash of the set of trials and their variants."""
-        lines = sorted(f"{trial.key} {trial.variant}" for trial in self.trials)
+        """Hash of what is declared: the set of trials and their variants, and with a tune stage its trials and all
+        arms. It is known before any level is chosen."""
+        lines = sorted(f"{trial.key} {trial.variant}" + f" {trial.arm}" * bool(self.tune) for trial in self.trials)
+        if self.tune:
+            lines += [self.tune, *sorted(f"{trial.key} {trial.variant} {trial.arm}" for trial in self.tuning)]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -89,9 +101,15 @@ class Judged:
     """How many it rests on."""
 
 
+OPTIONAL = (
+    "hidden", "norm_eps", "norm_momentum", "norm_groups", "norm_stop_gradient", "norm_shift", "norm_scale",
+    "schedule_decay", "schedule_every",
+)  # fmt: skip
+"""Columns of fields that do not apply to every trial."""
+
+
 def trial(wanted: WantedTrial) -> dict[str, Any]:
     """A row of `trials`, not yet trained. Every column is named, since rows of one insert must agree."""
-    factors = dict.fromkeys(("hidden", "norm_eps", "norm_momentum", "schedule_decay", "schedule_every"))
     return {
         "key": wanted.key,
         "status": "pending",
@@ -99,8 +117,8 @@ def trial(wanted: WantedTrial) -> dict[str, Any]:
         "fingerprint": wanted.fingerprint,
         "cell": cell_key(wanted.config, wanted.fingerprint),
         "classes": wanted.classes,
-        **factors,
-        **{name: value for name, value in columns(wanted.config).items() if name in TrialRow.__table__.columns},
+        **dict.fromkeys(OPTIONAL),
+        **columns(wanted.config),
     }
 
 
@@ -168,6 +186,28 @@ def points(trial_id: int, curve: Sequence[Point]) -> list[tuple[Any, ...]]:
         else _not_finite(trial_id, p)
         for p in curve
     ]
+
+
+PROBE = ("trial_id", "step", "layer", "name", "value", "units", "nonfinite")
+"""The columns of `probes`."""
+
+
+def probes(trial_id: int, measured: Sequence[Probe]) -> list[tuple[Any, ...]]:
+    """Rows of `probes`, their columns in the order of PROBE. A unit's number that is not finite is null in the list."""
+    return [
+        (trial_id, p.step, p.layer, p.name, p.value, json.dumps(p.units) if p.units else None, None)
+        if math.isfinite(p.value) and math.isfinite(sum(p.units))
+        else _not_finite_probe(trial_id, p)
+        for p in measured
+    ]
+
+
+def _not_finite_probe(trial_id: int, probe: Probe) -> tuple[Any, ...]:
+    numbers, nonfinite = _finite(
+        {"value": probe.value} | {f"units[{index}]": value for index, value in enumerate(probe.units)}
+    )
+    value, *units = numbers.values()
+    return trial_id, probe.step, probe.layer, probe.name, value, json.dumps(units) if units else None, nonfinite
 
 
 def _not_finite(trial_id: int, point: Point) -> tuple[Any, ...]:

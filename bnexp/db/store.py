@@ -5,6 +5,7 @@ lease. Nothing that has ended is ever written again.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -25,22 +26,21 @@ from sqlalchemy import (
 )
 
 from bnexp.config import TrialConfig
-from bnexp.db import rows
+from bnexp.db import registering, rows, wishes
 from bnexp.db.connection import explained, open_engine, parse_url
-from bnexp.db.inserts import ids_by_key, insert_new, insert_points
-from bnexp.db.rows import Instance, Job, Judged, Worker, now
+from bnexp.db.inserts import insert_new, insert_rows
+from bnexp.db.rows import Instance, Job, Judged, WantedTrial, Worker, now
 from bnexp.db.tables import (
     AttemptRow,
     Base,
     ClaimRow,
     CohortRow,
-    ExperimentRow,
     ExperimentTrialRow,
     TrialRow,
     VerdictRow,
 )
 from bnexp.errors import DatabaseError
-from bnexp.records import Outcome, Started
+from bnexp.records import Choice, Outcome, Started
 
 LEASE_SECONDS = 60.0
 ENDED = ("finished", "diverged", "failed")
@@ -83,26 +83,26 @@ class Store:
             yield connection
 
     def register(self, instance: Instance) -> int:
-        """Write down an experiment instance and the trials it wants; return its number. Trials that are known already,
-        from whichever experiment, are only linked."""
-        identity = {"name": instance.name, "overrides": instance.overrides, "expansion": instance.expansion}
-        moment = now()
-        row = {"about": instance.about, "margin": instance.margin, "created_at": moment, "last_run_at": moment}
+        """Write down an experiment instance and the trials it wants at once (those of its tune stage if it has one,
+        else all); return its number. Trials that are known already, from whichever experiment, are only linked."""
         with self._write() as connection:
-            insert_new(connection, ExperimentRow, [identity | row])
-            found = select(ExperimentRow.id).filter_by(**identity)
-            experiment_id = int(connection.execute(found).scalar_one())
-            connection.execute(
-                update(ExperimentRow).where(ExperimentRow.id == experiment_id).values(last_run_at=moment)
-            )
-            insert_new(connection, TrialRow, [rows.trial(trial) for trial in instance.trials])
-            ids = ids_by_key(connection, [trial.key for trial in instance.trials])
-            links = [
-                {"experiment_id": experiment_id, "trial_id": ids[trial.key], "variant": trial.variant}
-                for trial in instance.trials
-            ]
-            insert_new(connection, ExperimentTrialRow, links)
-        return experiment_id
+            return registering.register(connection, instance)
+
+    def confirm(self, experiment_id: int, trials: Sequence[WantedTrial]) -> None:
+        """Write down the confirming trials of an instance with a tune stage, once its levels are chosen."""
+        with self._write() as connection:
+            registering.want(connection, experiment_id, trials, "confirm")
+
+    def choose(self, experiment_id: int, choices: Sequence[Choice]) -> list[Choice]:
+        """Freeze the levels chosen for the instance's arms. Return those that stand, which may be another process's."""
+        with self._write() as connection:
+            return registering.choose(connection, experiment_id, choices)
+
+    def widen(self, experiment_id: int, trials: Sequence[WantedTrial]) -> Counter[str]:
+        """Let trials of the instance that are still to be trained record what `trials` want of them; return what those
+        that are trained lack, in words, and how many lack it."""
+        with self._write() as connection:
+            return wishes.widen(connection, experiment_id, trials)
 
     def retry(self, experiment_id: int) -> None:
         """Let the instance's failed trials be wanted again."""
@@ -204,14 +204,16 @@ class Store:
                 connection.execute(renewal, [{"cohort": cohort, "at": step} for cohort, step in steps.items()])
 
     def store(self, job: Job, worker: Worker, outcomes: Sequence[Outcome], started: Started, seconds: float) -> None:
-        """Write the results of trials that have ended, curves included: all of them or none. `seconds` is what each
-        cost. Raises LeaseLostError where the cohort is no longer this worker's."""
+        """Write the results of trials that have ended, curves and probes included: all of them or none. `seconds` is
+        what each cost. Raises LeaseLostError where the cohort is no longer this worker's."""
         results = [rows.result(job, outcome) | {"seconds": seconds} for outcome in outcomes]
         points = [row for o in outcomes for row in rows.points(job.trial_ids[o.slot], o.curve)]
+        probes = [row for o in outcomes for row in rows.probes(job.trial_ids[o.slot], o.probes)]
         with self._write() as connection:
             _check_lease(connection, job, worker)
             connection.execute(_ending(tuple(results[0])), results)
-            insert_points(connection, points)
+            insert_rows(connection, "curves", rows.POINT, points)
+            insert_rows(connection, "probes", rows.PROBE, probes)
             for status in {outcome.status for outcome in outcomes}:
                 ids = [job.trial_ids[outcome.slot] for outcome in outcomes if outcome.status == status]
                 ended = {"outcome": status, "seconds": seconds, **rows.machine(started)}
@@ -264,7 +266,7 @@ class Store:
             connection.execute(text("delete from verdicts where experiment_id = :id"), {"id": experiment_id})
             for judged in verdicts:
                 claim = select(ClaimRow.id).where(ClaimRow.key == judged.claim_key).scalar_subquery()
-                values = {name: value for name, value in vars(judged).items() if name in VerdictRow.__table__.columns}
+                values = {name: value for name, value in vars(judged).items() if name != "claim_key"}
                 connection.execute(
                     insert(VerdictRow).values(experiment_id=experiment_id, claim_id=claim, judged_at=now(), **values)
                 )

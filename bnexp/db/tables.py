@@ -86,10 +86,17 @@ class TrialRow(Base):
     norm: Mapped[str]
     norm_eps: Mapped[float | None]
     norm_momentum: Mapped[float | None]
+    norm_groups: Mapped[int | None]
+    norm_stop_gradient: Mapped[bool | None]
+    norm_shift: Mapped[float | None]
+    norm_scale: Mapped[float | None]
     nonlinearity: Mapped[str]
     batch_size: Mapped[int]
     steps: Mapped[int]
     eval_every: Mapped[int]
+    probes: Mapped[str]
+    """Their names, as JSON."""
+    binarize: Mapped[bool]
     optimizer: Mapped[str]
     lr: Mapped[float]
     momentum: Mapped[float | None]
@@ -119,7 +126,7 @@ class TrialRow(Base):
 
 
 class ExperimentTrialRow(Base):
-    """That an experiment wants a trial, and under which variant. A trial that two want is trained once."""
+    """That an experiment wants a trial, under which variant and for what. A trial that two want is trained once."""
 
     __tablename__ = "experiment_trials"
     __table_args__ = (Index(None, "trial_id"),)
@@ -127,6 +134,26 @@ class ExperimentTrialRow(Base):
     experiment_id: Mapped[int] = mapped_column(ForeignKey("experiments.id"), primary_key=True)
     trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"), primary_key=True)
     variant: Mapped[str] = mapped_column(primary_key=True)
+    stage: Mapped[str] = mapped_column(primary_key=True)
+    """tune: to choose its arm's level; confirm: to compare the arms"""
+    arm: Mapped[str]
+    """The variant and the factor levels in words; empty where there are none, and in links older than the column."""
+
+
+class ChoiceRow(Base):
+    """The level of the tuned factor that was chosen for an arm, before its confirming trials began."""
+
+    __tablename__ = "choices"
+
+    experiment_id: Mapped[int] = mapped_column(ForeignKey("experiments.id"), primary_key=True)
+    arm: Mapped[str] = mapped_column(primary_key=True)
+    factor: Mapped[str]
+    level: Mapped[float]
+    score: Mapped[float]
+    """Mean scored validation accuracy over the tuning seeds."""
+    at_edge: Mapped[bool]
+    """Whether it is the smallest or the largest of the levels."""
+    chosen_at: Mapped[datetime]
 
 
 class AttemptRow(Base):
@@ -182,6 +209,8 @@ class ProbeRow(Base):
     layer: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[float | None]
+    units: Mapped[str | None]
+    """A number for each unit, as a JSON list, where they are measured one by one; `value` is their mean."""
     nonfinite: Mapped[str | None]
 
 
@@ -215,3 +244,11 @@ class VerdictRow(Base):
     p_adjusted: Mapped[float | None]
     sentence: Mapped[str]
     judged_at: Mapped[datetime]
+    look: Mapped[int | None]
+    """Which of the preset looks at the data it is, by its number of seeds."""
+    alpha: Mapped[float | None]
+    """What the look spends."""
+    measures: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
+    """Every measured part of a claim of several."""
+    trials: Mapped[int | None]
+    """How many it rests on."""

@@ -64,11 +64,15 @@ class Sgd:
     def _velocities(self) -> list[Tensor]:
         return [parameter.grad for parameter in self.parameters if parameter.grad is not None]
 
+    def rates(self, first: int, count: int) -> Tensor:
+        """Each trial's learning rate at `count` steps from step `first`, counted from 1: float64 [count, T, 1, 1]."""
+        steps = torch.arange(first, first + count, dtype=torch.float64)[:, None, None, None]
+        return self.rate * self.schedule(steps)
+
     def prepare(self, first: int, count: int) -> None:
         """Write the rates of `count` steps (at most STRETCH) from step `first`, counted from 1, where `step` finds
         them."""
-        steps = torch.arange(first, first + count, dtype=torch.float64)[:, None, None, None]
-        self.minus_rates[:count].copy_(-self.rate * self.schedule(steps))
+        self.minus_rates[:count].copy_(-self.rates(first, count))
 
     @torch.no_grad()
     def step(self, row: Tensor) -> None:

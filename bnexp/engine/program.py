@@ -94,25 +94,29 @@ class Program:
         self.now.add_(1)
         self.row.add_(1)
         [index_SB] = self.order.index_select(0, self.row)
-        loss_TB = self._losses(*self.batches.take(index_SB), Mode.TRAIN)[0]
+        loss_TB = self.apply(*self.batches.take(index_SB), Mode.TRAIN)[0]
         loss_TB.backward(self.share)
         self.optimizer.step(self.row)
         self._flag(loss_TB.detach().mean(1))
 
-    def _losses(self, x_SBI: Tensor, y_SB: Tensor, mode: Mode) -> tuple[Tensor, Tensor, Tensor]:
-        """Cross-entropy [T, B], logits [T B, classes] and labels [T B]."""
+    def apply(self, x_SBI: Tensor, y_SB: Tensor, mode: Mode) -> tuple[Tensor, Tensor, Tensor]:
+        """Cross-entropy [T, B], logits [T, B, classes] and labels [T, B]."""
         logits = self.model(x_SBI, Pass(mode, self.now))
         trials, batch, classes = logits.shape
         shared = trials // len(y_SB)
         labels = y_SB[:, None].expand(-1, shared, -1).reshape(-1)
-        flat = logits.view(-1, classes)
-        return cross_entropy(flat, labels, reduction="none").view(trials, batch), flat, labels
+        losses = cross_entropy(logits.view(-1, classes), labels, reduction="none")
+        return losses.view(trials, batch), logits, labels.view(trials, batch)
 
     def _flag(self, loss_T: Tensor) -> None:
         """Remember, without reading it, which trials' losses have just ceased to be finite."""
         first = ~loss_T.isfinite() & (self.diverged_at == 0)
         self.diverged_at.copy_(torch.where(first, self.now, self.diverged_at))
         self.diverged_loss.copy_(torch.where(first, loss_T, self.diverged_loss))
+
+    def layers(self) -> list[Layer]:
+        """Every layer of the network, those within others too, from the input to the output."""
+        return [module for module in self.model.modules() if isinstance(module, Layer)]
 
     def divergences(self) -> list[tuple[int, float]]:
         """By place, the step at which a trial's loss was first not finite, and that loss; step 0 where all is well."""
@@ -136,7 +140,7 @@ class Program:
     @torch.no_grad()
     def gather_population(self) -> None:
         """Gather what normalization needs for the final numbers (Algorithm 2), where anything does."""
-        if not any(layer.gathers for layer in self.model.modules() if isinstance(layer, Layer)):
+        if not any(layer.gathers for layer in self.layers()):
             return
         for x_SBI in self.batches.population(self.streams):
             self.model(x_SBI, Pass(Mode.COLLECT, self.now))
@@ -147,9 +151,9 @@ class Program:
         loss_T = torch.zeros(len(self.trials), dtype=torch.float64, device=self.device)
         right_T = torch.zeros(len(self.trials), dtype=torch.int64, device=self.device)
         for x, y in zip(examples.x.split(EVALUATION_CHUNK), examples.y.split(EVALUATION_CHUNK), strict=True):
-            loss_TB, logits, labels = self._losses(x[None], y[None], mode)
+            loss_TB, logits, labels = self.apply(x[None], y[None], mode)
             loss_T += loss_TB.sum(1)
-            right_T += (logits.argmax(1) == labels).view(len(self.trials), -1).sum(1)
+            right_T += (logits.argmax(2) == labels).sum(1)
         losses, accuracies = loss_T / len(examples), right_T.double() / len(examples)
         accuracies = accuracies.masked_fill(losses.isnan(), math.nan)
         return list(zip(losses.tolist(), accuracies.tolist(), strict=True))

@@ -9,10 +9,10 @@ import torch
 
 from bnexp.config import TrialConfig
 from bnexp.data.batches import CURVE_EXAMPLES, DeviceData
-from bnexp.engine import cohort, device
+from bnexp.engine import cohort, device, probing
 from bnexp.engine.program import Program
 from bnexp.models.layers import Mode
-from bnexp.records import Final, Outcome, Point, Progress, Record, Started
+from bnexp.records import Final, Outcome, Point, Probe, Progress, Record, Started
 
 
 class Trainer:
@@ -69,7 +69,7 @@ def train_cohort(trials: Sequence[TrialConfig], data: DeviceData) -> Iterator[Re
 
 
 class Training:
-    """One cohort's way through its program: who is left, and their curves."""
+    """One cohort's way through its program: who is left, their curves and what was probed."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
@@ -77,10 +77,12 @@ class Training:
         self.left = dict(enumerate(range(len(program.trials))))
         """Place in the program, to slot, of the trials that have not ended."""
         self.curves: list[list[Point]] = [[] for _ in program.trials]
+        self.probes: list[list[Probe]] = [[] for _ in program.trials]
 
     def go(self) -> Iterator[Progress | Outcome]:
         """Train to the end. Trials that diverged are looked for at evaluation steps and end there; until then they
         compute on, on numbers that nobody reads."""
+        self.add_probes(0)
         for before, step in pairwise([0, *cohort.evaluation_steps(self.steps, self.every)]):
             self.program.run(before + 1, step - before)
             yield from self.end_diverged()
@@ -88,6 +90,7 @@ class Training:
             if not self.left:
                 return
             self.add_points(step)
+            self.add_probes(step)
         yield from self.finish()
 
     def end_diverged(self) -> Iterator[Outcome]:
@@ -95,7 +98,7 @@ class Training:
         for place, (step, loss) in enumerate(self.program.divergences()):
             if step and place in self.left:
                 slot = self.left.pop(place)
-                yield Outcome(slot, "diverged", tuple(self.curves[slot]), diverged_at_step=step, reason=str(loss))
+                yield self._diverged(slot, step, loss)
         if self.left and self.program.sheds(len(self.left)):
             self.program.keep(list(self.left))
             self.left = dict(enumerate(self.left.values()))
@@ -108,15 +111,26 @@ class Training:
         for place, slot in self.left.items():
             self.curves[slot].append(Point(step, *train[place], *validation[place]))
 
+    def add_probes(self, step: int) -> None:
+        """What the trials ask to have measured, before the first step (0) or after `step`."""
+        if not self.program.trials[0].probes:
+            return
+        found = probing.sample(self.program, step)
+        for place, slot in self.left.items():
+            self.probes[slot] += found[place]
+
+    def _diverged(self, slot: int, step: int, loss: float) -> Outcome:
+        curve, probes = tuple(self.curves[slot]), tuple(self.probes[slot])
+        return Outcome(slot, "diverged", curve, diverged_at_step=step, reason=str(loss), probes=probes)
+
     def finish(self) -> Iterator[Outcome]:
         """The final numbers of every trial left. One whose last update made its loss non-finite has diverged too."""
         data = self.program.data
         self.program.gather_population()
         numbers = [self.program.measure(examples, Mode.FINAL) for examples in (data.train, data.validation, data.test)]
         for place, slot in self.left.items():
-            curve = tuple(self.curves[slot])
             final = Final(*(number for measured in numbers for number in measured[place]))
             if math.isfinite(final.train_loss):
-                yield Outcome(slot, "finished", curve, final)
+                yield Outcome(slot, "finished", tuple(self.curves[slot]), final, probes=tuple(self.probes[slot]))
             else:
-                yield Outcome(slot, "diverged", curve, diverged_at_step=self.steps, reason=str(final.train_loss))
+                yield self._diverged(slot, self.steps, final.train_loss)

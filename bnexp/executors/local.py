@@ -103,12 +103,11 @@ class LocalExecutor:
 def _serve(pipe: Connection, number: int, device_name: str, data_dir: Path | None) -> None:
     """A worker's life: say how many trials it can use, train what comes, tell every record, until the parent is
     gone."""
-    from bnexp.data.batches import DeviceData, to_device
-    from bnexp.data.dataset import source
+    from bnexp.data.batches import DeviceData
+    from bnexp.data.loading import DataKey, data_key, load
     from bnexp.engine.cohort import CAPACITY
     from bnexp.engine.device import choose
     from bnexp.engine.trainer import Trainer
-    from bnexp.models.layers import DTYPES
 
     try:
         device = choose(device_name, number)
@@ -116,16 +115,15 @@ def _serve(pipe: Connection, number: int, device_name: str, data_dir: Path | Non
         return pipe.send(error)
     if device is None:
         return pipe.send(SURPLUS)
-    trainer, loaded = Trainer(), dict[tuple[str, int, str], DeviceData]()
+    trainer, loaded = Trainer(), dict[DataKey, DeviceData]()
     try:
         while True:
             pipe.send(CAPACITY[device.type])
             trials: list[TrialConfig] = pipe.recv()
-            key = (trials[0].dataset, trials[0].split, trials[0].precision)
+            key = data_key(trials[0])
             try:
                 if key not in loaded:
-                    dataset = source(trials[0].dataset, data_dir).read()
-                    loaded = {key: to_device(dataset, trials[0].split, DTYPES[trials[0].precision], device)}
+                    loaded = {key: load(trials[0], data_dir, device)}
                 for record in trainer.train(trials, loaded[key]):
                     pipe.send(record)
             except BnexpError as error:

@@ -16,9 +16,6 @@ from torch import Tensor, nn
 
 from bnexp import random
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
-"""The values of the field `precision`."""
-
 
 class Mode(Enum):
     """What a forward pass is for. Each names the statistics that normalization uses."""
@@ -31,6 +28,8 @@ class Mode(Enum):
     """Batch statistics, gathered for Algorithm 2; dropout off."""
     FINAL = auto()
     """The gathered population statistics of Algorithm 2; dropout off."""
+    PROBE = auto()
+    """Batch statistics, as the network trains, but nothing is kept or gathered; dropout off."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Pass:
 
     mode: Mode
     step: Tensor
-    """int64 without dimension, on the device: the training step, from 1; keys the dropout."""
+    """int64 without dimension, on the device: the training step, from 1 (0 before it); keys dropout and noise."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,10 @@ class Cohort:
 class Layer(nn.Module):
     """A module whose parameters and registered buffers all lead with the trial axis, called with the input and the
     pass."""
+
+    name = ""
+    """The layer of the network that it is part of, such as "hidden 0": a weight, its normalization and its nonlinearity
+    have one name. Keys random numbers and tells probes apart."""
 
     decays = False
     """Whether weight decay applies to its parameters (it does to weights, not to biases, gamma or beta)."""
@@ -155,6 +158,7 @@ class Linear(Layer):
 
     def __init__(self, cohort: Cohort, name: str, inputs: int, units: int) -> None:
         super().__init__()
+        self.name = name
         draws = random.normal(random.keys("init", cohort.streams, name), units * inputs)
         shared = cohort.trials // len(cohort.streams)
         scale = cohort.init_scale.cpu() * math.sqrt(1 / inputs)
@@ -169,49 +173,9 @@ class Linear(Layer):
 class Nonlinearity(Layer):
     """An elementwise function."""
 
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, name: str, function: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.function = function
+        self.name, self.function = name, function
 
     def forward(self, x_TBC: Tensor, now: Pass) -> Tensor:
         return self.function(x_TBC)
-
-
-class Dropout(Layer):
-    """In training, zero each unit with its trial's probability p and divide the others by 1 - p.
-
-    The uniforms belong to (seed, layer, step, example, unit): trials of one seed drop nested sets of units whatever
-    their p, and p = 0 multiplies by exactly 1. The mask is arithmetic on floats because comparisons to booleans and
-    `where` are several times slower on a CPU."""
-
-    drop: Tensor
-    keep_scale: Tensor
-    keys: Tensor
-    by_stream = ("keys",)
-
-    def __init__(self, cohort: Cohort, name: str) -> None:
-        super().__init__()
-        drop = cohort.dropout[:, None, None]
-        self.register_buffer("drop", drop.to(cohort.device, cohort.dtype))
-        self.register_buffer("keep_scale", (1 / (1 - drop)).to(cohort.device, cohort.dtype))
-        self.name = name
-        self.active = bool((cohort.dropout > 0).any())
-        self.register_buffer("keys", random.keys("dropout", cohort.streams, name).to(cohort.device))
-        self._counters = random.counters(0)
-
-    def keep(self, slots: Tensor, streams: list[int]) -> None:
-        super().keep(slots, streams)
-        self.keys = random.keys("dropout", streams, self.name).to(self.keys.device)
-
-    def forward(self, x_TBC: Tensor, now: Pass) -> Tensor:
-        if now.mode is not Mode.TRAIN or not self.active:
-            return x_TBC
-        trials, batch, units = x_TBC.shape
-        streams = self.keys.shape[1]
-        if len(self._counters) != batch * units:
-            self._counters = random.counters(batch * units, x_TBC.device)
-        uniform = random.uniform(random.step_keys(self.keys, now.step), self._counters, x_TBC.dtype)
-        by_stream = (streams, trials // streams, batch, units)
-        mask = uniform.view(streams, 1, batch, units) - self.drop.view(streams, -1, 1, 1)
-        mask = mask.ge_(0).mul_(self.keep_scale.view(streams, -1, 1, 1))
-        return (x_TBC.reshape(by_stream) * mask).view(trials, batch, units)

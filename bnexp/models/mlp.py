@@ -4,7 +4,8 @@ import math
 
 from bnexp import registry
 from bnexp.config import TrialConfig
-from bnexp.models.layers import Cohort, Dropout, Layer, Linear, Nonlinearity, Sequential
+from bnexp.models.chance import Dropout
+from bnexp.models.layers import Cohort, Layer, Linear, Nonlinearity, Sequential
 from bnexp.models.normalization import Bias
 
 
@@ -18,11 +19,12 @@ def mlp(cohort: Cohort, config: TrialConfig, shape: tuple[int, ...], classes: in
     layers: list[Layer] = []
     inputs = math.prod(shape)
     for number, units in enumerate(config.model.hidden):
+        name = f"hidden {number}"
         layers += [
-            Linear(cohort, f"hidden {number}", inputs, units),
-            normalizer(cohort, config.norm, units),
-            Nonlinearity(function),
-            Dropout(cohort, f"hidden {number}"),
+            Linear(cohort, name, inputs, units),
+            normalizer(cohort, name, units, config.norm),
+            Nonlinearity(name, function),
+            Dropout(cohort, name),
         ]
         inputs = units
-    return Sequential(*layers, Linear(cohort, "output", inputs, classes), Bias(cohort, None, classes))
+    return Sequential(*layers, Linear(cohort, "output", inputs, classes), Bias(cohort, "output", classes))

@@ -23,6 +23,9 @@ class Progress:
         self.console = Console(stderr=True)
         self.live = Live(console=self.console, refresh_per_second=4, transient=True)
         self.began = self.printed = time.monotonic()
+        self.tally: Tally | None = None
+        """What trains or has trained last; None before anything."""
+        self.tuning = 0
 
     def __enter__(self) -> "Progress":
         return self
@@ -32,12 +35,17 @@ class Progress:
     ) -> None:
         self.live.stop()
 
-    def begin(self, tally: Tally) -> None:
-        """Say what is about to happen."""
-        if tally.total == 0:
-            self._say(f"{self.names}: nothing is missing")
-            return
-        self._say(f"{self.names}: {tally.total:,} trials to train")
+    def say(self, line: str) -> None:
+        """Say a sentence."""
+        self.console.print(Text(line))
+
+    def begin(self, tally: Tally, tuning: int) -> None:
+        """Say what is about to happen: trials to train, of which `tuning` are for choosing levels."""
+        self.tally, self.tuning = tally, tuning
+        self.began = self.printed = time.monotonic()
+        stage = f"tuning: {tuning:,}" if tuning else f"{tally.total:,}"
+        others = f", and {tally.total - tuning:,} that need no tuning" if tuning and tuning < tally.total else ""
+        self.say(f"{self.names}: {stage} trials to train{others}")
         if self.console.is_terminal:
             self.live.start()
 
@@ -47,29 +55,36 @@ class Progress:
             self.live.update(self._bar(tally))
         elif time.monotonic() - self.printed >= LINE_SECONDS:
             self.printed = time.monotonic()
-            self._say(f"{tally.ended:,} of {tally.total:,} trials, {self._details(tally)}")
+            self.say(f"{tally.ended:,} of {tally.total:,} trials, {self._details(tally)}")
 
-    def done(self, tally: Tally, failed: int) -> None:
-        """Say how it ended; `failed` counts earlier failures too."""
-        if tally.total:
-            seconds = time.monotonic() - self.began
-            ended = f"{tally.finished:,} finished, {tally.diverged:,} diverged"
-            ended += f", {tally.failed:,} failed" if tally.failed else ""
-            speed = f" ({tally.steps / max(seconds, 1e-9):,.0f} trial-steps/s, {tally.device})" if tally.steps else ""
-            self._say(f"{ended} in {duration(seconds)}{speed}")
+    def end(self, tally: Tally) -> None:
+        """Say how it ended."""
+        self.live.stop()
+        seconds = time.monotonic() - self.began
+        ended = f"{tally.finished:,} finished, {tally.diverged:,} diverged"
+        ended += f", {tally.failed:,} failed" if tally.failed else ""
+        speed = f" ({tally.steps / max(seconds, 1e-9):,.0f} trial-steps/s, {tally.device})" if tally.steps else ""
+        self.say(f"{ended} in {duration(seconds)}{speed}")
         for error in dict.fromkeys(tally.errors):
-            self._say(f"Failed: {error.strip()}")
-        if failed:
-            self._say(f"{failed:,} trials have failed; --retry-failed tries them again")
+            self.say(f"Failed: {error.strip()}")
 
-    def interrupted(self, tally: Tally, command: str) -> None:
+    def done(self, failed: int) -> None:
+        """Say what is left to say at the end of the run; `failed` counts earlier failures too."""
+        if self.tally is None:
+            self.say(f"{self.names}: nothing is missing")
+        if failed:
+            self.say(f"{failed:,} trials have failed; --retry-failed tries them again")
+
+    def interrupted(self, command: str) -> None:
         """Say that it was stopped, and how to go on."""
         self.live.stop()
-        left = tally.total - tally.ended
-        self._say(f"Stopped. {tally.ended:,} trials of this run are kept; `{command}` again trains the {left:,} left.")
-
-    def _say(self, line: str) -> None:
-        self.console.print(Text(line))
+        if self.tally is None:
+            self.say(f"Stopped; `{command}` again goes on.")
+            return
+        left = self.tally.total - self.tally.ended
+        then = ", and then those at the chosen levels" if self.tuning else ""
+        kept = f"{self.tally.ended:,} trials of this run are kept"
+        self.say(f"Stopped. {kept}; `{command}` again trains the {left:,} left{then}.")
 
     def _bar(self, tally: Tally) -> Table:
         grid = Table.grid(padding=(0, 1))

@@ -1,10 +1,9 @@
-"""The smaller screens: plan, status, a trial, a query's rows, the datasets. Text is escaped before it is markup."""
+"""The smaller screens: status, a trial, a query's rows, the datasets. Text is escaped before it is markup."""
 
 import csv
 import json
 import math
 import sys
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,58 +15,16 @@ from rich.table import Table
 from rich.text import Text
 
 from bnexp.claims.model import shown
-from bnexp.config import leaves
 from bnexp.data.dataset import Source
 from bnexp.db.results import Results
-from bnexp.db.rows import Instance
-from bnexp.engine.cohort import group
-from bnexp.reports.progress import duration
 
 
-def _table(*columns: str, header: bool = True) -> Table:
+def plain_table(*columns: str, header: bool = True) -> Table:
+    """A table without lines between its columns."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_header=header)
     for column in columns:
         table.add_column(escape(column), overflow="fold")
     return table
-
-
-def show_plan(instance: Instance, results: Results | None, workers: int) -> None:
-    """An instance's factors, trials and cohorts, what of it is stored already, and what the rest may take so many
-    workers."""
-    console = Console()
-    known = results.statuses([trial.key for trial in instance.trials]) if results else {}
-    unique = list({trial.key: trial for trial in instance.trials}.values())
-    done = Counter(known.get(trial.key, "pending") for trial in unique)
-    left = [trial for trial in unique if known.get(trial.key) in (None, "pending", "running")]
-    cohorts = [len(members) for members in group([(trial.config, trial.fingerprint) for trial in left])]
-    console.print(Text.assemble((instance.name, "bold"), f"  {instance.about}"))
-    factors = _table("factor", "levels")
-    values: dict[str, list[object]] = {}
-    for trial in unique:
-        for leaf in leaves(trial.config):
-            listed = values.setdefault(leaf.name, [])
-            if leaf.value not in listed[-20:]:
-                listed.append(leaf.value)
-    for name, levels in values.items():
-        distinct = list(dict.fromkeys(levels))
-        if len(distinct) > 1:
-            text = ", ".join(shown(level) for level in distinct[:12]) + (", ..." if len(distinct) > 12 else "")
-            factors.add_row(escape(name.removesuffix(".name")), escape(text))
-    variants = list(dict.fromkeys(trial.variant for trial in instance.trials if trial.variant))
-    if variants:
-        factors.add_row("variant", escape(", ".join(variants)))
-    console.print(factors)
-    lines = [f"{len(unique):,} trials: " + ", ".join(f"{count:,} {status}" for status, count in sorted(done.items()))]
-    if left:
-        steps = sum(trial.config.steps for trial in left)
-        lines.append(f"left to train: {len(left):,} trials in {len(cohorts)} cohorts, {steps:,} trial-steps")
-        rate = results.rate() if results else None
-        if rate:
-            time_left = duration(steps / rate / workers)
-            lines.append(
-                f"about {time_left} with {workers} workers, at {rate:,.0f} trial-steps/s each as measured here"
-            )
-    console.print(Text("\n".join(lines)))
 
 
 def show_status(results: Results) -> None:
@@ -88,24 +45,43 @@ def show_status(results: Results) -> None:
 
 
 def show_trial(trial: dict[str, Any]) -> None:
-    """One trial: configuration and result, experiments, attempts, curve."""
+    """One trial: configuration and result, experiments, attempts, probes, curve."""
     console = Console()
-    fields = _table("field", "value", header=False)
+    fields = plain_table("field", "value", header=False)
     for name, value in trial["trial"].items():
         if value is not None:
             fields.add_row(escape(name), escape(shown(value)))
     console.print(fields)
     for experiment in trial["experiments"]:
-        parts = [experiment["name"], experiment["variant"], experiment["overrides"]]
+        purpose = "to tune" if experiment["stage"] == "tune" else ""
+        parts = [experiment["name"], experiment["arm"] or experiment["variant"], experiment["overrides"], purpose]
         console.print(Text("wanted by " + ", ".join(part for part in parts if part)))
     for attempt in trial["attempts"]:
         console.print(Text(_attempt(attempt)))
+    if trial["probes"]:
+        _show_probes(console, trial["probes"])
     if trial["curve"]:
         names = ["step", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
-        curve = _table(*(name.replace("_", " ") for name in names))
+        curve = plain_table(*(name.replace("_", " ") for name in names))
         for point in trial["curve"]:
             curve.add_row(*("-" if point[name] is None else f"{point[name]:.4g}" for name in names))
         console.print(curve)
+
+
+def _show_probes(console: Console, probes: Iterable[dict[str, Any]]) -> None:
+    """The first and last value of every probe in every layer. They come in order of their steps."""
+    series: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for probe in probes:
+        series.setdefault((probe["name"], probe["layer"]), []).append(probe)
+    table = plain_table("probe", "layer", "first", "last")
+    for (name, layer), values in series.items():
+        ends = (f"{_number(value)} at step {value['step']:,}" for value in (values[0], values[-1]))
+        table.add_row(escape(name), escape(layer), *ends)
+    console.print(table)
+
+
+def _number(probe: dict[str, Any]) -> str:
+    return "not finite" if probe["value"] is None else f"{probe['value']:.4g}"
 
 
 def _attempt(attempt: dict[str, Any]) -> str:
@@ -140,7 +116,7 @@ def _show_table(columns: list[str], rows: list[list[str]]) -> None:
     console = Console()
     widths = [max(map(len, values)) for values in zip(columns, *rows, strict=True)]
     if sum(widths) + 3 * len(widths) <= console.width:
-        table = _table(*columns)
+        table = plain_table(*columns)
         for row in rows:
             table.add_row(*map(escape, row))
         console.print(table)
@@ -160,7 +136,7 @@ def _jsonable(value: Any) -> Any:
 
 def show_datasets(sources: Iterable[Source]) -> None:
     """Every dataset, and where it is or how to get it."""
-    table = _table("dataset", "what", "where, or how to get it")
+    table = plain_table("dataset", "what", "where, or how to get it")
     for source in sources:
         found = source.where()
         table.add_row(escape(source.name), escape(source.about), escape(str(found) if found else source.how_to_get))

@@ -108,10 +108,14 @@ def sentence(text: str) -> str:
 def scale(reports: Sequence[Report]) -> str:
     """What the verdicts are about; they never come without it."""
     networks = listed_networks(dict.fromkeys(model for report in reports for model in report.models))
-    datasets = listed(sorted({name for report in reports for name in report.datasets}) or ["no dataset"])
     seeds = sorted({report.seeds for report in reports})
     count = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    return f"on {datasets}, {networks}, {count} seed{'s' * (seeds[-1] != 1)}"
+    return f"on {datasets(reports)}, {networks}, {count} seed{'s' * (seeds[-1] != 1)}"
+
+
+def datasets(reports: Sequence[Report]) -> str:
+    """The names of the datasets."""
+    return listed(sorted({name for report in reports for name in report.datasets}) or ["no dataset"])
 
 
 def listed_networks(models: Iterable[str]) -> str:
@@ -133,7 +137,7 @@ def counted(reports: Reports) -> str:
     """How the trials ended, and of a suite which members have any."""
     ended = ", ".join(f"{count:,} {status}" for status, count in sorted(reports.counts.items())) or "no trials"
     members = len(reports.reports) + len(reports.missing)
-    return f"{ended}." if members == 1 else f"{len(reports.reports)} of {members} experiments run: {ended}."
+    return f"{len(reports.reports)} of {members} experiments run: {ended}." if reports.of_several else f"{ended}."
 
 
 def no_claims(report: Report) -> str:

@@ -1,0 +1,71 @@
+"""Writing down what is wanted: instances, the trials of each stage, and the levels chosen between them. Inside the
+store's transactions."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from bnexp.db import rows
+from bnexp.db.inserts import ids_by_key, insert_new
+from bnexp.db.rows import Instance, Stage, WantedTrial, now
+from bnexp.db.tables import ChoiceRow, ExperimentRow, ExperimentTrialRow, TrialRow
+from bnexp.records import Choice
+
+
+def register(connection: Connection, instance: Instance) -> int:
+    """Write down an instance and the trials it wants at once: those of its tune stage, if it has one, else all. Return
+    its number. Trials that are known already, from whichever experiment, are only linked."""
+    identity = {"name": instance.name, "overrides": instance.overrides, "expansion": instance.expansion}
+    moment = now()
+    row = {"about": instance.about, "margin": instance.margin, "created_at": moment, "last_run_at": moment}
+    insert_new(connection, ExperimentRow, [identity | row])
+    found = select(ExperimentRow.id).filter_by(**identity)
+    experiment_id = int(connection.execute(found).scalar_one())
+    connection.execute(update(ExperimentRow).where(ExperimentRow.id == experiment_id).values(last_run_at=moment))
+    if instance.tune:
+        want(connection, experiment_id, instance.tuning, "tune")
+    else:
+        want(connection, experiment_id, instance.trials, "confirm")
+    return experiment_id
+
+
+def want(connection: Connection, experiment_id: int, trials: Sequence[WantedTrial], stage: Stage) -> None:
+    """Link `trials` to the instance, written down before where they are new."""
+    insert_new(connection, TrialRow, [rows.trial(trial) for trial in trials])
+    ids = ids_by_key(connection, [trial.key for trial in trials])
+    links = [
+        {
+            "experiment_id": experiment_id,
+            "trial_id": ids[trial.key],
+            "variant": trial.variant,
+            "stage": stage,
+            "arm": trial.arm,
+        }
+        for trial in trials
+    ]
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    new = dialect.insert(ExperimentTrialRow)
+    # Links that are older than arms learn theirs.
+    keys = [column.name for column in ExperimentTrialRow.__table__.primary_key]
+    update_arm = new.on_conflict_do_update(index_elements=keys, set_={"arm": new.excluded.arm})
+    if links:
+        connection.execute(update_arm, links)
+
+
+def choose(connection: Connection, experiment_id: int, choices: Sequence[Choice]) -> list[Choice]:
+    """Write down `choices` where none are yet, and return those that stand."""
+    moment = now()
+    insert_new(
+        connection,
+        ChoiceRow,
+        [vars(choice) | {"experiment_id": experiment_id, "chosen_at": moment} for choice in choices],
+    )
+    return choices_of(connection, experiment_id)
+
+
+def choices_of(connection: Connection, experiment_id: int) -> list[Choice]:
+    """The levels chosen for the instance's arms, in order of the arms."""
+    columns = select(ChoiceRow.arm, ChoiceRow.factor, ChoiceRow.level, ChoiceRow.score, ChoiceRow.at_edge)
+    found = connection.execute(columns.where(ChoiceRow.experiment_id == experiment_id).order_by(ChoiceRow.arm))
+    return [Choice(**row) for row in found.mappings()]

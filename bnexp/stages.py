@@ -1,0 +1,136 @@
+"""A run from beginning to end: the tune stage of the experiments that have one, the choice of a level for each arm, and
+the trials that confirm. Each step looks at what is stored first, so a run that stopped anywhere goes on from there, and
+several at once agree."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from bnexp.claims.model import Claim
+from bnexp.claims.tuning import choose, unfinished
+from bnexp.db.results import Results
+from bnexp.db.rows import Instance, WantedTrial
+from bnexp.db.store import Store
+from bnexp.design import Experiment
+from bnexp.executors import Executor
+from bnexp.records import Choice, Tally
+from bnexp.reports.plan import Outlook
+from bnexp.runner import Identifier, Run, close_books, enroll, instantiate
+
+
+@dataclass(frozen=True)
+class Wish:
+    """An experiment that is to be run here, and the instance that it then is."""
+
+    experiment: Experiment
+    instance: Instance
+    data_dir: Path | None
+
+    @classmethod
+    def of(cls, experiment: Experiment, overrides: str, data_dir: Path | None) -> "Wish":
+        """Raises DatasetError where a dataset is missing."""
+        return cls(experiment, instantiate(experiment, overrides, data_dir), data_dir)
+
+    def confirming(self, choices: Sequence[Choice]) -> list[WantedTrial]:
+        """The confirming trials at the levels chosen."""
+        if not self.instance.tune:
+            return self.instance.trials
+        levels = {choice.arm: choice.level for choice in choices}
+        return Identifier(self.data_dir)(self.experiment.expand(levels))
+
+
+def outlook(wish: Wish, results: Results | None) -> Outlook:
+    """What `wish` comes to, given what is stored."""
+    instance = wish.instance
+    found = results.find(instance.name, instance.overrides, instance.expansion) if results and instance.tune else None
+    choices = results.choices(found) if results and found is not None else []
+    return Outlook(wish.experiment, replace(instance, trials=wish.confirming(choices)), choices)
+
+
+class Watch(Protocol):
+    """Whoever is told how a run goes."""
+
+    def say(self, line: str) -> None:
+        """A sentence for the person."""
+
+    def begin(self, tally: Tally, tuning: int) -> None:
+        """Trials begin to train, of which `tuning` are for choosing levels."""
+
+    def show(self, tally: Tally) -> None:
+        """Something may have changed."""
+
+    def end(self, tally: Tally) -> None:
+        """They have all ended."""
+
+
+class Course:
+    """The course of one run of some experiments."""
+
+    def __init__(
+        self, store: Store, wishes: Sequence[Wish], make_executor: Callable[[], Executor], watch: Watch
+    ) -> None:
+        self.store, self.wishes, self.watch = store, list(wishes), watch
+        self._make_executor = make_executor
+        self._retry_failed = False
+        self.ids: list[int] = []
+
+    def go(self, claims: Mapping[str, Claim], retry_failed: bool = False) -> int:
+        """Run everything and judge it; the number of trials that have failed, now or before. On an exception, Ctrl-C
+        included, what had ended is stored."""
+        self._retry_failed = retry_failed
+        self.ids = enroll(self.store, [wish.instance for wish in self.wishes], claims, retry_failed)
+        for experiment_id, wish in zip(self.ids, self.wishes, strict=True):
+            self._widen(experiment_id, wish, wish.instance.tuning or wish.instance.trials)
+        tuned = [(number, wish) for number, wish in zip(self.ids, self.wishes, strict=True) if wish.instance.tune]
+        waiting = [(number, wish) for number, wish in tuned if not self._settle(number, wish)]
+        self._train([number for number, _ in waiting])
+        confirming = [self._choose(number, wish) and self._settle(number, wish) for number, wish in waiting]
+        if any(confirming):
+            self._train([])
+        close_books(self.store, self.ids, claims)
+        return self.store.failed(self.ids)
+
+    def _settle(self, experiment_id: int, wish: Wish) -> bool:
+        """Want the confirming trials, if the levels are chosen; whether they are."""
+        choices = self.store.choose(experiment_id, [])
+        if not choices:
+            return False
+        confirming = wish.confirming(choices)
+        self.store.confirm(experiment_id, confirming)
+        if self._retry_failed:
+            self.store.retry(experiment_id)
+        self._widen(experiment_id, wish, confirming)
+        return True
+
+    def _train(self, tuning_ids: Sequence[int]) -> None:
+        """Train what is wanted by now; `tuning_ids` are the instances whose levels are still to be chosen."""
+        run = Run(self.store, self._make_executor, self.ids)
+        if run.tally.total:
+            self.watch.begin(run.tally, self.store.left(tuning_ids)[0] if tuning_ids else 0)
+            self.watch.end(run.go(self.watch.show))
+
+    def _choose(self, experiment_id: int, wish: Wish) -> bool:
+        """Choose the level of each arm and write them down; whether it could be done."""
+        tune = wish.experiment.tune
+        assert tune
+        results = Results(self.store.database)
+        trials = results.trials(experiment_id, "tune")
+        results.close()
+        name, missing = wish.instance.name, unfinished(trials)
+        if missing:
+            self.watch.say(
+                f"{name}: {missing:,} tuning trials have failed, so no level of {tune.factor} is chosen and no trial "
+                "confirms"
+            )
+            return False
+        choices = self.store.choose(experiment_id, choose(trials, tune.factor))
+        edges = sum(choice.at_edge for choice in choices)
+        at_edge = f", {edges:,} of them at an edge of the levels tried" if edges else ""
+        self.watch.say(f"{name}: chose the level of {tune.factor} for {len(choices):,} arms{at_edge}")
+        return True
+
+    def _widen(self, experiment_id: int, wish: Wish, trials: Sequence[WantedTrial]) -> None:
+        """Let what is still to be trained record what this experiment wants; say what was trained without."""
+        for lack, count in self.store.widen(experiment_id, trials).items():
+            self.watch.say(f"{wish.instance.name}: {count:,} trials were trained before {lack}")

@@ -1,0 +1,141 @@
+"""Normalizers one by one: group normalization is torch's, noise is as announced, and probing leaves nothing behind."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bnexp.config import BatchNormOptions, GroupNormOptions, NoisyBatchNormOptions, TrialConfig
+from bnexp.errors import UsageError
+from bnexp.models.layers import Cohort, Layer, Mode, Pass
+from bnexp.models.mlp import mlp
+from bnexp.models.normalization import BatchNorm, GroupNorm, NoisyBatchNorm
+
+CPU = torch.device("cpu")
+
+
+def cohort(streams: list[int], trials: int = 3, dtype: torch.dtype = torch.float64) -> Cohort:
+    return Cohort(streams, torch.ones(trials).double(), torch.zeros(trials).double(), dtype, CPU)
+
+
+def now(mode: Mode, step: int = 1) -> Pass:
+    return Pass(mode, torch.tensor(step))
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize(("units", "groups", "batch"), [(12, 4, 5), (7, 1, 2), (7, 7, 2), (33, 11, 61)])
+def test_group_normalization_is_torchs(units: int, groups: int, batch: int, mode: Mode) -> None:
+    """Values and all three gradients, whatever the pass is for; a group of one unit included."""
+    layer = GroupNorm(cohort([1]), "hidden 0", units, GroupNormOptions(groups=groups, eps=1e-3))
+    layer.gamma.data, layer.beta.data = drawn(3, 1, units, seed=1), drawn(3, 1, units, seed=2)
+    x, weights = drawn(3, batch, units, seed=3).requires_grad_(), drawn(3, batch, units, seed=4)
+    y = layer(x, now(mode))
+    (y * weights).sum().backward()
+    assert x.grad is not None and layer.gamma.grad is not None and layer.beta.grad is not None
+    for slot in range(3):
+        plain = nn.GroupNorm(groups, units, eps=1e-3).double()
+        plain.weight.data, plain.bias.data = layer.gamma.data[slot, 0], layer.beta.data[slot, 0]
+        theirs = x.detach()[slot].clone().requires_grad_()
+        expected = plain(theirs)
+        (expected * weights[slot]).sum().backward()
+        assert theirs.grad is not None and plain.weight.grad is not None and plain.bias.grad is not None
+        torch.testing.assert_close(y[slot], expected, rtol=1e-11, atol=1e-12)
+        torch.testing.assert_close(x.grad[slot], theirs.grad, rtol=1e-10, atol=1e-11)
+        torch.testing.assert_close(layer.gamma.grad[slot, 0], plain.weight.grad, rtol=1e-10, atol=1e-11)
+        torch.testing.assert_close(layer.beta.grad[slot, 0], plain.bias.grad, rtol=1e-10, atol=1e-11)
+
+
+def test_groups_that_do_not_divide_the_units_are_refused() -> None:
+    config = TrialConfig.model_validate(
+        {"norm": {"name": "group", "groups": 3}, "model": {"name": "mlp", "hidden": [9, 7]}}
+    )
+    with pytest.raises(UsageError, match=r"norm\.groups: 3 groups do not divide the 7 units of layer 'hidden 1'"):
+        mlp(cohort([0]), config, (2, 2), 10)
+
+
+@pytest.mark.parametrize(("units", "batch"), [(20, 60), (7, 2)])
+def test_stopped_statistics_are_constants_in_the_backward_pass_only(units: int, batch: int) -> None:
+    stopped = BatchNorm(cohort([1]), "hidden 0", units, BatchNormOptions(stop_gradient=True))
+    through = BatchNorm(cohort([1]), "hidden 0", units, BatchNormOptions())
+    for layer in (stopped, through):
+        layer.gamma.data = drawn(3, 1, units, seed=1)
+    x, weights = drawn(3, batch, units, seed=3).requires_grad_(), drawn(3, batch, units, seed=4)
+    y = stopped(x, now(Mode.TRAIN))
+    assert torch.equal(y, through(x, now(Mode.TRAIN))) and torch.equal(stopped.moving, through.moving)
+    [ours] = torch.autograd.grad((y * weights).sum(), x)
+    mean, variance = x.mean(1, keepdim=True).detach(), x.var(1, correction=0, keepdim=True).detach()
+    plain = (x - mean) / (variance + 1e-5).sqrt() * stopped.gamma.detach()
+    [theirs] = torch.autograd.grad((plain * weights).sum(), x)
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-14)
+
+
+def noisy(streams: list[int], trials: int, units: int = 500, name: str = "hidden 0", **options: Any) -> NoisyBatchNorm:
+    return NoisyBatchNorm(cohort(streams, trials), name, units, NoisyBatchNormOptions(**options))
+
+
+def factor_and_shift(layer: NoisyBatchNorm, x: Tensor, step: int, mode: Mode = Mode.TRAIN) -> tuple[Tensor, Tensor]:
+    """[T, C] each, found from the outputs of the layer and of one without noise."""
+    y, quiet = layer(x, now(mode, step)), BatchNorm.forward(layer, x, now(Mode.PROBE, step))
+    factor = (y[:, 1] - y[:, 0]) / (quiet[:, 1] - quiet[:, 0])
+    shift = y[:, 0] - factor * quiet[:, 0]
+    torch.testing.assert_close(y, factor[:, None] * quiet + shift[:, None], rtol=1e-9, atol=1e-9)
+    return factor.detach(), shift.detach()
+
+
+@pytest.mark.parametrize("mode", [Mode.TRAIN, Mode.PROBE])
+def test_noise_is_one_factor_and_one_shift_a_unit_and_step(mode: Mode) -> None:
+    """Uniform over what the options say, shared by the trials of a seed and by nothing else."""
+    layer = noisy([5, 6], 4, shift=0.5, scale=1.25)
+    x = drawn(4, 6, 500)
+    factor, shift = factor_and_shift(layer, x, 9, mode)
+    for numbers, low, high in ((factor, 1.0, 1.25), (shift, -0.5, 0.5)):
+        assert low - 1e-9 <= float(numbers.min()) < low + 0.01 * (high - low) + 1e-9
+        assert high - 0.01 * (high - low) < float(numbers.max()) <= high + 1e-9
+        assert float(numbers.mean()) == pytest.approx((low + high) / 2, abs=0.05 * (high - low))
+        torch.testing.assert_close(numbers[0], numbers[1], rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(numbers[2], numbers[3], rtol=1e-9, atol=1e-9)
+    assert abs(torch.corrcoef(torch.stack([factor[0], shift[0]]))[0, 1]) < 0.2
+    others = [
+        factor_and_shift(layer, x, 10)[1][0],
+        factor_and_shift(noisy([5], 4, name="hidden 1"), x, 9)[1][0],
+        shift[2],
+    ]
+    for other in others:
+        assert abs(torch.corrcoef(torch.stack([shift[0], other]))[0, 1]) < 0.2
+
+
+def test_noise_of_no_size_is_none() -> None:
+    layer, x = noisy([5], 2, shift=0.0, scale=1.0), drawn(2, 6, 500)
+    assert torch.equal(layer(x, now(Mode.TRAIN)), BatchNorm.forward(layer, x, now(Mode.PROBE)))
+
+
+@pytest.mark.parametrize("mode", [Mode.CURVE, Mode.COLLECT, Mode.FINAL])
+def test_evaluation_has_no_noise(mode: Mode) -> None:
+    layer, plain = noisy([5], 2, units=7), BatchNorm(cohort([5], 2), "hidden 0", 7, BatchNormOptions())
+    x = drawn(2, 6, 7)
+    for one in (layer, plain):
+        for what in (Mode.TRAIN, Mode.COLLECT):
+            one(x, now(what))
+    assert torch.equal(layer(x, now(mode)), plain(x, now(mode)))
+
+
+def test_noise_goes_with_the_trials_that_are_kept() -> None:
+    layer, x = noisy([5, 6, 7], 3, units=7), drawn(3, 6, 7)
+    before = layer(x, now(Mode.TRAIN, 4))
+    layer.keep(torch.tensor([0, 2]), [5, 7])
+    assert torch.equal(layer(x[[0, 2]], now(Mode.TRAIN, 4)), before[[0, 2]])
+
+
+@pytest.mark.parametrize("layer", [noisy([5], 2, units=7), BatchNorm(cohort([5], 2), "x", 7, BatchNormOptions())])
+def test_a_probe_leaves_nothing_behind_and_training_and_gathering_do(layer: Layer) -> None:
+    """In the pass's own mode: nothing is kept by what only looks."""
+    x = drawn(2, 6, 7)
+    for mode, moves in ((Mode.PROBE, set()), (Mode.TRAIN, {"moving"}), (Mode.COLLECT, {"gathered", "batches"})):
+        before = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
+        layer(x, now(mode))
+        assert {name for name, tensor in layer.state_dict().items() if not torch.equal(tensor, before[name])} == moves
