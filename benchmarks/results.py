@@ -20,7 +20,8 @@ from bnexp.errors import BnexpError, ConfigurationError
 from bnexp.experiments import ExperimentsFile, default_file, load
 from bnexp.reports import markdown, words
 from bnexp.reports.blocks import Block, Code, Heading, Line
-from bnexp.reports.document import document
+from bnexp.reports.document import machines, sections
+from bnexp.reports.overview import overview
 from bnexp.yamlfile import read
 
 ROOT = Path(__file__).parent.parent
@@ -64,23 +65,24 @@ def _opening(chapters: Sequence[Reports]) -> list[Block]:
     datasets = words.listed(words.datasets(reports.reports) for reports in chapters)
     text = (
         f"What the experiments of bnexp {bnexp.__version__} say of each claim, on {datasets}. This page is written by "
-        "`python -m benchmarks.results` from the databases; limits were fixed before the data, and every verdict is "
-        "about the scale that stands above it."
+        "`python -m benchmarks.results` from the databases. Limits were fixed before there were data, but where a "
+        "verdict is marked †; each is about the scale that stands above it."
     )
     return [Heading("Results", 1), Line(text)]
 
 
 def _chapter(reports: Reports, suites: Container[str], remarks: Remarks) -> Iterator[Block]:
-    """One dataset: scale, table and sections, then how it was made."""
+    """One dataset: the scale and how it was made, then the table and a section for each claim."""
     dataset = words.datasets(reports.reports)
     seen = {claim: texts[dataset] for claim, texts in remarks.items() if dataset in texts}
-    title, *blocks = document(reports, seen)
-    assert isinstance(title, Heading)
-    yield Heading(title.text.partition(": ")[2].removeprefix("on "), 1)
+    _, *answers = overview(reports)
+    yield Heading(words.scale(reports.reports).removeprefix("on "), 1)
     yield Code(run_command(_asked(reports, suites), reports.reports[0].instance.overrides), "sh")
     last = max(report.instance.last_run_at for report in reports.reports)
     yield Line(f"Last run on {last:%Y-%m-%d}.")
-    yield from blocks
+    yield from machines(reports)
+    yield from answers
+    yield from sections(reports, seen)
 
 
 def _asked(reports: Reports, suites: Container[str]) -> list[str]:

@@ -9,17 +9,20 @@ from bnexp.reports.overview import not_tested, overview
 from bnexp.reports.section import section
 
 
-def document(reports: Reports, seen: Mapping[str, str] | None = None) -> list[Block]:
-    """One screen of answers, a section for each claim that was tested, and what was not. `seen` has what people wrote
-    about a claim's data, by the claim's name."""
-    blocks = overview(reports)
+def document(reports: Reports) -> list[Block]:
+    """One screen of answers, a section for each claim, what was not tested, and on what it ran."""
+    return [*overview(reports), *sections(reports), *machines(reports)]
+
+
+def sections(reports: Reports, seen: Mapping[str, str] | None = None) -> list[Block]:
+    """What follows the first screen. `seen` has what people wrote about a claim's data, by the claim's name."""
+    blocks: list[Block] = []
     for entry in reports.entries:
         blocks += section(entry, (seen or {}).get(entry.finding.name, ""))
-    blocks += not_tested(reports)
-    blocks.append(Gap())
+    blocks += [*not_tested(reports), Gap()]
     if any(entry.finding.numbers for entry in reports.entries):
         blocks.append(Line(words.GLOSSARY, "faint"))
-    return [*blocks, *machines(reports)]
+    return blocks
 
 
 def machines(reports: Reports) -> list[Block]:

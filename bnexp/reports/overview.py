@@ -1,7 +1,7 @@
 """A report's first screen: a line for each claim, above it the scale that they speak of."""
 
 from bnexp.claims.findings import Finding
-from bnexp.claims.report import Entry, Reports
+from bnexp.claims.report import Entry, Reports, run_command
 from bnexp.reports import numbers, words
 from bnexp.reports.blocks import Block, Grid, Heading, Line, Row, Tone
 
@@ -20,6 +20,9 @@ def overview(reports: Reports) -> list[Block]:
     blocks.append(table(reports.entries))
     if any(entry.post_hoc for entry in reports.entries):
         blocks.append(Line(words.POST_HOC + ".", "faint"))
+    if reports.missing:
+        command = run_command(reports.missing, reports.reports[0].instance.overrides)
+        blocks.append(Line(f"`{command}` runs what is missing.", "faint"))
     families = [report.instance.name for report in reports.reports if report.findings]
     if len(families) > 1:
         blocks.append(Line("p is adjusted within each experiment, for all of its claims together (Holm).", "faint"))

@@ -30,11 +30,19 @@ def render(blocks: Iterable[Block], console: Console) -> None:
     """Print blocks as wide as the console is."""
     before: Block | None = None
     for block in blocks:
-        apart = isinstance(block, Grid | Heading) or isinstance(before, Grid)
-        if apart and before is not None and not isinstance(before, Gap) and not isinstance(block, Gap):
+        if _apart(before, block):
             console.print()
         _print(block, console)
         before = block
+
+
+def _apart(before: Block | None, block: Block) -> bool:
+    """Whether an empty line belongs between two blocks."""
+    if before is None or isinstance(before, Gap) or isinstance(block, Gap):
+        return False
+    if isinstance(before, Heading) and before.level > 1:
+        return False
+    return isinstance(block, Grid | Heading) or isinstance(before, Grid)
 
 
 def _print(block: Block, console: Console) -> None:
@@ -133,8 +141,9 @@ def _table(grid: Grid, width: int) -> Iterator[Text]:
     widths = _widths(grid, rows)
     room = width - BETWEEN * (len(widths) - 1) - sum(widths[column] for column in grid.right)
     left = [column for column in range(len(widths)) if column not in grid.right]
-    for column in left:
-        widths[column] = min(widths[column], max(4, room // len(left)))
+    if sum(widths[column] for column in left) > room:
+        for column in left:
+            widths[column] = min(widths[column], max(4, room // len(left)))
     headings = [textwrap.wrap(name, own) or [""] for name, own in zip(grid.columns, widths, strict=True)]
     tallest = max(map(len, headings))
     for line in zip(*([""] * (tallest - len(heading)) + heading for heading in headings), strict=True):

@@ -175,7 +175,7 @@ def table_title(finding: Finding) -> str:
     where = finding.claim.where
     if finding.claim.table and finding.claim.table.estimator:
         where = where | how.at
-    return f"{text[:1].upper()}{text[1:]}" + (f" ({partial(where)})" if where else "")
+    return f"{text[:1].upper()}{text[1:]}" + (f"; {partial(where)}" if where else "")
 
 
 def mark(finding: Finding, row: Row) -> str:
