@@ -65,10 +65,10 @@ SHORT = BeforeValidator(_short)
 """`norm: batch` is short for `norm: {name: batch}`."""
 
 
-def _layers(value: Any) -> Any:
-    """[100, 100, 100] of "3x100"; what is not written so is left to the validator."""
+def as_layers(value: Any) -> Any:
+    """[100, 100, 100] of "3x100"; what is not written so is left as it is."""
     match = re.fullmatch(r"(\d{1,4})x(\d{1,5})", value) if isinstance(value, str) else None
-    return (int(match[2]),) * int(match[1]) if match else value
+    return [int(match[2])] * int(match[1]) if match else value
 
 
 class Fields(BaseModel):
@@ -85,7 +85,7 @@ class MlpOptions(Fields):
     name: Annotated[Literal["mlp"], static("name", "model")] = "mlp"
     hidden: Annotated[
         tuple[Annotated[int, Field(ge=1, le=65536)], ...],
-        BeforeValidator(_layers),
+        BeforeValidator(as_layers),
         Field(strict=False, min_length=1, max_length=1000),
         static("units of each hidden layer", "hidden", origin=(100, 100, 100)),
     ] = (100, 100, 100)

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from bnexp.config import COMPONENTS, Fields, Mark, TrialConfig, leaves
+from bnexp.config import COMPONENTS, Fields, Mark, TrialConfig, as_layers, leaves
 from bnexp.errors import ConfigurationError, did_you_mean
 from bnexp.yamlfile import Path, parse_scalar
 
@@ -56,6 +56,9 @@ def flatten(values: Mapping[str, Any], place: Callable[[Path], str]) -> Settings
             inner = {f"{key}.{name}": Setting(v, place((key, name))) for name, v in value.items()}
         else:
             inner = {f"{key}.name" if key in COMPONENTS else key: Setting(value, place((key,)))}
+        if "model.hidden" in inner:
+            hidden = inner["model.hidden"]
+            inner["model.hidden"] = Setting(as_layers(hidden.value), hidden.place)
         for name, setting in inner.items():
             if name in settings:
                 raise ConfigurationError(f"{name} stands here a second time", setting.place)
@@ -119,9 +122,11 @@ def as_seeds(value: Any, place: str) -> list[int]:
 
 
 def in_words(value: Any) -> str:
-    """A configured value as a person would write it: 0.4, 5, relu, [100, 100]."""
+    """A configured value as a person would write it: 0.4, 5, relu, [100, 50], 3x100."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
+    if isinstance(value, list | tuple) and len(value) > 2 and len(set(map(str, value))) == 1:
+        return f"{len(value)}x{value[0]}"
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 

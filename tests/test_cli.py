@@ -112,6 +112,8 @@ REFUSALS = {
     "run tiny --device tpu --db other.db": "'tpu' is not one of 'auto', 'cpu', 'cuda'",
     "report --instance 7": "there is no instance 7",
     "report --db none.db": "no database at none.db; `bnexp run grid` makes one",
+    "report --experiment nope --instance 1": "experiment 'nope' has not been run into this database (known: tiny)",
+    "report --experiment tiny --instance 7": "there is no instance 7",
     "report --experiment overlap": "experiment 'overlap' has not been run into this database (known: tiny)",
     "status --db experiments.yaml": "file is not a database",
 }

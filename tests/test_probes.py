@@ -199,7 +199,8 @@ def test_probes_stand_before_the_first_step_and_at_every_point() -> None:
     base = {**SMALL, "nonlinearity": "relu", "steps": 25, "eval_every": 10, "probes": ("percentiles", "smoothness")}
     calm, wild = together([trial(base), trial(base, init_scale=1e10)])
     steps = [0, *evaluation_steps(25, 10)]
-    names = ["p15", "p50", "p85", "loss", "loss range", "gradient change", "effective beta"]
+    names = [f"percentiles p{percent}" for percent in (15, 50, 85)]
+    names += [f"smoothness {what}" for what in ("loss", "loss range", "gradient change", "effective beta")]
     assert [(probe.step, probe.name) for probe in calm.probes] == [(step, name) for step in steps for name in names]
     assert [point.step for point in calm.curve] == steps[1:]
     assert wild.status == "diverged" and wild.diverged_at_step is not None
@@ -302,11 +303,11 @@ def test_a_network_of_twenty_layers_is_probed_throughout() -> None:
     [outcome] = together([trial(base)])
     layers = [f"hidden {number}" for number in range(20)]
     for name, expected in (
-        ("mean", layers),
-        ("weights", [*layers, "output"]),
-        ("cosine", [*layers, "output"]),
-        ("logits", layers),
-        ("p50", layers[-1:]),
+        ("moments mean", layers),
+        ("gradient-norms weights", [*layers, "output"]),
+        ("covariate-shift cosine", [*layers, "output"]),
+        ("scale-invariance logits", layers),
+        ("percentiles p50", layers[-1:]),
     ):
         assert [p.layer for p in outcome.probes if p.name == name and p.step == 1] == expected
     assert all(math.isfinite(probe.value) for probe in outcome.probes)
@@ -320,7 +321,8 @@ def test_scale_does_not_matter_with_normalization_and_does_without(norm: dict[st
     options = norm if norm["name"] == "none" else {**norm, "eps": 0.0}
     base = {**SMALL, "norm": options, "precision": "float64", "probes": ("scale-invariance",), "nonlinearity": "tanh"}
     for told in probing.sample(Program([trial(base, seed=s) for s in (1, 2)], data_of("digits", "float64")), 0):
-        assert [probe.name for probe in told] == ["logits", "input gradient", "weight gradient"] * 2
+        names = [f"scale-invariance {what}" for what in ("logits", "input gradient", "weight gradient")]
+        assert [probe.name for probe in told] == names * 2
         assert all(probe.value > 0.01 if norm["name"] == "none" else 0 < probe.value < 1e-12 for probe in told)
 
 

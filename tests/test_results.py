@@ -21,9 +21,10 @@ from bnexp.columns import Repeating, combinations, counts, in_both, levels, mean
 from bnexp.config import TrialConfig, cell_key, columns_by_name
 from bnexp.db import reading
 from bnexp.db.results import Results
-from bnexp.db.store import Store
+from bnexp.db.store import LeaseLostError, Store
 from bnexp.engine.cohort import group
-from bnexp.records import Final, Outcome, Point
+from bnexp.records import Final, Outcome, Point, Probe
+from bnexp.reports.screens import show_trial
 from tests.test_claims import claim
 from tests.test_db import ONE, STARTED, TWO, instance, wanted
 
@@ -112,6 +113,127 @@ def test_curves_are_those_of_the_view(ended: Results, monkeypatch: pytest.Monkey
     found = sorted(zip(*(curves[name].tolist() for name in names), strict=True))
     assert found == [row for row in every if row[0] in keys] and len(keys) > 3
     assert all(len(column) == 0 for column in ended.curves([]).values())
+
+
+def test_other_columns_of_curves_are_read_when_asked_for(ended: Results) -> None:
+    names = ("train_loss", "train_accuracy")
+    query = "select trial_key, step, train_loss, train_accuracy from learning_curves order by 1, 2"
+    every = rows_of(ended, query)
+    curves = ended.curves(sorted({row[0] for row in every}), names)
+    assert set(curves) == {"trial_key", "step", *names}
+    assert sorted(zip(*(curves[name].tolist() for name in ("trial_key", "step", *names)), strict=True)) == every
+
+
+def test_a_stages_trials_are_read_alone_with_their_arms(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways of numbering combinations; a trial of two arms has a row for each."""
+    tuning = [replace(wanted("v", seed=seed, lr_multiplier=rate), arm="v") for seed in (8, 9) for rate in (1.0, 2.0)]
+    twice = [replace(wanted(variant, seed=1), arm=f"{variant}, dropout 0") for variant in ("v", "w")]
+    number = store.register(replace(instance(*twice), tuning=tuning, tune="lr_multiplier"))
+    store.confirm(number, twice)
+    results = Results(store.database)
+    for limit in (0, 10**9):
+        monkeypatch.setattr(reading, "SPARSE", limit)
+        found = results.trials(number, "tune")
+        assert sorted(zip(found["arm"], found["variant"], found["lr_multiplier"], found["seed"], strict=True)) == [
+            ("v", "v", rate, seed) for rate in (1.0, 2.0) for seed in (8, 9)
+        ]
+        confirm = results.trials(number)
+        assert sorted(zip(confirm["arm"], confirm["variant"], confirm["seed"], strict=True)) == [
+            ("v, dropout 0", "v", 1),
+            ("w, dropout 0", "w", 1),
+        ]
+    assert results.counts(number) == {"pending": 5}, "of both stages, each trial once"
+
+
+PROBES = (
+    Probe(0, "hidden 1", "percentiles", 2.0, (1.0, 3.0)),
+    Probe(10, "hidden 1", "percentiles", math.nan, (1.0, math.inf, math.nan)),
+    Probe(0, "", "smoothness", 0.5),
+)
+
+
+def test_probes_are_stored_with_the_outcome_and_read_back(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    number = store.register(instance(wanted(seed=1), wanted(seed=2)))
+    store.plan(number, group)
+    job = store.take([number], ONE)
+    assert job is not None
+    final = Final(0.1, 0.9, 0.1, 0.9, 0.1, 0.9)
+    store.store(job, ONE, [Outcome(slot, "finished", CURVE, final, probes=PROBES) for slot in (0, 1)], STARTED, 1.0)
+    results = Results(store.database)
+    view = "select step, layer, name, value, units, nonfinite from probe_values where trial_key = '{}' order by 3, 1"
+    key = wanted(seed=2).key
+    assert rows_of(results, view.format(key)) == [
+        (0, "hidden 1", "percentiles", 2.0, "[1.0, 3.0]", None),
+        (10, "hidden 1", "percentiles", None, "[1.0, null, null]", "value=nan units[1]=inf units[2]=nan"),
+        (0, "", "smoothness", 0.5, None, None),
+    ]
+    found = results.probes([key], "percentiles")
+    assert set(found) == {"trial_key", "step", "layer", "value", "units"}
+    assert (found["trial_key"].tolist(), found["step"].tolist()) == ([key] * 2, [0, 10])
+    assert (found["value"][0], math.isnan(found["value"][1]), set(found["layer"])) == (2.0, True, {"hidden 1"})
+    assert found["units"].dtype == object and found["units"][0] == [1.0, 3.0]
+    assert str(found["units"][1]) == "[1.0, nan, nan]"
+    both = results.probes([key, wanted(seed=1).key], "smoothness")
+    assert sorted(both["trial_key"]) == sorted([key, wanted(seed=1).key]) and both["units"].tolist() == [[], []]
+    assert len(results.probes([key], "none")["value"]) == 0
+    show_trial(results.trial(key))
+    shown = capsys.readouterr().out
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert "percentiles hidden 1 2 at step 0 not finite at step 10" in lines
+    assert "smoothness 0.5 at step 0 0.5 at step 0" in lines
+
+
+def test_probes_of_a_worker_that_lost_its_lease_are_not_stored(store: Store) -> None:
+    number = store.register(instance(wanted(seed=1)))
+    store.plan(number, group)
+    job = store.take([number], ONE)
+    assert job is not None
+    with pytest.raises(LeaseLostError):
+        store.store(job, TWO, [Outcome(0, "diverged", (), None, 1, "nan", PROBES)], STARTED, 1.0)
+    assert rows_of(Results(store.database), "select count(*) from probe_values") == [(0,)]
+
+
+# What is only recorded
+
+
+def test_pending_trials_take_over_the_wider_wish_and_trained_ones_are_counted(store: Store) -> None:
+    seeds = range(4)
+    number = store.register(instance(*(wanted(seed=seed, probes=["moments"], eval_every=20) for seed in seeds)))
+    store.plan(number, partial(group, limit=2))
+    job = store.take([number], ONE)
+    assert job is not None
+    store.store(job, ONE, [Outcome(0, "finished", (), good(TrialConfig()))], STARTED, 1.0)
+    more = [wanted(seed=seed, probes=["percentiles", "moments"], eval_every=50) for seed in [*seeds, 9]]
+    other = store.register(instance(*more, name="other"))
+    assert store.widen(other, more) == {
+        "without the probe percentiles; use another --db to measure them": 2,
+        "with eval_every 20, not 50; use another --db for curves of these steps": 2,
+    }
+    results = Results(store.database)
+    query = "select eval_every, probes, status from trial_results where seed = {}"
+    assert rows_of(results, query.format(1)) == [(20, '["moments"]', "running")]
+    for seed in (2, 3):
+        assert rows_of(results, query.format(seed)) == [(20, '["moments", "percentiles"]', "pending")]
+    assert rows_of(results, query.format(9)) == [(50, '["percentiles", "moments"]', "pending")]
+    assert rows_of(results, "select count(*), count(distinct cell) from trials where seed in (2, 3)") == [(2, 1)]
+    store.plan(other, group)
+    taken = []
+    while job := store.take([number, other], TWO):
+        assert len({(config.probes, config.eval_every) for config in job.configs}) == 1, "a cohort records one thing"
+        taken += [config.seed for config in job.configs]
+    assert sorted(taken) == [2, 3, 9]
+    assert rows_of(results, "select count(*) from cohorts where status = 'pending'") == [(0,)]
+
+
+def test_a_narrower_wish_changes_and_says_nothing_of_probes(store: Store) -> None:
+    number = store.register(instance(wanted(seed=1, probes=["moments", "percentiles"])))
+    store.plan(number, group)
+    less = [wanted(seed=1, probes=["percentiles"])]
+    other = store.register(instance(*less, name="other"))
+    assert store.widen(other, less) == {}
+    job = store.take([other], ONE)
+    assert job is not None and job.configs[0].probes == ("moments", "percentiles")
+    assert store.widen(other, less) == {}
 
 
 def test_an_instance_without_trials_is_read_and_reported(store: Store) -> None:

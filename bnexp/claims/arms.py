@@ -105,6 +105,8 @@ def matched(treatment: Columns, control: Columns, free: Collection[str]) -> tupl
     """The trials of each arm that have a counterpart in the other, equal in every factor but the `free` ones and the
     seed; and how many had none."""
     names = [name for name in sorted(set(columns_by_name().values()) - set(free) - {"seed"}) if name in treatment]
+    if not names:
+        return treatment, control, 0
     kept = [take(arm, keep) for arm, keep in zip((treatment, control), in_both(treatment, control, names), strict=True)]
     return kept[0], kept[1], length(treatment) + length(control) - length(kept[0]) - length(kept[1])
 

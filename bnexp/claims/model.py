@@ -9,9 +9,9 @@ from pydantic import AfterValidator, Field, model_validator
 
 from bnexp import registry
 from bnexp.claims.rules import Rule, compatible
-from bnexp.config import Fields, columns_by_name, named
+from bnexp.config import Fields, as_layers, columns_by_name, named
 from bnexp.errors import ConfigurationError, did_you_mean
-from bnexp.settings import Setting, flatten
+from bnexp.settings import Setting, flatten, in_words
 
 Partial = dict[str, Any]
 """A partial configuration; the trials that have its values. A list stands for any of its members; `variant` may be
@@ -224,13 +224,10 @@ def free_columns(arms: Arms, how: Estimator) -> set[str]:
 
 
 def shown(level: object) -> str:
-    """A level as people write it: 1, not 1.0; 3x100, not [100, 100, 100]."""
-    if isinstance(level, str) and level.startswith("["):
-        level = json.loads(level)
-    if isinstance(level, list | tuple):
-        same = len(level) > 2 and len(set(level)) == 1
-        return f"{len(level)}x{level[0]}" if same else ", ".join(map(shown, level))
-    return f"{level:g}" if isinstance(level, float) else str(level)
+    """A level as people write it: 1, not 1.0; 3x100, not [100, 100, 100] or its JSON."""
+    if isinstance(level, float):
+        return f"{level:g}"
+    return in_words(json.loads(level) if isinstance(level, str) and level.startswith("[") else level)
 
 
 def described(partial: Mapping[str, object] | None) -> str:
@@ -257,18 +254,8 @@ def columns_of(partial: Mapping[str, Any], place: Any = lambda _: "a claim") -> 
 
 
 def _alternatives(name: str, value: Any) -> tuple[Any, ...]:
-    if name == "model.hidden":
-        return tuple(map(_hidden, value if isinstance(value, list) and not _numbers(value) else [value]))
-    return tuple(value) if isinstance(value, list) else (value,)
-
-
-def _numbers(value: list[Any]) -> bool:
-    return all(isinstance(item, int) for item in value)
-
-
-def _hidden(value: Any) -> Any:
-    """Hidden layers as the database has them: JSON."""
-    layers, times, units = str(value).partition("x")
-    if times and layers.isdigit() and units.isdigit():
-        return json.dumps([int(units)] * int(layers))
-    return json.dumps(value)
+    """The values that a field may have, as the database has them: hidden layers as JSON."""
+    if name != "model.hidden":
+        return tuple(value) if isinstance(value, list) else (value,)
+    several = isinstance(value, list) and not all(isinstance(item, int) for item in value)
+    return tuple(json.dumps(as_layers(one)) for one in (value if several else [value]))

@@ -17,6 +17,8 @@ from bnexp.records import Columns
 STATUSES = ("pending", "running", "finished", "diverged", "failed")
 PART = 2_000
 """Rows that become arrays at a time, while their Python objects are in the processor's cache."""
+SPARSE = 10
+"""Numbers for each row, from which on finding those that there are takes sorting."""
 PARAMETERS = 500
 """In one query; SQLite may allow no more than 999."""
 
@@ -89,7 +91,7 @@ def _together(
 ) -> tuple[tuple[npt.NDArray[np.int64], ...], npt.NDArray[np.intp]]:
     """The combinations of codes that there are, a column for each of `codes`, and each row's place among them."""
     whole = np.ravel_multi_index(tuple(codes), tuple(max(1, size) for size in sizes))
-    if math.prod(sizes) > 10 * len(whole) + 10_000:
+    if math.prod(sizes) > SPARSE * len(whole):
         present, place = np.unique(whole, return_inverse=True)
     else:  # no sorting
         [present] = np.nonzero(np.bincount(whole))

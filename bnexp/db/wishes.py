@@ -44,7 +44,7 @@ def widen(connection: Connection, experiment_id: int, trials: Sequence[WantedTri
         values: dict[str, BindParameter[Any]] = {
             name: bindparam(f"new_{name}", type_=TrialRow.__table__.c[name].type) for name in wider[0] if name != "of"
         }
-        unbegun = (TrialRow.id == bindparam("of")) & TrialRow.status.in_(("pending", "failed"))
+        unbegun = (TrialRow.id == bindparam("of")) & ((TrialRow.status == "pending") | (TrialRow.status == "failed"))
         changed = update(Base.metadata.tables["trials"]).where(unbegun).values(cohort_id=None, **values)
         new = [{name if name == "of" else f"new_{name}": value for name, value in one.items()} for one in wider]
         connection.execute(changed, new)
