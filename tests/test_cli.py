@@ -33,7 +33,7 @@ def test_screens_fit(tiny: Path, bnexp: Bnexp, command: str, columns: int) -> No
 
 def test_report_answers_every_claim(tiny: Path, bnexp: Bnexp) -> None:
     out = bnexp("report", cwd=tiny).out
-    assert "tiny: on digits, mlp 8, 6 seeds" in out and "12 diverged, 12 finished" in out
+    assert "tiny: on digits, mlp [8], 6 seeds" in out and "12 diverged, 12 finished" in out
     assert "Is BN better at rate 1?" in out and "6 seeds are too few" in out
     assert 'a "quote" [bold]with markup[/bold]' in out, "text from files is never markup"
     assert "Not tested here" in out and "It takes ImageNet." in out

@@ -455,7 +455,7 @@ def test_a_suites_report_joins_the_claims_of_its_members(suite: Path, bnexp: Bne
     assert ended.code == 0, ended.err
     screen = ended.out.partition("──")[0]
     assert screen.startswith(
-        "both: on digits, mlp 8, 3 to 6 seeds\n2 of 3 experiments run: 12 diverged, 15 finished."
+        "both: on digits, mlp [8], 3 to 6 seeds\n2 of 3 experiments run: 12 diverged, 15 finished."
     ), "the three trials that both members want count once"
     order = ["at-any-rate", "two-measures", "rates", "waits", "better", "elsewhere"]
     assert re.findall(r"^([a-z-]+) .*(?:supported|refuted|inconclusive|not tested)$", screen, re.MULTILINE) == order
@@ -586,7 +586,7 @@ def test_the_page_of_results_has_every_claim_and_what_was_seen(suite: Path, tmp_
     (tmp_path / "remarks.yaml").write_text(yaml.safe_dump({"better": {"digits": "It jumps.", "mnist": "It creeps."}}))
     remarks = page.read_remarks(tmp_path / "remarks.yaml", claims)
     text = page.write([str(suite / "bnexp.db")], file, "both", remarks)
-    assert text.startswith("# Results\n") and "\n## digits, mlp 8, 3 to 6 seeds\n" in text
+    assert text.startswith("# Results\n") and "\n## digits, mlp \\[8\\], 3 to 6 seeds\n" in text
     assert "bnexp run overlap tiny\n" in text and "Trials on cpu" in text and "torch" in text
     assert re.search(r"Last run on \d{4}-\d\d-\d\d\.", text)
     chapter = text.partition("\n### better\n")[2].partition("\n### ")[0]

@@ -33,7 +33,7 @@ def bare(value: float, unit: Unit) -> str:
         case "rate":
             return _signed(value, 0)
         case "log2":
-            return "0x" if value < -LARGEST_LOG else f"{significant(2.0**value)}x"
+            return "0x" if value < -LARGEST_LOG else f"{significant(2.0 ** min(value, LARGEST_LOG))}x"
         case "share":
             return f"{value:.2f}"
         case "factor":
