@@ -220,28 +220,65 @@ def status(database: str) -> None:
 
 
 @main.command()
+@click.argument("name", required=False)
 @FILE
 @DATABASE
-@click.option("--experiment", metavar="NAME", help="Whose report.  [default: the one run last]")
+@click.option("--experiment", metavar="NAME", help="The same as NAME.")
 @click.option("--instance", type=int, metavar="NO", help="Which instance's, by its number in `bnexp status`.")
+@click.option("--claim", metavar="ID", help="Everything about this claim: curves, rates, trials, the SQL.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "markdown"]), default="table", show_default=True)
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file.")
 def report(
-    file: Path | None, database: str, experiment: str | None, instance: int | None, form: str, output: Path | None
+    name: str | None,
+    file: Path | None,
+    database: str,
+    experiment: str | None,
+    instance: int | None,
+    claim: str | None,
+    form: str,
+    output: Path | None,
 ) -> None:
-    """Say for each of the paper's claims what the results show."""
+    """Say for each of the paper's claims what the results show.
+
+    NAME is an experiment or a suite; without it, the report is about the experiment run last.
+    """
+    from bnexp.claims.evidence import gather
     from bnexp.claims.parse import parse_claims
-    from bnexp.claims.report import make_report
+    from bnexp.claims.report import report_on
     from bnexp.db.results import Results
+    from bnexp.reports import claim as one_claim
+    from bnexp.reports import data, document
     from bnexp.reports.formats import render
 
-    claims = parse_claims(_load(file))
+    experiments = _load(file)
+    claims = parse_claims(experiments)
     results = Results(database)
     gc.disable()  # looking for garbage among a million rows takes a tenth of the time
     try:
-        render(make_report(results, results.latest(experiment, instance), claims), form, output)
+        if claim is not None:
+            evidence = gather(results, experiments, claims, claim, name or experiment, instance)
+            render(one_claim.document(evidence), form, output, lambda: one_claim.to_json(evidence))
+        else:
+            reports = report_on(results, experiments, claims, name or experiment, instance)
+            render(document.document(reports), form, output, lambda: data.to_json(reports))
     finally:
         gc.enable()
+
+
+@main.command("claims")
+@click.argument("names", metavar="[ID]...", nargs=-1)
+@FILE
+def list_claims(names: tuple[str, ...], file: Path | None) -> None:
+    """List the claims of the experiments file, or show ID in full.
+
+    What is quoted, how it is measured, and what was fixed beforehand to support or refute it.
+    """
+    from bnexp.claims.parse import parse_claims
+    from bnexp.reports.claims import definitions, listing
+    from bnexp.reports.formats import show as show_blocks
+
+    claims = parse_claims(_load(file))
+    show_blocks(definitions(claims, names) if names else listing(claims))
 
 
 @main.command()

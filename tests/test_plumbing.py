@@ -1,6 +1,7 @@
 """Numbers reach the database and the reader as they were measured."""
 
 import math
+import re
 import time
 from functools import partial
 from pathlib import Path
@@ -8,10 +9,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from bnexp.claims.model import parse_claims
-from bnexp.claims.report import judged
-from bnexp.claims.statistics import Interval
-from bnexp.claims.verdicts import Finding
 from bnexp.config import TrialConfig
 from bnexp.db import rows
 from bnexp.db.results import Results
@@ -20,10 +17,10 @@ from bnexp.db.store import Store
 from bnexp.engine.cohort import group
 from bnexp.experiments import load
 from bnexp.records import Final, Outcome, Point
-from bnexp.reports import plan, words
+from bnexp.reports import plan
 from bnexp.reports.plan import Outlook, show_plan
 from bnexp.runner import instantiate
-from tests.conftest import TINY, Bnexp
+from tests.conftest import Bnexp
 from tests.test_db import GOOD, ONE, STARTED, instance, wanted
 
 
@@ -78,23 +75,13 @@ def test_renewing_moves_the_lease_of_ones_own_cohorts_only(tmp_path: Path) -> No
     store.close()
 
 
-def test_effects_are_shown_with_their_sign_and_ratios_as_ratios(tmp_path: Path) -> None:
-    assert words.interval(Interval(-20, -30, 10), "rate") == "-20 [-30, +10]"
-    assert words.interval(Interval(2, 1, 3), "log2") == "4x [2x, 8x]"
-    assert words.number(-math.inf, "log2") == "0x"
-    (tmp_path / "e.yaml").write_text(TINY)
-    claim = parse_claims(load(tmp_path / "e.yaml"))["better"]
-    stored = judged(Finding("better", claim, "supported", "", "log2", Interval(2, 1, 3), 10, 0.01, 0.02))
-    assert (stored.effect, stored.low, stored.high, stored.unit) == (4, 2, 8, "times")
-
-
 def test_the_tables_columns_stand_under_their_arms(tiny: Path, bnexp: Bnexp) -> None:
     sql = "select norm, 100 * avg(scored_accuracy) from trial_results where lr_multiplier = 1 group by 1 order by 1"
     lines = bnexp("query", sql, "--format", "csv", cwd=tiny).out.splitlines()[1:]
     batch, none = (f"{float(line.split(',')[1]):.1f}" for line in lines)
     assert batch != none
     assert f"| {none} | {batch} |" in bnexp("report", "--format", "markdown", cwd=tiny).out
-    assert f"{none}       {batch}" in bnexp("report", cwd=tiny).out
+    assert re.search(rf"^1 +{none} +{batch} ", bnexp("report", cwd=tiny).out, re.MULTILINE)
 
 
 @pytest.mark.parametrize(("workers", "estimate"), [(1, "about 20 s"), (2, "about 10 s")])

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from bnexp.claims.model import parse_claims
+from bnexp.claims.parse import parse_claims
 from bnexp.cli import main
 from bnexp.experiments import load
 

@@ -1,21 +1,28 @@
-"""An instance's report: its findings, and the scale that they speak of."""
+"""An instance's report: its findings, and the scale that they speak of; and the reports of a suite, together."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import math
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 
 from bnexp.claims.data import Data
-from bnexp.claims.findings import Finding
-from bnexp.claims.model import Claim
+from bnexp.claims.findings import Finding, Number
+from bnexp.claims.model import Claim, Unit, shown
 from bnexp.claims.verdicts import judge
 from bnexp.columns import combinations, counts, take
 from bnexp.db.results import InstanceInfo, Results
 from bnexp.db.rows import Judged
+from bnexp.db.summaries import count_trials
+from bnexp.errors import UsageError
+from bnexp.experiments import ExperimentsFile
 from bnexp.records import Columns
 
-POST_HOC = "post hoc: this claim, as it stands, is younger than its data"
+STORED_UNITS: dict[Unit, str] = {"rate": "points", "log2": "times"}
+"""What a stored effect is in, where it is not what it was judged in."""
 
 
 @dataclass(frozen=True)
@@ -27,51 +34,157 @@ class Report:
     """Trial status to number of trials."""
     datasets: list[str]
     models: list[str]
+    seeds: int
+    """How many different ones its trials have."""
     machines: list[str]
     """What the trials ran on: device and versions."""
     findings: list[Finding]
+    post_hoc: frozenset[str]
+    """The claims that were judged, and are, as they stand, younger than their data."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A claim's finding, and the report that it stands in; None where nothing was run that could test it."""
+
+    finding: Finding
+    report: Report | None = None
 
     @property
-    def about_it(self) -> list[Finding]:
-        """Findings of claims that this experiment was made for."""
-        return [finding for finding in self.findings if finding.claim.experiment == self.instance.name]
+    def post_hoc(self) -> bool:
+        return self.report is not None and self.finding.name in self.report.post_hoc
+
+
+@dataclass(frozen=True)
+class Reports:
+    """What is reported together: one instance, or the members of a suite."""
+
+    name: str
+    """The experiment's or the suite's."""
+    reports: list[Report]
+    counts: dict[str, int]
+    """Trial status to number of trials; one that two experiments want counts once, and one that chose a rate too."""
+    entries: list[Entry]
+    """The claims about what was asked for, in the file's order; those that no experiment tests last."""
+    elsewhere: list[Finding]
+    """The file's other claims."""
+    missing: list[str]
+    """Members of the suite that were not run."""
 
     @property
-    def elsewhere(self) -> list[Finding]:
-        """Findings of claims that it cannot test."""
-        return [finding for finding in self.findings if finding.claim.experiment != self.instance.name]
+    def of_several(self) -> bool:
+        """Whether it is about a suite."""
+        return len(self.reports) + len(self.missing) > 1
 
 
-def make_report(results: Results, instance: InstanceInfo, claims: Mapping[str, Claim]) -> Report:
-    """Judge `claims` by what is stored of `instance`."""
-    trials = results.trials(instance.id)
-    # A claim and a line of its table may be about the same trials.
-    data = Data(
+def data_of(results: Results, instance: InstanceInfo) -> Data:
+    """What is stored of `instance`, as estimators want it."""
+    return Data(
         instance.name,
-        trials,
-        cache(results.curves),
+        results.trials(instance.id),
+        cache(results.curves),  # a claim and a line of its table may be about the same trials
         instance.margin,
         results.probes,
         results.trials(instance.id, "tune"),
         results.choices(instance.id),
         instance.overrides,
     )
+
+
+def make_report(results: Results, instance: InstanceInfo, claims: Mapping[str, Claim]) -> Report:
+    """Judge `claims` by what is stored of `instance`."""
+    data = data_of(results, instance)
     locked = results.locked_before_data(instance.id)
-    findings = [
-        replace(finding, notes=[*finding.notes, POST_HOC])
-        if finding.effect and finding.claim.key(finding.name) not in locked
-        else finding
-        for finding in judge(claims, data)
-    ]
-    networks, _ = combinations(trials, ("model", "hidden"))
+    findings = judge(claims, data)
+    younger = (f.name for f in findings if f.numbers and f.claim.key(f.name) not in locked)
+    networks, _ = combinations(data.trials, ("model", "hidden"))
     return Report(
         instance,
-        _statuses(trials),
-        sorted(counts(trials, "dataset")),
-        sorted(f"{model} {hidden}" if hidden else model for model, hidden in networks),
+        _statuses(data.trials),
+        sorted(counts(data.trials, "dataset")),
+        [f"{model} {shown(hidden)}" if hidden else model for model, hidden in sorted(networks, key=_by_depth)],
+        len(counts(data.trials, "seed")),
         results.machines(instance.id),
         findings,
+        frozenset(younger),
     )
+
+
+def report_on(
+    results: Results,
+    file: ExperimentsFile,
+    claims: Mapping[str, Claim],
+    name: str | None = None,
+    number: int | None = None,
+) -> Reports:
+    """The reports of the suite `name`, or of the instance that was run last (of the experiment `name`, if given), or of
+    the instance with this `number`. Raises UsageError where there is nothing to report."""
+    if name in file.suites and number is None:
+        return collect(results, claims, name, file.suites[name])
+    instance = results.latest(None if name in file.suites else name, number)
+    about = {claim_name: claim for claim_name, claim in claims.items() if claim.experiment == instance.name}
+    report = make_report(results, instance, about)
+    others = [unmeasured(other, claim) for other, claim in claims.items() if other not in about]
+    statuses = count_trials(results, [instance.id])
+    return Reports(
+        instance.name, [report], statuses, [Entry(finding, report) for finding in report.findings], others, []
+    )
+
+
+def collect(results: Results, claims: Mapping[str, Claim], name: str, members: Sequence[str]) -> Reports:
+    """The reports of the latest instances of `members`, those with the overrides of the member that was run last.
+
+    Raises UsageError where no member was run."""
+    chosen = latest_alike(results.instances(), members)
+    if not chosen:
+        raise UsageError(f"nothing of {name!r} has been run into this database yet; `bnexp run {name}` does")
+    overrides = next(iter(chosen.values())).overrides
+    reports = {}
+    for member, instance in chosen.items():
+        about = {claim_name: claim for claim_name, claim in claims.items() if claim.experiment == member}
+        reports[member] = make_report(results, instance, about)
+    found = {finding.name: Entry(finding, report) for report in reports.values() for finding in report.findings}
+    entries = [
+        found.get(claim_name) or Entry(unmeasured(claim_name, claim, overrides))
+        for claim_name, claim in sorted(claims.items(), key=lambda item: item[1].experiment is None)
+        if claim.experiment is None or claim.experiment in members
+    ]
+    listed = {entry.finding.name for entry in entries}
+    return Reports(
+        name,
+        [reports[member] for member in members if member in reports],
+        count_trials(results, [instance.id for instance in chosen.values()]),
+        entries,
+        [unmeasured(other, claim) for other, claim in claims.items() if other not in listed],
+        [member for member in members if member not in reports],
+    )
+
+
+def latest_alike(instances: Sequence[InstanceInfo], members: Sequence[str]) -> dict[str, InstanceInfo]:
+    """The latest instance of each of `members` that has the overrides of the one run last. `instances` are in order,
+    the latest run first."""
+    ours = [instance for instance in instances if instance.name in members]
+    alike = [instance for instance in ours if instance.overrides == ours[0].overrides]
+    return {instance.name: instance for instance in reversed(alike)}
+
+
+def unmeasured(name: str, claim: Claim, overrides: str = "") -> Finding:
+    """The finding about a claim of which nothing was run."""
+    how = f"Measured by `{run_command([claim.experiment], overrides)}`." if claim.experiment else claim.needs
+    return Finding(name, claim, "not tested", how)
+
+
+def run_command(experiments: Iterable[str], overrides: str) -> str:
+    """The command that runs these experiments with `overrides` as an instance has them."""
+    words = ["bnexp", "run", *experiments]
+    for part in shlex.split(overrides):
+        words += ["--seeds", part.removeprefix("seeds=")] if part.startswith("seeds=") else ["--set", part]
+    return shlex.join(words)
+
+
+def _by_depth(network: tuple[str, str | None]) -> tuple[str, int, str]:
+    model, hidden = network
+    return model, (hidden or "").count(","), hidden or ""
 
 
 def _statuses(trials: Columns) -> dict[str, int]:
@@ -83,22 +196,42 @@ def _statuses(trials: Columns) -> dict[str, int]:
 
 
 def judged(finding: Finding) -> Judged:
-    """A finding as it is stored. Ratios are stored as ratios."""
-    name, effect = finding.name, finding.effect
-    ratio = finding.unit == "log2"
-
-    def stored(number: float) -> float:
-        return 2**number if ratio else number
-
+    """A finding as it is stored, its first number in front. Ratios are stored as ratios."""
+    measures = [stored(number) for number in finding.numbers]
+    first = measures[0] if measures else {}
     return Judged(
-        finding.claim.key(name),
+        finding.claim.key(finding.name),
         finding.answer,
-        effect=stored(effect.point) if effect else None,
-        low=stored(effect.low) if effect else None,
-        high=stored(effect.high) if effect else None,
-        unit=("times" if ratio else "points") if effect else None,
-        n=finding.n if effect else None,
+        effect=first.get("effect"),
+        low=first.get("low"),
+        high=first.get("high"),
+        unit=first.get("unit"),
+        n=finding.n if measures else None,
         p=finding.p,
         p_adjusted=finding.p_adjusted,
         sentence=finding.sentence,
+        look=finding.look.number if finding.look else None,
+        alpha=finding.look.alpha if finding.look else None,
+        measures=[_as_json(measure) for measure in measures] or None,
+        trials=len(finding.trial_keys) if measures else None,
     )
+
+
+def stored(number: Number) -> dict[str, Any]:
+    """A number as it is stored: name, effect, low, high, unit and n, ratios as ratios."""
+    ends = {"effect": number.effect.point, "low": number.effect.low, "high": number.effect.high}
+    ratio = number.unit == "log2"
+    return {
+        "name": number.name,
+        **{name: 2.0**end if ratio else end for name, end in ends.items()},
+        "unit": STORED_UNITS.get(number.unit, number.unit),
+        "n": number.n,
+    }
+
+
+def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has no infinite numbers: they are text."""
+    return {
+        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in values.items()
+    }

@@ -1,27 +1,27 @@
-"""A report in the format asked for, to standard output or a file."""
+"""Blocks and JSON in the format asked for, to standard output or a file."""
 
 import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
 from rich.console import Console
 
-from bnexp.claims.report import Report
 from bnexp.errors import UsageError
 from bnexp.reports import markdown, table
+from bnexp.reports.blocks import Block
 
 WIDEST = 100
 """Columns; longer lines are hard to read."""
 
 
-def render(report: Report, form: str, output: Path | None) -> None:
-    """Write `report` as "table", "json" or "markdown". Raises UsageError where `output` cannot be written."""
+def render(blocks: Sequence[Block], form: str, output: Path | None, to_json: Callable[[], str]) -> None:
+    """Write `blocks` as "table" or "markdown", or what `to_json` gives as "json". Raises UsageError where `output`
+    cannot be written."""
     if form == "table" and output is None:
-        console = Console()
-        console.width = min(console.width, WIDEST)
-        table.render(report, console)
+        show(blocks)
         return
-    text = _as_text(report, form)
+    text = to_json() if form == "json" else markdown.render(blocks) if form == "markdown" else as_text(blocks)
     if output is None:
         click.echo(text, nl=False)
         return
@@ -31,11 +31,15 @@ def render(report: Report, form: str, output: Path | None) -> None:
         raise UsageError(f"--output {output}: cannot be written ({error.strerror})") from error
 
 
-def _as_text(report: Report, form: str) -> str:
-    if form == "markdown":
-        return markdown.render(report)
-    if form == "json":
-        return markdown.to_json(report) + "\n"
+def show(blocks: Sequence[Block]) -> None:
+    """Print blocks as wide as the terminal is, up to WIDEST."""
+    console = Console()
+    console.width = min(console.width, WIDEST)
+    table.render(blocks, console)
+
+
+def as_text(blocks: Sequence[Block], width: int = WIDEST) -> str:
+    """Blocks as plain text."""
     text = io.StringIO()
-    table.render(report, Console(width=WIDEST, file=text))
+    table.render(blocks, Console(width=width, file=text))
     return text.getvalue()

@@ -1,110 +1,143 @@
-"""How numbers and findings are put into words, the same in every format."""
+"""How claims, measures and the scale of a report are put into words, the same in every format."""
 
-import math
+import re
+from collections.abc import Iterable, Sequence
 
-from bnexp.claims.model import Rule, described, shown
-from bnexp.claims.report import Report
-from bnexp.claims.statistics import Interval
-from bnexp.claims.verdicts import Cell, Finding, Row
+from bnexp.claims.findings import Finding
+from bnexp.claims.model import Arms, Claim, Estimator, Partial, described, shown
+from bnexp.claims.report import Report, Reports
+from bnexp.claims.tables import Row, table_parts
 
+CONTROL_FIRST = ("steps_ratio", "percentile_drift", "matched_loss_gap")
+"""Estimators whose effect is control against treatment, so that a better treatment has a larger one."""
 
-def number(value: float, unit: str) -> str:
-    """An effect: signed points (of a share of seeds without decimals), or a ratio."""
-    if unit == "rate" and math.isfinite(value):
-        return f"{value:+.0f}"
-    if unit == "log2":
-        return "0x" if value == -math.inf else "inf" if math.isinf(value) else f"{2**value:.3g}x"
-    return f"{value:+.1f}" if math.isfinite(value) else "-inf" if value < 0 else "+inf"
+POST_HOC = "† post hoc: the claim, as it stands, is younger than its data"
 
-
-def interval(effect: Interval, unit: str) -> str:
-    """An effect and its 95% interval."""
-    return f"{number(effect.point, unit)} [{number(effect.low, unit)}, {number(effect.high, unit)}]"
-
-
-def cell(value: Cell | None, unit: str) -> str:
-    """An arm's mean; a rate of seeds with its count and Wilson interval."""
-    if value is None:
-        return "-"
-    if value.rate is not None:
-        count = round(value.rate.point * value.n / 100)
-        return f"{count}/{value.n} [{value.rate.low:.0f}, {value.rate.high:.0f}]"
-    if math.isinf(value.mean):
-        return "never"
-    return f"{value.mean:.0f} steps" if unit == "log2" else f"{value.mean:.1f}"
-
-
-def p_value(p: float | None) -> str:
-    return "-" if p is None else f"{p:.2g}" if p >= 0.001 else "<0.001"
-
-
-def limits(finding: Finding, margin: float) -> str:
-    """What was fixed beforehand, with the margin's value."""
-    unit = "x" if finding.unit == "log2" else " points"
-
-    def side(rule: Rule | None) -> str:
-        if rule is None:
-            return "not by this experiment"
-        limit = {"margin": margin, "-margin": -margin}[rule.limit] if isinstance(rule.limit, str) else rule.limit
-        named = f" (the {rule.limit})" if isinstance(rule.limit, str) else ""
-        return f"if the whole interval is at or {'above' if rule.low else 'below'} {limit:g}{unit}{named}"
-
-    return f"Supported {side(finding.claim.supported_if)}; refuted {side(finding.claim.refuted_if)}."
+GLOSSARY = (
+    "pt: percentage points (of accuracy, or of seeds). x: a ratio. ≥ and ≤: a bound, since some seeds gave only one. "
+    "Trained: the final training loss is finite and under half of ln(classes). A trial that diverged counts as chance."
+)
+"""What the report's words mean."""
 
 
 def spaced(name: str) -> str:
     """A field's name for people."""
-    return name.replace("_", " ")
+    return name.replace("_", " ").removesuffix(".name")
 
 
-def contrast(finding: Finding) -> str:
-    """The effect in words."""
-    assert finding.claim.arms is not None and finding.claim.estimator is not None
-    treatment, control = described(finding.claim.arms.treatment), described(finding.claim.arms.control)
-    how = finding.claim.estimator
-    outcome = "share of seeds trained" if how.of == "trained" else "test accuracy"
+def partial(trials: Partial) -> str:
+    """A partial configuration in words, each field without the name of what it belongs to."""
+    return re.sub(r"\b[a-z]+\.(?=[a-z])", "", described(trials)) or "all trials"
+
+
+def listed(words: Iterable[str]) -> str:
+    """a, b and c."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def outcome(how: Estimator) -> str:
+    """What an estimator measures in each arm."""
+    of = "share of seeds that trained" if how.of == "trained" else "test accuracy"
+    factor = spaced(how.factor or "")
+    at_best = f" at the best {listed(map(spaced, how.over))} by validation" if how.over else ""
     match how.name:
-        case "steps_ratio":
-            return f"Steps, {control} over {treatment}"
+        case "difference" | "best_difference":
+            return of + at_best
         case "spread_difference":
-            return f"Spread of {outcome} over {spaced(how.over[0])}, {treatment} minus {control}"
-        case "best_difference":
-            return f"Best {outcome}, {treatment} minus {control}"
+            return f"spread of {of} over {factor}"
+        case "interaction":
+            assert how.gain is not None
+            return f"gain in {of} by {partial(how.gain.treatment)} over {partial(how.gain.control or {})}{at_best}"
+        case "matched_loss_gap":
+            return "training minus validation accuracy at equal training loss"
+        case "steps_ratio":
+            return "steps to the target"
+        case "largest_trained":
+            return f"largest {factor} that trains"
+        case "tolerated_range":
+            return f"decades of {factor} within {how.within:g} point{'s' * (how.within != 1)} of the best"
+        case "percentile_drift":
+            return "drift of the inputs of the last hidden layer"
+        case "rate":
+            return "share of seeds that trained"
+        case "growth_per_layer":
+            return "growth of the squared gradient norm from layer to layer"
+        case "largest_error":
+            return "largest relative error"
         case _:
-            return f"{outcome.capitalize()}, {treatment} minus {control}"
+            return spaced(how.name)
 
 
-def levels(row: Row) -> list[str]:
-    return [shown(level) for level in row.levels.values()]
+def contrast(arms: Arms, how: Estimator) -> str:
+    """What is compared: "Test accuracy, norm batch minus norm none"."""
+    what = f"{outcome(how)[:1].upper()}{outcome(how)[1:]}"
+    if arms.control is None:
+        return f"{what}, {partial(arms.treatment)}"
+    pair = [f"({name})" if ", " in name else name for name in map(partial, (arms.treatment, arms.control))]
+    if how.name in CONTROL_FIRST:
+        pair.reverse()
+    return f"{what}, {(' over ' if how.unit == 'log2' else ' minus ').join(pair)}"
 
 
-def evidence(finding: Finding) -> str:
-    """The line under a table: effect, interval, n and p."""
-    assert finding.effect is not None
-    unit = "" if finding.unit == "log2" else " points"
-    at = described(finding.claim.estimator.at) if finding.claim.estimator else ""
-    return (
-        f"{contrast(finding)}{f' at {at}' if at else ''}: "
-        f"{interval(finding.effect, finding.unit)}{unit}, 95% interval, "
-        f"n = {finding.n} seeds, p = {p_value(finding.p)}, adjusted {p_value(finding.p_adjusted)}"
-    )
+def measured(claim: Claim, name: str) -> str:
+    """A measure in words, with the trials that it is about."""
+    part = claim.parts()[name]
+    where = part.where | part.estimator.at
+    return contrast(part.arms, part.estimator) + (f" ({partial(where)})" if where else "")
 
 
-def pins(finding: Finding) -> str:
-    """Which trials the claim is about."""
-    return described(finding.claim.where)
+def said(claim: Claim) -> str:
+    """Who says what, and where."""
+    who = f"{claim.source} ({claim.section})" if claim.source else f"The paper ({claim.section})"
+    if not claim.source and claim.section.lower() in OWN:
+        who = claim.section.capitalize()
+    figure = f" {sentence(claim.paper)}" if claim.paper else ""
+    return f'{who}: "{claim.quote}".{figure}'
 
 
-def scale(report: Report) -> str:
+OWN = ("our own", "own", "ours", "my own")
+"""Sections of claims that no paper makes."""
+
+
+def sentence(text: str) -> str:
+    """With a capital in front and a stop behind."""
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
+
+
+def scale(reports: Sequence[Report]) -> str:
     """What the verdicts are about; they never come without it."""
-    instance = report.instance
-    overrides = f" ({instance.overrides})" if instance.overrides else ""
-    return f"{instance.name}{overrides}: {' and '.join(report.models)} on {' and '.join(report.datasets)}"
+    networks = listed_networks(dict.fromkeys(model for report in reports for model in report.models))
+    seeds = sorted({report.seeds for report in reports})
+    count = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    return f"on {datasets(reports)}, {networks}, {count} seed{'s' * (seeds[-1] != 1)}"
 
 
-def counts(report: Report) -> str:
-    """How the trials ended."""
-    return ", ".join(f"{count:,} {status}" for status, count in sorted(report.counts.items()))
+def datasets(reports: Sequence[Report]) -> str:
+    """The names of the datasets."""
+    return listed(sorted({name for report in reports for name in report.datasets}) or ["no dataset"])
+
+
+def listed_networks(models: Iterable[str]) -> str:
+    """Networks of one kind together: mlp 3x100 and 5x100."""
+    kinds: dict[str, list[str]] = {}
+    for model in models:
+        kind, _, size = model.partition(" ")
+        kinds.setdefault(kind, []).append(size)
+    return listed(f"{kind} {listed(sizes)}".strip() for kind, sizes in kinds.items()) if kinds else "no network"
+
+
+def titled(name: str, reports: Sequence[Report]) -> str:
+    """What is reported, with the overrides it was run with, and its scale."""
+    overrides = reports[0].instance.overrides
+    return f"{name}{f' ({overrides})' if overrides else ''}: {scale(reports)}"
+
+
+def counted(reports: Reports) -> str:
+    """How the trials ended, and of a suite which members have any."""
+    ended = ", ".join(f"{count:,} {status}" for status, count in sorted(reports.counts.items())) or "no trials"
+    members = len(reports.reports) + len(reports.missing)
+    return f"{len(reports.reports)} of {members} experiments run: {ended}." if reports.of_several else f"{ended}."
 
 
 def no_claims(report: Report) -> str:
@@ -115,14 +148,34 @@ def no_claims(report: Report) -> str:
     )
 
 
-def effect_title(finding: Finding) -> str:
+def levels(row: Row) -> list[str]:
+    return [shown(level) for level in row.levels.values()]
+
+
+def effect_title(how: Estimator, alone: bool) -> str:
     """The heading of the column of effects."""
-    return "ratio [95%]" if any(row.unit == "log2" for row in finding.rows) else "difference [95%]"
+    if alone:
+        return "[95%]"
+    return "ratio [95%]" if how.unit == "log2" else "difference [95%]"
 
 
-def effect(row: Row) -> str:
-    """A row's effect."""
-    return "-" if row.effect is None else interval(row.effect, row.unit)
+def table_title(finding: Finding) -> str:
+    """What the table's cells are, and of which trials."""
+    _, how = table_parts(finding.claim)
+    text = outcome(how)
+    if how.name in ("difference", "best_difference", "rate"):
+        of = "seeds that trained [95%]"
+        accuracy = "test accuracy in percent (chance where diverged)"
+        trained = how.of == "trained" or how.name == "rate"
+        text = text.replace("share of seeds that trained", of) if trained else text.replace("test accuracy", accuracy)
+    elif how.name in ("spread_difference", "interaction", "matched_loss_gap"):
+        text += ", in points"
+    elif how.name in ("steps_ratio", "largest_trained"):
+        text = f"mean {text}"
+    where = finding.claim.where
+    if finding.claim.table and finding.claim.table.estimator:
+        where = where | how.at
+    return f"{text[:1].upper()}{text[1:]}" + (f"; {partial(where)}" if where else "")
 
 
 def mark(finding: Finding, row: Row) -> str:
@@ -137,27 +190,3 @@ def _doubts(finding: Finding) -> list[str]:
 def doubts(finding: Finding) -> list[str]:
     """What the marks in the table mean."""
     return [f"({number}) {doubt}" for number, doubt in enumerate(_doubts(finding), 1)]
-
-
-GLOSSARY = (
-    "Effects are differences in percentage points, or ratios of steps (x). Trained: the final training loss is "
-    "finite and under half of ln(classes). Diverged: the loss ceased to be finite; such a trial counts as chance. "
-    "p tests the limit that was fixed beforehand; adjusted: for all claims judged here (Holm)."
-)
-"""What the report's words mean."""
-
-
-def table_title(finding: Finding) -> str:
-    """What the table's cells are, and of which trials."""
-    table = finding.claim.table
-    how = (table.estimator if table else None) or finding.claim.estimator
-    assert how is not None
-    if how.name == "steps_ratio":
-        what = "Mean steps to the target"
-    elif how.of == "trained":
-        what = "Seeds that trained [95%]"
-    else:
-        what = "Test accuracy, % (chance where diverged)"
-    best = f", best {' and '.join(map(spaced, how.over))} by validation" if how.name == "best_difference" else ""
-    where = pins(finding)
-    return what + best + (f"; {where}" if where else "")

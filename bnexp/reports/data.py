@@ -1,0 +1,68 @@
+"""A report as JSON, for other programs. Effects in "log2" are logarithms of ratios; infinite numbers are text."""
+
+import json
+import math
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from bnexp.claims.findings import Finding
+from bnexp.claims.report import Entry, Report, Reports
+
+
+def to_json(reports: Reports) -> str:
+    """Everything in the report: the instances, and a flat list of all findings."""
+    content = {
+        "name": reports.name,
+        "instances": [instance(report) for report in reports.reports],
+        "findings": [finding(entry) for entry in reports.entries],
+        "not_tested_here": [finding(Entry(other)) for other in reports.elsewhere],
+        "not_run": reports.missing,
+    }
+    return dump(content)
+
+
+def dump(content: Any) -> str:
+    return json.dumps(_jsonable(content), indent=2, ensure_ascii=False) + "\n"
+
+
+def instance(report: Report) -> dict[str, Any]:
+    return {
+        "instance": report.instance.id,
+        "experiment": report.instance.name,
+        "overrides": report.instance.overrides,
+        "last_run_at": report.instance.last_run_at,
+        "datasets": report.datasets,
+        "models": report.models,
+        "seeds": report.seeds,
+        "margin": report.instance.margin,
+        "counts": report.counts,
+        "machines": report.machines,
+    }
+
+
+def finding(entry: Entry) -> dict[str, Any]:
+    """One claim's finding, and the instance that it is about."""
+    values: Finding = entry.finding
+    first = asdict(values.numbers[0]) if values.numbers else {}
+    return {
+        **asdict(values),
+        "effect": first.get("effect"),
+        "unit": first.get("unit"),
+        "n": values.n or None,
+        "claim": values.claim.definition(),
+        "claim_key": values.claim.key(values.name),
+        "post_hoc": entry.post_hoc,
+        "instance": entry.report.instance.id if entry.report else None,
+        "margin": entry.report.instance.margin if entry.report else None,
+    }
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _jsonable(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value.isoformat() if isinstance(value, datetime) else value
