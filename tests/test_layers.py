@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "bnexp"
 LAYERS = [
     ["__main__"],
     ["cli"],
+    ["options"],
     ["stages"],
     ["runner", "verify"],
     ["executors", "provenance"],
@@ -30,6 +31,7 @@ LAYERS = [
 HEIGHT = {name: -number for number, names in enumerate(LAYERS) for name in names}
 WITHOUT_TORCH = [
     "cli",
+    "options",
     "stages",
     "runner",
     "verify",

@@ -1,0 +1,86 @@
+"""What the commands share: how errors end them, and the options that several have."""
+
+import errno
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bnexp.errors import BnexpError
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+class Commands(click.Group):
+    """Commands in the order in which they are used; our errors become a sentence and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BnexpError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # whoever read our output has seen enough; click ends quietly
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(BnexpError.exit_code)
+
+
+def _options(*options: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+DATABASE = click.option(
+    "--db",
+    "database",
+    envvar="BNEXP_DB",
+    default="bnexp.db",
+    show_default=True,
+    metavar="PATH|URL",
+    help="The results database; also $BNEXP_DB.",
+)
+FILE = click.option(
+    "--file",
+    "file",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="The experiments file.  [default: experiments.yaml here, else the one that comes with bnexp]",
+)
+DATA_DIR = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Where to look for datasets first; then $BNEXP_DATA and the system's folder.",
+)
+DEVICE = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="auto takes CUDA where it is, else the CPU.",
+)
+WORKERS = click.option(
+    "--workers", type=click.IntRange(1, 1024), help="Processes.  [default: one a core, or one a GPU]"
+)
+EXPERIMENTS = _options(
+    click.argument("names", metavar="EXPERIMENT...", nargs=-1, required=True),
+    FILE,
+    DATABASE,
+    DATA_DIR,
+    click.option("--seeds", metavar="N|LIST", help="Other seeds: a count, or a list such as 3,5,8."),
+    click.option("--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Override a field; repeatable."),
+)
