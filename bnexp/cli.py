@@ -126,11 +126,11 @@ def plan(
     from bnexp.stages import outlook
 
     experiments = _load(file)
-    parse_claims(experiments)
+    claims = parse_claims(experiments)
     wishes = _wishes(experiments, names, assignments, seeds, data_dir)
     results = Results(database) if exists(database) else None
     for wish in wishes:
-        show_plan(outlook(wish, results), results, cores())
+        show_plan(outlook(wish, results, claims), results, cores())
 
 
 @main.command()

@@ -252,6 +252,13 @@ def columns_by_name() -> Mapping[str, str]:
     }
 
 
+@cache
+def recorded_columns() -> frozenset[str]:
+    """The columns of fields that change only what is written down: trials that differ there only are one trial."""
+    marks = (mark for _, mark in _marks(TrialConfig))
+    return frozenset(mark.column for mark in marks if mark is not None and mark.kind == "recorded")
+
+
 def columns(config: TrialConfig) -> dict[str, Any]:
     """A trial's fields under their database columns; a list as JSON."""
     return {

@@ -9,7 +9,8 @@ from itertools import groupby
 from pathlib import Path
 
 from bnexp.claims.model import Claim
-from bnexp.claims.report import judged, make_report
+from bnexp.claims.report import make_report
+from bnexp.claims.stored import judged
 from bnexp.config import trial_keys
 from bnexp.data.dataset import Source, source
 from bnexp.db.results import Results

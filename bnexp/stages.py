@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from bnexp.claims.expectations import expectations
 from bnexp.claims.model import Claim
+from bnexp.claims.stored import known_effects
 from bnexp.claims.tuning import choose, unfinished
 from bnexp.db.results import Results
 from bnexp.db.rows import Instance, WantedTrial
@@ -40,12 +42,15 @@ class Wish:
         return Identifier(self.data_dir)(self.experiment.expand(levels))
 
 
-def outlook(wish: Wish, results: Results | None) -> Outlook:
+def outlook(wish: Wish, results: Results | None, claims: Mapping[str, Claim]) -> Outlook:
     """What `wish` comes to, given what is stored."""
     instance = wish.instance
     found = results.find(instance.name, instance.overrides, instance.expansion) if results and instance.tune else None
     choices = results.choices(found) if results and found is not None else []
-    return Outlook(wish.experiment, replace(instance, trials=wish.confirming(choices)), choices)
+    about = {name: claim for name, claim in claims.items() if claim.experiment == instance.name}
+    known = known_effects(results.effects(instance.name)) if results else {}
+    expected = expectations(about, len(wish.experiment.seeds), instance.margin, known)
+    return Outlook(wish.experiment, replace(instance, trials=wish.confirming(choices)), choices, expected)
 
 
 class Watch(Protocol):

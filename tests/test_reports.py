@@ -19,9 +19,10 @@ from bnexp.claims.findings import Finding, Number
 from bnexp.claims.looks import look_at
 from bnexp.claims.model import Claim, Estimator, Unit
 from bnexp.claims.parse import parse_claims
-from bnexp.claims.report import Entry, Report, Reports, judged, latest_alike, report_on, run_command
+from bnexp.claims.report import Entry, Report, Reports, latest_alike, report_on, run_command
 from bnexp.claims.rules import Rule
 from bnexp.claims.statistics import Interval
+from bnexp.claims.stored import judged
 from bnexp.claims.tables import Cell, Row
 from bnexp.db.results import InstanceInfo, Results
 from bnexp.errors import ConfigurationError, UsageError

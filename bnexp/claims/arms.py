@@ -11,7 +11,7 @@ from bnexp.claims.model import Estimator, Unit
 from bnexp.claims.rules import Test
 from bnexp.claims.statistics import Bounded, Values, sign_flip
 from bnexp.columns import in_both, length, levels, means, take, unfolded
-from bnexp.config import columns_by_name
+from bnexp.config import columns_by_name, recorded_columns
 from bnexp.records import Columns
 
 
@@ -103,8 +103,10 @@ def scored_validation(trials: Columns) -> Values:
 
 def matched(treatment: Columns, control: Columns, free: Collection[str]) -> tuple[Columns, Columns, int]:
     """The trials of each arm that have a counterpart in the other, equal in every factor but the `free` ones and the
-    seed; and how many had none."""
-    names = [name for name in sorted(set(columns_by_name().values()) - set(free) - {"seed"}) if name in treatment]
+    seed; and how many had none. What is only recorded of a trial is no factor: another experiment may have asked for
+    it."""
+    factors = set(columns_by_name().values()) - recorded_columns() - set(free) - {"seed"}
+    names = [name for name in sorted(factors) if name in treatment]
     if not names:
         return treatment, control, 0
     kept = [take(arm, keep) for arm, keep in zip((treatment, control), in_both(treatment, control, names), strict=True)]

@@ -1,6 +1,6 @@
 """What the trials of an experiment instance say about a measure. Pure functions."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -25,6 +25,9 @@ from bnexp.columns import counts, length, levels, take
 from bnexp.records import Choice, Columns
 
 ENDED = ("finished", "diverged")
+
+MOST_NAMED = 6
+"""Arms whose chosen levels are told one by one."""
 
 HOPELESS = 1.5
 """Where no rate comes to so many times chance, none is the best, and none at the edge."""
@@ -70,7 +73,7 @@ class Data:
         treated, *others = (self._arm(described(p), side) for p, side in zip(partials, sides, strict=True))
         measure: Measured = registry.load(registry.ESTIMATORS[how.name])
         estimate = measure(treated, others[0] if others else None, how, self.margin)
-        notes = [*estimate.notes, *self._rates(sides)]
+        notes = list(estimate.notes)
         if dropped:
             notes.append(f"{dropped} trials without a counterpart in the other arm are left out")
         open_ = "; ".join(filter(None, [estimate.undecidable, self._edges(sides)]))
@@ -95,13 +98,16 @@ class Data:
         arms = [arm for side in sides for arm in counts(side, "arm")] if self.choices else []
         return [self.chosen[arm] for arm in dict.fromkeys(arms) if arm in self.chosen]
 
-    def _rates(self, sides: Sequence[Columns]) -> list[str]:
-        """What was chosen beforehand, where it fits on a line."""
-        choices = self._choices_of(sides)
-        if not choices or len(choices) > 4:
-            return []
-        factor = choices[0].factor.replace("_", " ")
-        return [f"{factor} tuned: " + ", ".join(f"{choice.level:g} ({choice.arm or 'all'})" for choice in choices)]
+    def rates(self, arms: Collection[str]) -> str:
+        """What was chosen beforehand for these arms, in a line; empty where nothing was."""
+        choices = [choice for choice in self.choices if choice.arm in arms]
+        if not choices:
+            return ""
+        tuned = f"tuned {choices[0].factor}"
+        if len(choices) > MOST_NAMED:
+            chosen = [choice.level for choice in choices]
+            return f"{tuned} for {len(choices)} arms: {min(chosen):g} to {max(chosen):g}"
+        return f"{tuned}: " + ", ".join(f"{choice.level:g} ({choice.arm or 'every trial'})" for choice in choices)
 
     def _edges(self, sides: Sequence[Columns]) -> str:
         chance = [1 / float(np.min(side["classes"].astype(np.float64))) for side in sides]

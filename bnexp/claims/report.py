@@ -1,28 +1,22 @@
 """An instance's report: its findings, and the scale that they speak of; and the reports of a suite, together."""
 
-import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 
 from bnexp.claims.data import Data
-from bnexp.claims.findings import Finding, Number
-from bnexp.claims.model import Claim, Unit, shown
+from bnexp.claims.findings import Finding
+from bnexp.claims.model import Claim, shown
 from bnexp.claims.verdicts import judge
 from bnexp.columns import combinations, counts, take
 from bnexp.db.results import InstanceInfo, Results
-from bnexp.db.rows import Judged
 from bnexp.db.summaries import count_trials
 from bnexp.errors import UsageError
 from bnexp.experiments import ExperimentsFile
 from bnexp.records import Columns
-
-STORED_UNITS: dict[Unit, str] = {"rate": "points", "log2": "times"}
-"""What a stored effect is in, where it is not what it was judged in."""
 
 
 @dataclass(frozen=True)
@@ -193,45 +187,3 @@ def _statuses(trials: Columns) -> dict[str, int]:
     first = np.ones(len(keys), dtype=bool)
     first[1:] = keys[1:] != keys[:-1]
     return dict(sorted(counts(take(trials, first), "status").items()))
-
-
-def judged(finding: Finding) -> Judged:
-    """A finding as it is stored, its first number in front. Ratios are stored as ratios."""
-    measures = [stored(number) for number in finding.numbers]
-    first = measures[0] if measures else {}
-    return Judged(
-        finding.claim.key(finding.name),
-        finding.answer,
-        effect=first.get("effect"),
-        low=first.get("low"),
-        high=first.get("high"),
-        unit=first.get("unit"),
-        n=finding.n if measures else None,
-        p=finding.p,
-        p_adjusted=finding.p_adjusted,
-        sentence=finding.sentence,
-        look=finding.look.number if finding.look else None,
-        alpha=finding.look.alpha if finding.look else None,
-        measures=[_as_json(measure) for measure in measures] or None,
-        trials=len(finding.trial_keys) if measures else None,
-    )
-
-
-def stored(number: Number) -> dict[str, Any]:
-    """A number as it is stored: name, effect, low, high, unit and n, ratios as ratios."""
-    ends = {"effect": number.effect.point, "low": number.effect.low, "high": number.effect.high}
-    ratio = number.unit == "log2"
-    return {
-        "name": number.name,
-        **{name: 2.0**end if ratio else end for name, end in ends.items()},
-        "unit": STORED_UNITS.get(number.unit, number.unit),
-        "n": number.n,
-    }
-
-
-def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has no infinite numbers: they are text."""
-    return {
-        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in values.items()
-    }

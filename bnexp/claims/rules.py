@@ -99,7 +99,7 @@ class Scale(Protocol):
 Tests = Mapping[str, Test]
 
 
-def _bounds(rule: Rule, measure: str, scale: Scale) -> tuple[float, float]:
+def bounds(rule: Rule, measure: str, scale: Scale) -> tuple[float, float]:
     """Between which numbers a leaf wants the interval."""
     if rule.low:
         return scale(rule.low.at_least, measure), math.inf
@@ -115,7 +115,7 @@ def holds(rule: Rule, intervals: Mapping[str, Interval], scale: Scale) -> bool:
     if rule.parts:
         return (all if rule.all else any)(holds(part, intervals, scale) for part in rule.parts)
     name = rule.of or next(iter(intervals))
-    low, high = _bounds(rule, name, scale)
+    low, high = bounds(rule, name, scale)
     return low <= intervals[name].low and intervals[name].high <= high
 
 
@@ -124,7 +124,7 @@ def may_hold(rule: Rule, intervals: Mapping[str, Interval], scale: Scale) -> boo
     if rule.parts:
         return (all if rule.all else any)(may_hold(part, intervals, scale) for part in rule.parts)
     name = rule.of or next(iter(intervals))
-    low, high = _bounds(rule, name, scale)
+    low, high = bounds(rule, name, scale)
     return low <= intervals[name].high and intervals[name].low <= high
 
 
@@ -135,7 +135,7 @@ def one_sided(rule: Rule, tests: Tests, scale: Scale) -> float:
     if rule.any:
         return min(1.0, len(rule.any) * min(one_sided(part, tests, scale) for part in rule.any))
     name = rule.of or next(iter(tests))
-    low, high = _bounds(rule, name, scale)
+    low, high = bounds(rule, name, scale)
     above = 0.0 if low == -math.inf else tests[name].p_greater(low)
     below = 0.0 if high == math.inf else tests[name].p_less(high)
     return max(above, below)
@@ -147,7 +147,7 @@ def shrinkage(rule: Rule, intervals: Mapping[str, Interval], scale: Scale) -> fl
     if rule.parts:
         return (min if rule.all else max)(shrinkage(part, intervals, scale) for part in rule.parts)
     name = rule.of or next(iter(intervals))
-    (low, high), there = _bounds(rule, name, scale), intervals[name]
+    (low, high), there = bounds(rule, name, scale), intervals[name]
     if holds(rule, intervals, scale):
         return 1.0
     if not low <= there.point <= high:
@@ -174,7 +174,7 @@ def _boxes(rule: Rule, margin: float, alone: bool) -> Iterator[Box]:
     else:
         written = {"margin": margin, "-margin": -margin}
         yield {
-            None if alone else rule.of: _bounds(
+            None if alone else rule.of: bounds(
                 rule, "", lambda limit, _: written[limit] if isinstance(limit, str) else limit
             )
         }

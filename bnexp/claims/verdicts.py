@@ -12,6 +12,8 @@ from bnexp.claims.model import Claim, columns_of
 from bnexp.claims.rules import Rule
 from bnexp.claims.statistics import Interval, holm, welch
 from bnexp.claims.tables import rows
+from bnexp.columns import counts
+from bnexp.records import Columns
 
 
 def judge(claims: Mapping[str, Claim], data: Data) -> list[Finding]:
@@ -66,15 +68,18 @@ def _measure(name: str, claim: Claim, data: Data) -> Finding | Tested:
         Number(part, estimate.unit, tests[part].interval(), len(estimate.effect), estimate.notes, unpaired(estimate))
         for part, estimate in estimates.items()
     ]
+    sides = _sides(claim, data)
+    notes = [note for number in numbers for note in number.notes]
+    notes.append(data.rates({arm for side in sides for arm in counts(side, "arm")} if data.choices else ()))
     finding = Finding(
         name,
         claim,
         "inconclusive",
         "",
         numbers,
-        notes=list(dict.fromkeys(note for number in numbers for note in number.notes)),
+        notes=list(dict.fromkeys(filter(None, notes))),
         rows=table,
-        trial_keys=_keys(claim, data),
+        trial_keys=list(dict.fromkeys(key for side in sides for key in side["trial_key"].tolist())),
     )
     tested = Tested(
         finding,
@@ -86,15 +91,14 @@ def _measure(name: str, claim: Claim, data: Data) -> Finding | Tested:
     return replace(tested, finding=replace(finding, p=tested.p_both, look=looked))
 
 
-def _keys(claim: Claim, data: Data) -> list[str]:
-    """The keys of every trial that some measure of the claim is about."""
-    keys: dict[str, None] = {}
+def _sides(claim: Claim, data: Data) -> list[Columns]:
+    """The trials of every arm of every measure."""
+    found = []
     for measure in claim.parts().values():
         about = data.select(measure)
-        for partial in (measure.arms.treatment, measure.arms.control):
-            if partial is not None:
-                keys |= dict.fromkeys(choose(about, columns_of(partial))["trial_key"].tolist())
-    return list(keys)
+        partials = (measure.arms.treatment, measure.arms.control)
+        found += [choose(about, columns_of(partial)) for partial in partials if partial is not None]
+    return found
 
 
 def unpaired(estimate: Estimate) -> Interval | None:

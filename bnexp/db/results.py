@@ -1,5 +1,6 @@
 """Reading a results database: plain columns and rows, nothing that can write."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,6 +87,17 @@ class Results:
         query = text("select id from experiments where name = :name and overrides = :overrides and expansion = :hash")
         with self._read() as connection:
             return connection.execute(query, {"name": name, "overrides": overrides, "hash": expansion}).scalar()
+
+    def effects(self, experiment: str) -> dict[str, tuple[float, float, float, str, int]]:
+        """By claim, what was last measured of it in an instance of the experiment: effect, low, high, unit and n, as
+        `claim_verdicts` has them; ends that are not there are infinite."""
+        query = text(
+            "select claim, effect, low, high, unit, n from claim_verdicts where experiment = :name "
+            "and effect is not null order by judged_at"
+        )
+        with self._read() as connection:
+            rows = connection.execute(query, {"name": experiment}).all()
+        return {row.claim: (row.effect, *_ends(row.low, row.high), row.unit, row.n) for row in rows}
 
     def choices(self, experiment_id: int) -> list[Choice]:
         """The levels that the instance's tune stage chose, in order of the arms; none before it has ended."""
@@ -210,3 +222,7 @@ class Results:
             if not result.returns_rows:
                 raise UsageError("query: the statement returns no rows; `query` is for reading")
             return list(result.keys()), [tuple(row) for row in result]
+
+
+def _ends(low: float | None, high: float | None) -> tuple[float, float]:
+    return -math.inf if low is None else low, math.inf if high is None else high

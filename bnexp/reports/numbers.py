@@ -42,6 +42,12 @@ def bare(value: float, unit: Unit) -> str:
             return f"{value:.1e}"
 
 
+def amount(value: float, unit: Unit) -> str:
+    """A difference of effects, without a sign: 1.2 points; of ratios, the factor that it is."""
+    words = {"points": "points", "rate": "points", "decades": "decades", "factor": "x a layer"}
+    return f"a factor of {2**value:.3g}" if unit == "log2" else f"{significant(value)} {words.get(unit, '')}".rstrip()
+
+
 def _signed(value: float, digits: int) -> str:
     """Nothing is +0.0, from whichever side it comes."""
     return f"{round(value, digits) + 0.0:+.{digits}f}"

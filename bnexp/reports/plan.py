@@ -9,12 +9,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from bnexp.claims.expectations import Expectation
 from bnexp.config import TrialConfig, cohort_key, columns, leaves
 from bnexp.db.results import Network, Results
 from bnexp.db.rows import Instance, WantedTrial
 from bnexp.design import Experiment
 from bnexp.engine.cohort import CAPACITY, group
 from bnexp.records import Choice
+from bnexp.reports.numbers import amount
 from bnexp.reports.progress import duration
 from bnexp.reports.screens import plain_table
 from bnexp.settings import in_words
@@ -33,6 +35,8 @@ class Outlook:
     instance: Instance
     """Its confirming trials at the levels chosen, where they are."""
     choices: Sequence[Choice]
+    expected: Sequence[Expectation] = ()
+    """Of the claims about it."""
 
     @property
     def chosen(self) -> bool:
@@ -72,6 +76,8 @@ def show_plan(outlook: Outlook, results: Results | None, workers: int) -> None:
     if any(left):
         lines += _what_is_left(left, results, workers)
     console.print(Text("\n".join(lines)))
+    if outlook.expected:
+        _show_expected(console, outlook)
 
 
 def _counted(trials: Iterable[WantedTrial], known: dict[str, str]) -> str:
@@ -132,6 +138,24 @@ def _show_arms(console: Console, outlook: Outlook) -> None:
     if len(arms) > MOST_ARMS:
         table.add_row(f"and {len(arms) - MOST_ARMS:,} more", "", "")
     console.print(table)
+
+
+def _show_expected(console: Console, outlook: Outlook) -> None:
+    """What the claims have to expect of so many seeds."""
+    table = plain_table("claim", "95% interval", "80% power from", "")
+    table.columns[0].no_wrap = True
+    for expected in outlook.expected:
+        numbers = (expected.half_width, expected.finds)
+        width, finds = (amount(n, expected.unit) if expected.in_units else f"{n:.2g} sd" for n in numbers)
+        table.add_row(escape(expected.name), f"± {width}", finds, "underpowered" if expected.underpowered else "")
+    console.print(Text(f"What {len(outlook.experiment.seeds):,} seeds can tell:"))
+    console.print(table)
+    console.print(
+        Text(
+            "Power: how far beyond its limit an effect must be to be found in 4 of 5 such experiments; underpowered: the "
+            "effect measured before is nearer. sd: of the seeds' differences, where none were measured before."
+        )
+    )
 
 
 def _what_is_left(stages: Sequence[Sequence[WantedTrial]], results: Results | None, workers: int) -> list[str]:
