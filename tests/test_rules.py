@@ -16,7 +16,7 @@ from bnexp.claims.verdicts import judge
 from tests.tables import claim, claim_of, data, pair
 
 NAMES = ("a", "b")
-SCALE = Limits({name: "points" for name in NAMES}, 1.0)
+SCALE = Limits(dict.fromkeys(NAMES, "points"), 1.0)
 limits = st.integers(-4, 4).map(lambda half: half / 2) | st.sampled_from(["margin", "-margin"])
 numbers = st.integers(-8, 8).map(lambda half: half / 2)
 
@@ -207,7 +207,7 @@ def test_rules_are_compatible_where_some_data_would_fulfil_both(one: Any, other:
         "estimator": {"name": "difference"},
     }
     named = "of" in one or "any" in one or "all" in one
-    measures = {"a": measure} | ({"b": measure} if named and both or "all" in one else {})
+    measures = {"a": measure} | ({"b": measure} if (named and both) or "all" in one else {})
     if both:
         with pytest.raises(ValidationError, match="can both be true"):
             claim_of(measures, supported_if=one, refuted_if=other)
