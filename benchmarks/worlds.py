@@ -1,7 +1,7 @@
 """Simulated tables of trials, with a known truth, and claims about them: for the simulation in `benchmarks/judge.py`.
 
-In every world the truth is at the limit of each claim (the worst null), so that each verdict other than *inconclusive* is
-false; unless the world says which one is right.
+In every world the truth is at the limit of each claim (the worst null), so that each verdict other than *inconclusive*
+is false; unless the world says which one is right.
 """
 
 import math

@@ -1,4 +1,5 @@
-"""Exact statistics: against brute force over all signs, against scipy, and in simulation with a known truth."""
+"""Exact statistics: against brute force over all signs, scipy, statsmodels and published examples, and in simulation
+with a known truth."""
 
 import itertools
 import math
@@ -11,8 +12,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
 
-from bnexp.claims.statistics import EXACT_UP_TO, SAMPLED_SUBSETS, Interval, Values, holm, sign_flip, wilson
+from bnexp.claims.statistics import (
+    EXACT_UP_TO,
+    SAMPLED_SUBSETS,
+    Bounded,
+    Exact,
+    Interval,
+    Share,
+    Values,
+    holm,
+    pseudo_values,
+    sign_flip,
+    welch,
+    wilson,
+)
 
 NORMAL = np.random.default_rng(5).normal(0.4, 1, 10)
 SAMPLES = {
@@ -239,3 +255,134 @@ def test_holm_keeps_the_order_and_lies_between_the_raw_p_and_one(raw: list[float
     assert all(after <= min(1, len(raw) * p) for p, after in zip(raw, adjusted, strict=True) if p == min(raw))
     backwards = holm(raw[::-1])[::-1]
     assert backwards == pytest.approx(adjusted)
+
+
+# Published examples. A sign-flip interval, and a test of bounds, are in none of scipy, statsmodels and lifelines: the
+# first is checked above by inverting the test on a grid, the second by hand.
+
+ZEA_MAYS = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
+"""Darwin's 15 pairs of maize, crossed minus self-fertilized, in eighths of an inch."""
+SLEEP = (
+    np.array([1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]),
+    np.array([0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]),
+)
+"""Hours of sleep gained by two drugs (Cushny and Peebles 1905, Student 1908)."""
+LAW = np.array(
+    [
+        [576, 635, 558, 578, 666, 580, 555, 661, 651, 605, 653, 575, 545, 572, 594],
+        [3.39, 3.30, 2.81, 3.03, 3.44, 3.07, 3.00, 3.43, 3.36, 3.13, 3.12, 2.74, 2.76, 2.88, 2.96],
+    ]
+)
+"""LSAT and grades of 15 law schools (Efron 1982)."""
+
+
+def test_fishers_randomization_test_of_darwins_maize() -> None:
+    """Fisher (1935), The Design of Experiments, section 21: 863 of the 32,768 sums are as high, 1,726 as far off."""
+    test = sign_flip(ZEA_MAYS)
+    assert test.p_greater(0) == 863 / 32768 and round(2 * test.p_greater(0), 4) == 0.0527
+    theirs = stats.permutation_test(
+        (np.array(ZEA_MAYS, float),), np.mean, permutation_type="samples", n_resamples=np.inf
+    )
+    assert theirs.pvalue == pytest.approx(2 * test.p_greater(0), rel=1e-12)
+    interval = test.interval()
+    assert interval.low < 0 < interval.high and interval.point == pytest.approx(314 / 15)
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_is_that_of_newcombes_examples(successes: int, trials: int, low: float, high: float) -> None:
+    """Newcombe (1998), Statistics in Medicine 17, table I, method 3."""
+    ours = wilson(successes, trials)
+    assert (round(ours.low, 4), round(ours.high, 4)) == (low, high)
+    theirs = proportion_confint(successes, trials, alpha=0.05, method="wilson")
+    assert (ours.low, ours.high) == pytest.approx(theirs, rel=1e-9, abs=1e-12)
+
+
+def test_welch_is_that_of_students_sleep() -> None:
+    """As R prints it: t = 1.8608, 17.776 degrees of freedom, 95 percent from -0.2054832 to 3.3654832."""
+    ours = welch(*SLEEP)
+    assert ours is not None
+    assert (ours.point, ours.low, ours.high) == pytest.approx((1.58, -0.2054832, 3.3654832), abs=5e-8)
+    theirs = stats.ttest_ind(*SLEEP, equal_var=False).confidence_interval()
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), rel=1e-9)
+
+
+@pytest.mark.parametrize("sizes", [(2, 2), (3, 9), (10, 10), (40, 7)])
+def test_welch_is_scipys(sizes: tuple[int, int]) -> None:
+    random = np.random.default_rng(sizes)
+    one, other = random.normal(0, 1, sizes[0]), random.normal(1, 5, sizes[1])
+    theirs, ours = stats.ttest_ind(one, other, equal_var=False).confidence_interval(), welch(one, other)
+    assert ours is not None and (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), rel=1e-7)
+
+
+def test_welch_without_spread_or_numbers() -> None:
+    assert welch(np.array([2.0, 2, 2]), np.array([1.0, 1])) == Interval(1, 1, 1)
+    assert welch(np.array([2.0]), np.array([1.0, 1])) is None
+    assert welch(np.array([2.0, math.inf]), np.array([1.0, 1])) is None
+
+
+@pytest.mark.parametrize("trials", [1, 10, 20, 40])
+@pytest.mark.parametrize("limit", [0.0, 0.3, 0.4, 0.6, 1.0])
+def test_a_shares_p_is_the_exact_binomial_tests(trials: int, limit: float) -> None:
+    for successes in range(trials + 1):
+        share = Share(successes, trials)
+        greater, less = (stats.binomtest(successes, trials, limit, side).pvalue for side in ("greater", "less"))
+        assert share.p_greater(limit) == pytest.approx(greater, rel=1e-9, abs=1e-300)
+        assert share.p_less(limit) == pytest.approx(less, rel=1e-9, abs=1e-300)
+    assert Share(trials, trials).p_greater(1.5) == 1 and Share(0, trials).p_less(-1) == 1
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+@settings(deadline=None, derandomize=True, database=None)
+def test_holm_is_that_of_statsmodels(raw: list[float]) -> None:
+    assert holm(raw) == pytest.approx(multipletests(raw, method="holm")[1], rel=1e-9, abs=1e-300)
+
+
+def test_the_jackknife_is_that_of_efrons_law_schools() -> None:
+    """Efron (1982), The Jackknife, the Bootstrap and Other Resampling Plans: standard error 0.142, bias -0.007."""
+    found = pseudo_values(15, lambda members: float(np.corrcoef(LAW[:, members])[0, 1]))
+    whole = float(np.corrcoef(LAW)[0, 1])
+    assert round(whole, 3) == 0.776
+    assert float(found.std(ddof=1)) / math.sqrt(15) == pytest.approx(0.142, abs=0.001)
+    assert whole - float(found.mean()) == pytest.approx(-0.007, abs=0.001)
+
+
+# Infinite differences, bounds, and what has no chance in it
+
+
+def test_infinite_differences_of_both_signs_count_alike_in_any_order() -> None:
+    """Like very large ones of one size, so that as many of both leave the rest to decide."""
+    finite, far = [1.0, 2, 3, 4, 5, -6], 1e9
+    values = [math.inf, -math.inf, *finite, math.inf, -math.inf]
+    test, like = sign_flip(values), sign_flip([math.copysign(min(abs(v), far), v) for v in values])
+    for order in (values[::-1], sorted(values)):
+        assert np.array_equal(np.sort(sign_flip(order).subset_means), np.sort(test.subset_means))
+    for limit in (-3.0, 0.0, 1.0, 10.0):
+        assert test.p_greater(limit) == pytest.approx(like.p_greater(limit), abs=1e-12)
+        assert test.p_less(limit) == pytest.approx(like.p_less(limit), abs=1e-12)
+    assert not math.isnan(test.mean) and not math.isnan(test.interval().point)
+    alike = sign_flip([math.inf, -math.inf] * 5)
+    assert alike.p_greater(0) == alike.p_less(0) > 0.5 and alike.interval().low == -math.inf
+
+
+def test_random_signs_of_infinite_differences_are_rarely_significant() -> None:
+    random = np.random.default_rng(8)
+    tests = [sign_flip(random.choice([-math.inf, math.inf, -1, 1, -2, 2], 10)) for _ in range(1500)]
+    wrong = np.mean([2 * min(test.p_greater(0), test.p_less(0)) <= 0.05 for test in tests])
+    assert 0.005 < wrong <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1500)
+
+
+def test_bounds_speak_against_each_side_by_the_worse_of_them() -> None:
+    low, high = sign_flip([1.0, 2, 3, 4, 5, 6, 7, 8]), sign_flip([math.inf, 2, 3, 4, 5, 6, 7, 8])
+    test = Bounded(low, high)
+    for limit in (0.5, 3.0, 7.5):
+        assert (test.p_greater(limit), test.p_less(limit)) == (low.p_greater(limit), high.p_less(limit))
+    assert test.interval() == Interval(4.5, low.interval().low, high.interval().high)
+    assert Bounded(sign_flip([-math.inf] * 8), high).interval().point == math.inf
+
+
+def test_an_exact_number_is_on_one_side_or_at_the_limit() -> None:
+    assert [(Exact(2.0).p_greater(limit), Exact(2.0).p_less(limit)) for limit in (1, 2, 3)] == [(0, 1), (0, 0), (1, 0)]
+    assert Exact(2.0).interval() == Interval(2, 2, 2)

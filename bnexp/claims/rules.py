@@ -143,7 +143,8 @@ def one_sided(rule: Rule, tests: Tests, scale: Scale) -> float:
 
 def shrinkage(rule: Rule, intervals: Mapping[str, Interval], scale: Scale) -> float:
     """By which factor, 0 to 1, the intervals would have to shrink about their points for the rule to hold: 1 where it
-    does, 0 where it would not even then. Of `all` the part that needs most counts, of `any` the one that needs least."""
+    does, 0 where it would not even then. Of `all` the part that needs most counts, of `any` the one that needs
+    least."""
     if rule.parts:
         return (min if rule.all else max)(shrinkage(part, intervals, scale) for part in rule.parts)
     name = rule.of or next(iter(intervals))

@@ -70,8 +70,8 @@ class SignFlip:
 
 
 def sign_flip(differences: Sequence[float] | Values) -> SignFlip:
-    """The test for these differences, one a seed. They must not be NaN. Infinite ones are farther than any other, and as
-    far as each other: where a subset has as many of both signs, its others decide.
+    """The test for these differences, one a seed. They must not be NaN. Infinite ones are farther than any other, and
+    as far as each other: where a subset has as many of both signs, its others decide.
 
     Raises ValueError where there are none."""
     values = np.asarray(differences, dtype=np.float64)
