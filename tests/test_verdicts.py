@@ -238,6 +238,14 @@ def test_arms_are_compared_where_they_match_only() -> None:
     assert finding.notes == ["8 trials without a counterpart in the other arm are left out"]
 
 
+def test_what_is_only_recorded_of_a_trial_does_not_part_the_arms() -> None:
+    """Another experiment may have asked for a shared trial first, with other evaluation steps and probes."""
+    control = seeds([0.5] * 8, norm="none", eval_every=100)
+    treatment = seeds([0.6] * 8, norm="batch", eval_every=50, probes=["moments"])
+    [finding] = judge({"c": claim(refuted_if=None)}, data(control, treatment))
+    assert finding.effect is not None and finding.effect.point == pytest.approx(10) and finding.notes == []
+
+
 # Looks
 
 
