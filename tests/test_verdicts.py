@@ -487,7 +487,7 @@ def tuned(level: dict[str, float], edge: str = "", score: float = 0.9) -> Data:
 def test_arms_at_rates_of_their_own_are_compared_and_the_rates_said() -> None:
     [finding] = judge({"c": claim()}, tuned({"batch": 4.0, "none": 1.0}))
     assert finding.answer == "supported" and finding.effect and finding.effect.point == pytest.approx(4.25)
-    assert finding.notes == ["lr multiplier tuned: 4 (batch), 1 (none)"]
+    assert finding.notes == ["tuned lr multiplier: 4 (batch), 1 (none)"]
 
 
 def test_a_best_rate_at_the_edge_leaves_a_claim_open_unless_the_arm_is_hopeless() -> None:
@@ -498,6 +498,15 @@ def test_a_best_rate_at_the_edge_leaves_a_claim_open_unless_the_arm_is_hopeless(
         for score, answer in ((0.14, "supported"), (0.16, "inconclusive")):
             [finding] = judge({"c": claim()}, tuned({"batch": 4.0, "none": 1.0}, edge, score))
             assert finding.answer == answer, (edge, score)
+
+
+@pytest.mark.parametrize(("level", "answer"), [(2.0, "supported"), (4.0, "inconclusive")])
+def test_a_rate_taken_from_another_arm_must_not_be_at_the_edge_either(level: float, answer: str) -> None:
+    """An arm that borrows has no choice of its own; its trials tell the level."""
+    found = tuned({"batch": level, "none": 2.0})
+    lent = Data("e", found.trials, no_curves, 1.0, no_probes, found.tuning, found.choices[1:])
+    [finding] = judge({"c": claim()}, lent)
+    assert finding.answer == answer and ("edge of its grid (batch)" in finding.sentence) is (answer == "inconclusive")
 
 
 def test_the_choices_of_arms_that_are_not_compared_do_not_matter() -> None:

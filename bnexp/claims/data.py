@@ -103,7 +103,7 @@ class Data:
         choices = [choice for choice in self.choices if choice.arm in arms]
         if not choices:
             return ""
-        tuned = f"tuned {choices[0].factor}"
+        tuned = f"tuned {choices[0].factor.replace('_', ' ')}"
         if len(choices) > MOST_NAMED:
             chosen = [choice.level for choice in choices]
             return f"{tuned} for {len(choices)} arms: {min(chosen):g} to {max(chosen):g}"
