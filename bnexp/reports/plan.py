@@ -152,8 +152,8 @@ def _show_expected(console: Console, outlook: Outlook) -> None:
     console.print(table)
     console.print(
         Text(
-            "Power: how far beyond its limit an effect must be to be found in 4 of 5 such experiments; underpowered: the "
-            "effect measured before is nearer. sd: of the seeds' differences, where none were measured before."
+            "Power: how far beyond its limit an effect must be to be found in 4 of 5 such experiments; underpowered: "
+            "the effect measured before is nearer. sd: of the seeds' differences, where none were measured before."
         )
     )
 
