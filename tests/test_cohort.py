@@ -40,6 +40,9 @@ FULL = TrialConfig.model_validate(
 """A configuration to which every field applies."""
 
 OTHER: dict[str, Any] = {
+    "binarize": True,
+    "probes": ("moments",),
+    "norm.stop_gradient": True,
     "dataset": "mnist",
     "model.hidden": (100, 100, 99),
     "norm.name": "none",
@@ -237,7 +240,7 @@ def test_the_marks_are_as_the_design_says() -> None:
     }
     numbers |= {"schedule.decay", "schedule.every", "seed"}
     assert {name for name, kind in kinds.items() if kind == "per_trial"} == numbers
-    assert {name for name, kind in kinds.items() if kind == "recorded"} == {"eval_every"}
+    assert {name for name, kind in kinds.items() if kind == "recorded"} == {"eval_every", "probes"}
 
 
 @given(

@@ -15,7 +15,7 @@ def test_the_example_is_read_expanded_and_claimed_about(tmp_path: Path) -> None:
     (tmp_path / "experiments.yaml").write_text("\n".join(blocks))
     file = load(tmp_path / "experiments.yaml")
     trials = file.experiments["momentum"].expand()
-    assert len({trial.config for trial in trials}) == 42
+    assert len({trial.config for trial in trials}) == 70 and len(file.experiments["momentum"].tuning_trials()) == 105
     assert {trial.variant for trial in trials} == {"gentle", "harsh", ""}
     [claim] = parse_claims(file).values()
     assert claim.experiment == "momentum"

@@ -15,8 +15,9 @@ from sqlalchemy import event, text
 
 from bnexp.claims import report as report_module
 from bnexp.claims import statistics
+from bnexp.claims.data import Data, no_probes
 from bnexp.claims.report import make_report
-from bnexp.claims.verdicts import Data, judge
+from bnexp.claims.verdicts import judge
 from bnexp.columns import Repeating, combinations, counts, in_both, levels, means, take
 from bnexp.config import TrialConfig, cell_key, columns_by_name
 from bnexp.db import reading
@@ -25,7 +26,7 @@ from bnexp.db.store import LeaseLostError, Store
 from bnexp.engine.cohort import group
 from bnexp.records import Final, Outcome, Point, Probe
 from bnexp.reports.screens import show_trial
-from tests.test_claims import claim
+from tests.tables import claim
 from tests.test_db import ONE, STARTED, TWO, instance, wanted
 
 CURVE = tuple(Point(step, 1.0, 0.5, 1.0, 0.01 * step) for step in (1, 2, 10))
@@ -274,7 +275,7 @@ def test_repeating_columns_are_judged_as_plain_ones(ended: Results) -> None:
     plain = {name: trials[name] for name in trials}
     claims = {"best": BETTER, "spread": BETTER.model_copy(update={"experiment": "e"})}
     claims |= {"one": BETTER.model_copy(update={"where": {"lr_multiplier": 1}})}
-    one, other = (judge(claims, Data("e", table, ended.curves, 1.0)) for table in (trials, plain))
+    one, other = (judge(claims, Data("e", table, ended.curves, 1.0, no_probes)) for table in (trials, plain))
     assert repr(one) == repr(other) and any(finding.effect for finding in one)
 
 
