@@ -338,9 +338,9 @@ def test_code_is_not_wrapped() -> None:
 
 
 def test_a_sparkline_is_drawn_over_steps_not_over_points() -> None:
-    assert sparkline([0, 7], [0, 7], 0, 7, 8) == "▁▂▃▄▅▆▇█"
-    assert sparkline([0, 1, 8], [0, 7, 7], 0, 7, 9) == "▁████████", "points are dense in the beginning"
-    assert sparkline([0, 1], [5, 5], 5, 5, 3) == "▁▁▁"
+    assert sparkline([1, 128], [0, 7], 0, 7, 8) == "▁▂▃▄▅▆▇█", "a block a doubling"
+    assert sparkline([1, 2, 256], [0, 7, 7], 0, 7, 9) == "▁████████", "points are not equally far apart"
+    assert sparkline([1, 2], [5, 5], 5, 5, 3) == "▁▁▁"
     assert sparkline([], [], 0, 1) == ""
     assert sparkline([3], [1], 0, 1) == "█"
 

@@ -11,7 +11,7 @@ from bnexp.claims.data import Data, no_probes
 from bnexp.claims.findings import Finding
 from bnexp.claims.looks import SPENT, ascending, look_at, preset
 from bnexp.claims.model import Claim
-from bnexp.claims.verdicts import judge
+from bnexp.claims.verdicts import judge, unpaired
 from bnexp.records import Choice, Columns
 from tests.tables import (
     GAINS,
@@ -426,6 +426,16 @@ def test_the_unpaired_interval_is_shown_beside_where_both_arms_have_numbers() ->
     [number] = finding.numbers
     assert number.unpaired is not None and number.unpaired.point == pytest.approx(number.effect.point)
     assert number.unpaired.low < 0 < number.effect.low
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_unpaired_interval_of_a_ratio_is_of_logarithms_and_has_the_effects_direction(sign: int) -> None:
+    """Fewer steps are better: there the effect is control over treatment."""
+    treatment, control = np.array([10.0, 20, 20, 40]), np.array([40.0, 80, 160, 80])
+    effect = sign * (np.log2(treatment) - np.log2(control))
+    found = unpaired(Estimate(treatment, control, effect, "log2"))
+    assert found is not None and found.point == pytest.approx(-2 * sign)
+    assert found.high - found.low == pytest.approx(2 * 2.4469 * math.sqrt(2 * (2 / 3) / 4), rel=1e-4)
 
 
 # What has no chance in it

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from bnexp.claims.advice import advise
 from bnexp.claims.arms import Estimate, NotEstimableError, choose
 from bnexp.claims.data import Data
@@ -102,7 +104,12 @@ def _sides(claim: Claim, data: Data) -> list[Columns]:
 
 
 def unpaired(estimate: Estimate) -> Interval | None:
-    """The effect by Welch's interval, which does not know that the arms share seeds."""
-    if not len(estimate.control) or estimate.above is not None or estimate.unit == "log2":
+    """The effect by Welch's interval, which does not know that the arms share seeds; of ratios, their logarithms."""
+    one, other = estimate.treatment, estimate.control
+    if not len(other) or estimate.above is not None or not np.isfinite([one, other]).all():
         return None
-    return welch(estimate.treatment, estimate.control)
+    if estimate.unit == "log2":
+        one, other = np.log2(one), np.log2(other)
+    # Some effects are control minus treatment: fewer steps are better.
+    turned = np.allclose(other - one, estimate.effect) and not np.allclose(one - other, estimate.effect)
+    return welch(other, one) if turned else welch(one, other)

@@ -61,7 +61,7 @@ def _curves(arms: list[ArmSeen]) -> list[Block]:
     first, last = drawn[0].steps[0], drawn[0].steps[-1]
     blocks: list[Block] = [
         Heading("Mean validation accuracy"),
-        Line(f"From step {first:,.0f} to {last:,.0f}; chance after a divergence.", "faint"),
+        Line(f"From step {first:,.0f} to {last:,.0f}, logarithmic; chance after a divergence.", "faint"),
     ]
     for arm in drawn:
         line = sparkline(arm.steps, arm.accuracy, low, high)
