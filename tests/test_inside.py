@@ -25,7 +25,7 @@ def probed(cells: list[Row], probe: str, measurements: Mapping[int, Sequence[Mea
             (cells[index]["trial_key"], *row)
             for index, own in reversed(measurements.items())
             for row in reversed(own)
-            if name == probe and cells[index]["trial_key"] in keys
+            if name == f"{probe} {row[2]}" and cells[index]["trial_key"] in keys
         ]
         names = ("trial_key", "step", "layer", "name", "value", "units")
         result: dict[str, Any] = {column: np.empty(len(rows), dtype=object) for column in names}
@@ -145,7 +145,7 @@ def test_growth_needs_two_layers_with_a_gradient(values: list[float]) -> None:
 
 
 def test_the_largest_error_is_exact() -> None:
-    rows: list[Measurement] = [(0, "hidden 1", "output", 1e-12, ()), (50, "hidden 2", "output", 3e-9, ())]
+    rows: list[Measurement] = [(0, "hidden 1", "logits", 1e-12, ()), (50, "hidden 2", "weight gradient", 3e-9, ())]
     found = probed(seeds([0.9, 0.9]), "scale-invariance", {0: rows, 1: rows[:1]})
     estimate = measure("largest_error", found, None)
     test = estimate.test()

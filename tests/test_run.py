@@ -77,7 +77,7 @@ def test_the_readmes_query_answers(tiny: Path) -> None:
 
 def test_verdicts_are_stored_for_the_claims_about_it(tiny: Path) -> None:
     assert rows(tiny, "select experiment, claim, verdict, n from claim_verdicts") == [
-        ("tiny", "better", "supported", 6)
+        ("tiny", "better", "inconclusive", 6)
     ]
 
 

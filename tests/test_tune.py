@@ -399,10 +399,8 @@ def test_a_run_says_what_its_trials_were_trained_without(folder: Path) -> None:
     (folder / "experiments.yaml").write_text(text)
     without = "without the probes moments, percentiles; use another --db to measure them"
     other = "with eval_every 20, not 10; use another --db for curves of these steps"
-    assert go(folder, "tuned") == (
-        0,
-        [f"tuned: {count} trials were trained before {lack}" for count in (24, 12) for lack in (without, other)],
-    )
+    said = [(24, other), (12, without), (12, other)]
+    assert go(folder, "tuned") == (0, [f"tuned: {count} trials were trained before {lack}" for count, lack in said])
 
 
 class Instantly:
