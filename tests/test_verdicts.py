@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bnexp.claims.arms import Estimate
 from bnexp.claims.data import Data, no_probes
 from bnexp.claims.findings import Finding
 from bnexp.claims.looks import SPENT, ascending, look_at, preset
@@ -14,6 +15,7 @@ from bnexp.claims.model import Claim
 from bnexp.claims.verdicts import judge, unpaired
 from bnexp.records import Choice, Columns
 from tests.tables import (
+    CLAIM,
     GAINS,
     LOSSES,
     Row,
@@ -508,6 +510,19 @@ def test_a_best_rate_at_the_edge_leaves_a_claim_open_unless_the_arm_is_hopeless(
         for score, answer in ((0.14, "supported"), (0.16, "inconclusive")):
             [finding] = judge({"c": claim()}, tuned({"batch": 4.0, "none": 1.0}, edge, score))
             assert finding.answer == answer, (edge, score)
+
+
+def test_a_measure_that_no_rule_is_about_leaves_nothing_open() -> None:
+    """It is shown beside, as the steps of an arm that is still rising may be."""
+    found = tuned({"batch": 4.0, "none": 1.0}, "none")
+    part = {"arms": CLAIM["arms"], "estimator": {"name": "difference"}}
+    alone = {"arms": {"treatment": {"norm": "batch"}}, "estimator": {"name": "rate"}}
+    rules: dict[str, Any] = {"supported_if": {"of": "rate", "low": {"at_least": 0.6}}, "refuted_if": None}
+    [finding] = judge({"c": claim_of({"rate": alone, "beside": part}, **rules)}, found)
+    assert finding.answer == "supported" and [number.name for number in finding.numbers] == ["rate", "beside"]
+    rules = {"supported_if": {"of": "beside", "low": {"at_least": 0}}, "refuted_if": None}
+    [finding] = judge({"c": claim_of({"rate": alone, "beside": part}, **rules)}, found)
+    assert finding.answer == "inconclusive"
 
 
 @pytest.mark.parametrize(("level", "answer"), [(2.0, "supported"), (4.0, "inconclusive")])

@@ -87,10 +87,16 @@ def _measure(name: str, claim: Claim, data: Data) -> Finding | Tested:
         finding,
         tests,
         Limits({part: estimate.unit for part, estimate in estimates.items()}, data.margin),
-        "; ".join(dict.fromkeys(estimate.undecidable for estimate in estimates.values() if estimate.undecidable)),
+        "; ".join(dict.fromkeys(filter(None, (estimates[part].undecidable for part in _decisive(claim))))),
     )
     looked = look_at(finding.n, claim.looks)
     return replace(tested, finding=replace(finding, p=tested.p_both, look=looked))
+
+
+def _decisive(claim: Claim) -> list[str]:
+    """The measures that its rules are about; others are shown, and decide nothing."""
+    leaves = [leaf for rule in claim.rules() for leaf in rule.leaves()]
+    return list(dict.fromkeys(leaf.of or next(iter(claim.parts())) for leaf in leaves))
 
 
 def _sides(claim: Claim, data: Data) -> list[Columns]:
