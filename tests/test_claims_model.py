@@ -1,6 +1,7 @@
 """Claims as read: what is accepted, what is refused and where, and what a claim's key hangs on."""
 
 import itertools
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ TEXT = """\
 experiments:
   grid:
     factors: {norm: [none, batch], dropout: [0, 0.4], lr_multiplier: [1, 5]}
+    probes: [gradient-norms, scale-invariance]
 claims:
   better:
     question: Is it better?
@@ -373,3 +375,36 @@ def test_the_words_about_a_claim_may_be_mended() -> None:
     for word in variations(WORDS):
         if word["table"]["by"]:
             assert Claim.model_validate(word | DECIDES).key("name") == key
+
+
+RATE = (
+    "{arms: {treatment: {norm: none}}, estimator: {name: rate}, %s, question: q, section: s, quote: q, experiment: e}"
+)
+MEASURED = (
+    "{arms: {treatment: {norm: batch}, control: {norm: none}}, %s, question: q, section: s, quote: q, experiment: e}"
+)
+
+
+@pytest.mark.parametrize(
+    ("claim", "fragment"),
+    [
+        (RATE % "supported_if: {high: {at_most: 40}}", "numbers from 0 to 1"),
+        (RATE % "supported_if: {within: 0.1, around: 0.5}, refuted_if: {low: {at_least: -1}}", "numbers from 0 to 1"),
+        (BOTH % "largest_trained, factor: nonlinearity}", "no numbers"),
+        (BOTH % "largest_trained, factor: dropout}", "one level of dropout only"),
+        (BOTH % "tolerated_range, factor: lr_multiplier}, where: {lr_multiplier: 1}", "one level"),
+        (BOTH % "best_difference, over: [dropout]}", "no arm has more than one level of dropout"),
+        (BOTH % "percentile_drift}", "needs `probes: [percentiles]`"),
+        (BOTH % "difference}, table: {by: [norm], arms: {treatment: {norm: group}}}", "norm: group"),
+        (BOTH % "difference}, where: {lr_multiplier: true}", "no trials with"),
+    ],
+)
+def test_what_an_experiment_cannot_tell_is_refused_when_its_claim_is_read(
+    folder: Path, claim: str, fragment: str
+) -> None:
+    factors = "{norm: [none, batch], lr_multiplier: [1, 2, 4], nonlinearity: [relu, tanh]}"
+    if "supported_if" not in claim:
+        claim = claim.replace("question", "supported_if: {low: {at_least: 1}}, question")
+    with pytest.raises(ConfigurationError) as refused:
+        parse(folder, f"experiments:\n  e: {{factors: {factors}}}\nclaims:\n  c: {claim}\n")
+    assert fragment in str(refused.value) and re.search(r"claims.yaml:4:\d+: ", str(refused.value))

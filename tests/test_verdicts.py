@@ -308,7 +308,9 @@ def test_the_advice_says_how_many_seeds_would_be_enough_as_it_is() -> None:
     assert finding.effect is not None and finding.effect.point == pytest.approx(0.1)
     shrink = 0.1 / (0.1 - finding.effect.low)
     needed = math.ceil(10 * (2.4977 / 1.95996 / shrink) ** 2)  # z of 0.0125 and of 0.05, two-sided
-    assert f"about {needed:,} seeds would be enough" in finding.advice
+    assert f"about {needed:,} seeds would be needed" in finding.advice and "its looks end at 40" in finding.advice
+    near = verdict([2.0, 3, 1, 4, -2, -1, 2, 3, -1, 2])
+    assert "; about" in near.advice and "seeds would be enough if the effect stays as it is" in near.advice
     assert "would be enough" not in verdict([0.0] * 9 + [1e-9], supported_if={"low": {"at_least": 5}}).advice
 
 
@@ -328,7 +330,7 @@ def test_too_few_seeds_for_so_many_claims_say_so() -> None:
     assert findings[0].sentence == "10 seeds are too few for 13 claims judged together."
     assert "--seeds 20" in findings[0].advice
     five = verdict(GAINS[:5], looks=[5, 10, 20])
-    assert five.sentence == "5 seeds are too few for 1 claims judged together." and "--seeds 10" in five.advice
+    assert five.sentence == "5 seeds are too few to decide anything." and "--seeds 10" in five.advice
 
 
 # Several measures

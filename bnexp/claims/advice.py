@@ -23,14 +23,15 @@ def advise(tested: Tested, finding: Finding, data: Data) -> tuple[str, str]:
             f"`{command(data, next((n for n in claim.looks if n > finding.n), claim.looks[0]))}` judges it.",
         )
     more = _more(tested, finding, data)
-    if _too_few(finding):
-        return f"{finding.n} seeds are too few for {finding.family} claims judged together.", more
-    if all(math.isinf(i.low) and math.isinf(i.high) for i in tested.intervals.values()):
-        return "Too many trials only bound the effect.", "Give its trials more `steps`, or its factor more levels."
     if not any(may_hold(rule, tested.intervals, tested.scale) for rule in claim.rules()):
         if claim.refuted_if is None:
             return "The effect does not reach what would support it, and this experiment cannot refute it.", ""
         return "The effect lies between what would support it and what would refute it; more seeds would not help.", ""
+    if _too_few(finding):
+        together = f"for {finding.family} claims judged together" if finding.family > 1 else "to decide anything"
+        return f"{finding.n} seeds are too few {together}.", more
+    if all(math.isinf(i.low) and math.isinf(i.high) for i in tested.intervals.values()):
+        return "Too many trials only bound the effect.", "Give its trials more `steps`, or its factor more levels."
     if any(tested.holds(rule) for rule in claim.rules()):
         if tested.p_both <= look.alpha:
             return f"p is small enough alone, but not adjusted for {finding.family} claims.", more
@@ -56,6 +57,12 @@ def _more(tested: Tested, finding: Finding, data: Data) -> str:
     # What the interval shows is alpha = 0.05 of one claim; the next look asks for more.
     wider = widening(SPENT[look.number], finding.family)
     needed = math.ceil(finding.n * (wider / shrink) ** 2) if 0 < shrink < 1 else None
+    last = finding.claim.looks[-1]
+    if needed and needed > last:
+        return (
+            f"`{command(data, look.following)}` is its next look; about {needed:,} seeds would be needed if the effect "
+            f"stays as it is, and its looks end at {last}."
+        )
     about = f"; about {needed:,} seeds would be enough if the effect stays as it is" if needed else ""
     return f"`{command(data, look.following)}` decides it, or leaves it open{about}."
 

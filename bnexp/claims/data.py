@@ -20,7 +20,7 @@ from bnexp.claims.arms import (
     exactly,
     matched,
 )
-from bnexp.claims.model import Arms, Estimator, Measure, as_column, columns_of, described, free_columns
+from bnexp.claims.model import Arms, Estimator, Measure, Partial, as_column, columns_of, described, free_columns
 from bnexp.columns import counts, length, levels, take
 from bnexp.records import Choice, Columns
 
@@ -29,8 +29,8 @@ ENDED = ("finished", "diverged")
 MOST_NAMED = 6
 """Arms whose chosen levels are told one by one."""
 
-HOPELESS = 1.5
-"""Where no rate comes to so many times chance, none is the best, and none at the edge."""
+HOPELESS = 0.05
+"""Where no rate comes to so much more accuracy than chance, none is the best, and none at the edge."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,12 @@ class Data:
     def select(self, measure: Measure) -> Columns:
         """The trials that a measure is about."""
         return choose(self.trials, columns_of(measure.where) | columns_of(measure.estimator.at))
+
+    def sides(self, measure: Measure) -> list[tuple[Partial, Columns]]:
+        """The arms of a measure and their trials."""
+        about = self.select(measure)
+        partials = [p for p in (measure.arms.treatment, measure.arms.control) if p is not None]
+        return [(partial, choose(about, columns_of(partial))) for partial in partials]
 
     def estimate(self, arms: Arms, how: Estimator, trials: Columns) -> Estimate:
         """The effect among `trials`. Raises NotEstimableError where an arm is empty or has not ended."""
@@ -112,7 +118,7 @@ class Data:
     def _edges(self, sides: Sequence[Columns]) -> str:
         chance = [1 / float(np.min(side["classes"].astype(np.float64))) for side in sides]
         edges = [
-            choice.arm for choice in self._choices_of(sides) if choice.at_edge and choice.score > HOPELESS * max(chance)
+            choice.arm for choice in self._choices_of(sides) if choice.at_edge and choice.score > max(chance) + HOPELESS
         ]
         edges += [arm for side in sides for arm in self._borrowed_edges(side)]
         return f"the best rate is at the edge of its grid ({'; '.join(edges)})" if edges else ""

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from bnexp.claims.arms import Arm, choose
+from bnexp.claims.arms import Arm
 from bnexp.claims.curves import Curves
 from bnexp.claims.data import Data
-from bnexp.claims.model import Claim, Measure, Partial, columns_of, described
+from bnexp.claims.model import Claim, Partial, columns_of, described
 from bnexp.claims.report import Entry, Reports, collect, data_of, make_report, unmeasured
 from bnexp.columns import counts, length
 from bnexp.db.results import InstanceInfo, Results
@@ -101,18 +101,11 @@ def _instance(
     return next((instance for instance in results.instances() if instance.name == claim.experiment), None)
 
 
-def _sides(measure: Measure, data: Data) -> list[tuple[dict[str, Any], Columns]]:
-    """The arms of a measure and their trials."""
-    about = data.select(measure)
-    partials = [p for p in (measure.arms.treatment, measure.arms.control) if p is not None]
-    return [(partial, choose(about, columns_of(partial))) for partial in partials]
-
-
 def _arms(claim: Claim, data: Data) -> list[ArmSeen]:
     """Every arm once, whichever measures are about it."""
     found: dict[tuple[str, ...], ArmSeen] = {}
     for measure in claim.parts().values():
-        for partial, trials in _sides(measure, data):
+        for partial, trials in data.sides(measure):
             keys = tuple(trials["trial_key"].tolist())
             if keys and keys not in found:
                 about = partial | measure.where | measure.estimator.at
@@ -129,7 +122,7 @@ def _seen(about: Partial, trials: Columns, data: Data) -> ArmSeen:
 def _choices(claim: Claim, data: Data) -> list[Choice]:
     if not data.choices:
         return []
-    sides = [trials for measure in claim.parts().values() for _, trials in _sides(measure, data)]
+    sides = [trials for measure in claim.parts().values() for _, trials in data.sides(measure)]
     arms = dict.fromkeys(arm for trials in sides for arm in counts(trials, "arm"))
     return [data.chosen[arm] for arm in arms if arm in data.chosen]
 

@@ -73,7 +73,8 @@ def growth_per_layer(treatment: Arm, control: None, how: Estimator, margin: floa
 
 def largest_error(treatment: Arm, control: None, how: Estimator, margin: float) -> Estimate:
     """The largest relative error that the probe `scale-invariance` met with, in any trial, layer and step."""
-    worst = [float(np.max(points["value"], initial=-math.inf)) for points in _points(treatment, *IDENTITIES)]
+    measured = [points["value"].astype(np.float64) for points in _points(treatment, *IDENTITIES)]
+    worst = [float(np.max(np.where(np.isnan(errors), math.inf, errors), initial=-math.inf)) for errors in measured]
     if not all(error > -math.inf for error in worst):
         raise NotEstimableError("its trials have no measurements by the probe scale-invariance")
     errors: BySeed = by_seed(treatment.trials, np.array(worst))

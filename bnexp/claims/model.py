@@ -193,6 +193,8 @@ class Claim(Fields):
             limit = leaf.low.at_least if leaf.low else leaf.high.at_most if leaf.high else leaf.within
             if isinstance(limit, str) and unit not in ("points", "rate"):
                 raise ValueError(f"a margin is in points of accuracy, and this effect is not ({unit})")
+            if unit == "share" and not (isinstance(limit, float) and 0 <= limit <= 1):
+                raise ValueError("limits of a share of seeds are numbers from 0 to 1")
             if unit == "log2" and (leaf.within is not None or isinstance(limit, str) or limit is None or limit <= 0):
                 raise ValueError("limits of ratios are numbers above 0, in low or high")
         if self.supported_if and self.refuted_if and compatible(self.supported_if, self.refuted_if):

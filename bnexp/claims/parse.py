@@ -1,6 +1,6 @@
 """The claims of an experiments file: read, and checked against its experiments."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, get_args
 
@@ -9,13 +9,10 @@ from pydantic_core import ErrorDetails
 
 from bnexp.claims.looks import preset
 from bnexp.claims.model import Claim, Measure, Partial, as_column, columns_of
-from bnexp.config import Fields, columns, columns_by_name
-from bnexp.design import Experiment
+from bnexp.claims.reach import cells_of, check_reach
+from bnexp.config import Fields, columns_by_name
 from bnexp.errors import ConfigurationError, did_you_mean
 from bnexp.experiments import ExperimentsFile
-
-MOST_CELLS = 20_000
-"""An experiment with more is not searched for the arms of its claims."""
 
 Path = tuple[str | int, ...]
 
@@ -24,7 +21,7 @@ def parse_claims(file: ExperimentsFile) -> dict[str, Claim]:
     """The file's claims by name. Raises ConfigurationError with the place of what is wrong: unknown names, limits that
     are none, rules that contradict each other, experiments that the file does not have, arms that they do not have."""
     claims = {}
-    cells = cache(lambda experiment: _cells(file.experiments[experiment]))
+    cells = cache(lambda experiment: cells_of(file.experiments[experiment]))
     for name, entry in file.claims.items():
         try:
             claim = Claim.model_validate(entry)
@@ -33,7 +30,7 @@ def parse_claims(file: ExperimentsFile) -> dict[str, Claim]:
         if claim.experiment is not None:
             _check_names(file, name, claim)
             experiment = file.experiments[claim.experiment]
-            _check_arms(file, name, claim, cells(experiment.name))
+            check_reach(file, name, claim, cells(experiment.name))
             if not claim.looks:
                 claim = claim.model_copy(update={"looks": preset(len(experiment.seeds))})
         claims[name] = claim
@@ -126,46 +123,3 @@ def _check_names(file: ExperimentsFile, name: str, claim: Claim) -> None:
                 hint = did_you_mean(factor, known)
                 spot = where if where[-1] == "factor" else (*where, index)
                 raise ConfigurationError(f"claim {name}: no column {factor!r} ({hint})", place(*spot))
-
-
-Cells = list[dict[str, Any]]
-"""The columns of each of an experiment's configurations, seeds apart, and its variant."""
-
-
-def _cells(experiment: Experiment) -> Cells:
-    if experiment.points() > MOST_CELLS:
-        return []
-    return [columns(arm.config) | {"variant": arm.variant} for arm in experiment.arms()]
-
-
-def _check_arms(file: ExperimentsFile, name: str, claim: Claim, cells: Cells) -> None:
-    """Refuse arms that compare nothing: those that the experiment does not contain, and those that overlap."""
-    for path, measure in _measures(claim) if cells else []:
-        pinned = {**claim.where, **measure.where, **measure.estimator.at}
-        about = _having(cells, range(len(cells)), pinned)
-        gain = measure.estimator.gain
-        inner = {f"gain.{which}": partial for which, partial in vars(gain).items() if partial} if gain else {"": {}}
-        found: dict[str, list[int]] = {}
-        for which, arm in (("treatment", measure.arms.treatment), ("control", measure.arms.control)):
-            if arm is None:
-                continue
-            found[which] = _having(cells, about, arm)
-            for partial in inner.values():
-                if not _having(cells, found[which], partial):
-                    among = f" among those with {_words(pinned)}" if pinned else ""
-                    raise ConfigurationError(
-                        f"claim {name}: {claim.experiment} has no trials with {_words(arm | partial)}{among}",
-                        file.document.place(("claims", name, *path, "arms", which)),
-                    )
-        if set(found["treatment"]) & set(found.get("control", [])):
-            place = file.document.place(("claims", name, *path, "arms", "control"))
-            raise ConfigurationError(f"claim {name}: its arms overlap; a trial can be in both", place)
-
-
-def _words(partial: Partial) -> str:
-    return ", ".join(f"{name}: {value}" for name, value in partial.items()) or "nothing given"
-
-
-def _having(cells: Cells, among: Iterable[int], partial: Partial) -> list[int]:
-    wanted = columns_of(partial)
-    return [n for n in among if all(cells[n].get(name) in values for name, values in wanted.items())]

@@ -155,11 +155,15 @@ def collect(results: Results, claims: Mapping[str, Claim], name: str, members: S
 
 
 def latest_alike(instances: Sequence[InstanceInfo], members: Sequence[str]) -> dict[str, InstanceInfo]:
-    """The latest instance of each of `members` that has the overrides of the one run last. `instances` are in order,
-    the latest run first."""
+    """The latest instance of each of `members` that has the overrides of the one run last, whatever its seeds.
+    `instances` are in order, the latest run first."""
     ours = [instance for instance in instances if instance.name in members]
-    alike = [instance for instance in ours if instance.overrides == ours[0].overrides]
+    alike = [instance for instance in ours if _but_seeds(instance) == _but_seeds(ours[0])]
     return {instance.name: instance for instance in reversed(alike)}
+
+
+def _but_seeds(instance: InstanceInfo) -> list[str]:
+    return sorted(part for part in shlex.split(instance.overrides) if not part.startswith("seeds="))
 
 
 def unmeasured(name: str, claim: Claim, overrides: str = "") -> Finding:

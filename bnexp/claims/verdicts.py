@@ -6,16 +6,15 @@ from dataclasses import replace
 import numpy as np
 
 from bnexp.claims.advice import advise
-from bnexp.claims.arms import Estimate, NotEstimableError, choose
+from bnexp.claims.arms import Estimate, NotEstimableError
 from bnexp.claims.data import Data
 from bnexp.claims.findings import Answer, Finding, Limits, Number, Tested
 from bnexp.claims.looks import look_at
-from bnexp.claims.model import Claim, columns_of
+from bnexp.claims.model import Claim
 from bnexp.claims.rules import Rule
 from bnexp.claims.statistics import Interval, holm, welch
 from bnexp.claims.tables import rows
 from bnexp.columns import counts
-from bnexp.records import Columns
 
 
 def judge(claims: Mapping[str, Claim], data: Data) -> list[Finding]:
@@ -60,17 +59,19 @@ def _measure(name: str, claim: Claim, data: Data) -> Finding | Tested:
         return Finding(name, claim, "not tested", f"It is measured by `bnexp run {claim.experiment}`.")
     table = rows(claim, data)
     estimates: dict[str, Estimate] = {}
-    try:
-        for part, measure in claim.parts().items():
+    decisive = _decisive(claim)
+    for part, measure in claim.parts().items():
+        try:
             estimates[part] = data.estimate(measure.arms, measure.estimator, data.select(measure))
-    except NotEstimableError as reason:
-        return Finding(name, claim, "not tested", f"{str(reason)[:1].upper()}{str(reason)[1:]}.", rows=table)
+        except NotEstimableError as reason:
+            if part in decisive:
+                return Finding(name, claim, "not tested", f"{str(reason)[:1].upper()}{str(reason)[1:]}.", rows=table)
     tests = {part: estimate.test() for part, estimate in estimates.items()}
     numbers = [
         Number(part, estimate.unit, tests[part].interval(), len(estimate.effect), estimate.notes, unpaired(estimate))
         for part, estimate in estimates.items()
     ]
-    sides = _sides(claim, data)
+    sides = [trials for measure in claim.parts().values() for _, trials in data.sides(measure)]
     notes = [note for number in numbers for note in number.notes]
     notes.append(data.rates({arm for side in sides for arm in counts(side, "arm")} if data.choices else ()))
     finding = Finding(
@@ -87,9 +88,9 @@ def _measure(name: str, claim: Claim, data: Data) -> Finding | Tested:
         finding,
         tests,
         Limits({part: estimate.unit for part, estimate in estimates.items()}, data.margin),
-        "; ".join(dict.fromkeys(filter(None, (estimates[part].undecidable for part in _decisive(claim))))),
+        "; ".join(dict.fromkeys(filter(None, (estimates[part].undecidable for part in decisive)))),
     )
-    looked = look_at(finding.n, claim.looks)
+    looked = look_at(min(len(estimates[part].effect) for part in decisive), claim.looks)
     return replace(tested, finding=replace(finding, p=tested.p_both, look=looked))
 
 
@@ -97,16 +98,6 @@ def _decisive(claim: Claim) -> list[str]:
     """The measures that its rules are about; others are shown, and decide nothing."""
     leaves = [leaf for rule in claim.rules() for leaf in rule.leaves()]
     return list(dict.fromkeys(leaf.of or next(iter(claim.parts())) for leaf in leaves))
-
-
-def _sides(claim: Claim, data: Data) -> list[Columns]:
-    """The trials of every arm of every measure."""
-    found = []
-    for measure in claim.parts().values():
-        about = data.select(measure)
-        partials = (measure.arms.treatment, measure.arms.control)
-        found += [choose(about, columns_of(partial)) for partial in partials if partial is not None]
-    return found
 
 
 def unpaired(estimate: Estimate) -> Interval | None:
