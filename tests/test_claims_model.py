@@ -377,12 +377,9 @@ def test_the_words_about_a_claim_may_be_mended() -> None:
             assert Claim.model_validate(word | DECIDES).key("name") == key
 
 
-RATE = (
-    "{arms: {treatment: {norm: none}}, estimator: {name: rate}, %s, question: q, section: s, quote: q, experiment: e}"
-)
-MEASURED = (
-    "{arms: {treatment: {norm: batch}, control: {norm: none}}, %s, question: q, section: s, quote: q, experiment: e}"
-)
+REST = "question: q, section: s, quote: q, experiment: e}"
+RATE = "{arms: {treatment: {norm: none}}, estimator: {name: rate}, %s, " + REST
+BOTH = "{arms: {treatment: {norm: batch}, control: {norm: none}}, estimator: {name: %s, " + REST
 
 
 @pytest.mark.parametrize(
