@@ -23,11 +23,12 @@ import numpy as np
 import numpy.typing as npt
 
 from bnexp.claims.parse import parse_claims
-from bnexp.config import TrialConfig, trial_key
+from bnexp.config import TrialConfig
 from bnexp.db import rows
 from bnexp.db.rows import Instance, Job, WantedTrial, now
 from bnexp.db.store import Store
 from bnexp.experiments import load
+from bnexp.identity import trial_key
 from bnexp.provenance import this_worker
 from bnexp.records import Final, Outcome, Started
 

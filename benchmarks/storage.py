@@ -24,11 +24,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bnexp.config import TrialConfig, trial_key
+from bnexp.config import TrialConfig
 from bnexp.db import rows
 from bnexp.db.rows import Instance, WantedTrial
 from bnexp.db.store import Store
 from bnexp.engine.cohort import CAPACITY, group
+from bnexp.identity import trial_key
 from bnexp.provenance import this_worker
 from bnexp.records import Final, Outcome, Point, Started
 

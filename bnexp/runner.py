@@ -11,7 +11,6 @@ from pathlib import Path
 from bnexp.claims.model import Claim
 from bnexp.claims.report import make_report
 from bnexp.claims.stored import judged
-from bnexp.config import trial_keys
 from bnexp.data.dataset import Source, source
 from bnexp.db.results import Results
 from bnexp.db.rows import Instance, Job, WantedTrial
@@ -19,6 +18,7 @@ from bnexp.db.store import LEASE_SECONDS, LeaseLostError, Store
 from bnexp.design import Experiment, Trial
 from bnexp.engine.cohort import group
 from bnexp.executors import Event, Executor, Failed, Idle, Told
+from bnexp.identity import trial_keys
 from bnexp.provenance import is_gone, this_worker
 from bnexp.records import Outcome, Progress, Started, Tally
 

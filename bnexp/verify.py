@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from bnexp import registry
 from bnexp.comparison import Comparison, Verified, compare
-from bnexp.config import TrialConfig, leaves, trial_key
+from bnexp.config import TrialConfig, leaves
 from bnexp.data.dataset import source
 from bnexp.db import rows
 from bnexp.db.results import Results
@@ -17,6 +17,7 @@ from bnexp.engine.cohort import group
 from bnexp.errors import UsageError
 from bnexp.executors import Event, Executor, Failed, Idle, Told
 from bnexp.executors.local import cores
+from bnexp.identity import trial_key
 from bnexp.records import Outcome, Progress, Started, Tally
 
 POLL_SECONDS = 0.5

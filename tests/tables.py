@@ -13,7 +13,8 @@ from bnexp.claims.data import Data, no_probes
 from bnexp.claims.findings import Finding
 from bnexp.claims.model import Claim, Estimator
 from bnexp.claims.verdicts import judge
-from bnexp.config import TrialConfig, columns, trial_key
+from bnexp.config import TrialConfig, columns
+from bnexp.identity import trial_key
 from bnexp.records import Columns
 
 CHANCE = 0.1

@@ -14,19 +14,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from bnexp import config as configuration
-from bnexp import registry
-from bnexp.config import (
-    Fields,
-    Mark,
-    TrialConfig,
-    cohort_key,
-    columns,
-    leaves,
-    per_trial,
-    recorded,
-    trial_key,
-)
+from bnexp import identity, registry
+from bnexp.config import Fields, Mark, TrialConfig, columns, leaves, per_trial, recorded
 from bnexp.engine.cohort import CAPACITY, evaluation_steps, group, streams
+from bnexp.identity import cohort_key, trial_key
 
 PRINT = "fingerprint"
 DEFAULT = TrialConfig()
@@ -278,7 +269,7 @@ def test_the_data_and_raised_revisions_change_both_keys(monkeypatch: pytest.Monk
 def test_a_field_at_its_origin_is_left_out_of_the_trial_key(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What has no origin always stands in it (names, the dataset, the seed); what is recorded never does."""
     [mark] = [leaf.mark for leaf in leaves(FULL) if leaf.name == name]
-    monkeypatch.setattr(configuration, "_digest", lambda content: content["config"])
+    monkeypatch.setattr(identity, "_digest", lambda content: content["config"])
     other = {} if name in SINGLE else trial_key(with_value(FULL, name, OTHER[name]), PRINT)
     if mark.kind == "recorded":
         assert name not in trial_key(FULL, PRINT) and name not in other

@@ -15,7 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, text
 
-from bnexp.config import TrialConfig, columns_by_name, trial_key
+from bnexp.config import TrialConfig, columns_by_name
 from bnexp.db import connection
 from bnexp.db import store as store_module
 from bnexp.db.results import Results
@@ -25,6 +25,7 @@ from bnexp.db.tables import Base, TrialRow
 from bnexp.engine.cohort import group
 from bnexp.errors import DatabaseError, UsageError
 from bnexp.experiments import load
+from bnexp.identity import trial_key
 from bnexp.records import Final, Outcome, Point, Started
 from bnexp.runner import instantiate
 from tests.conftest import TINY

@@ -12,10 +12,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnexp.config import BatchNormOptions, TrialConfig, trial_key
+from bnexp.config import BatchNormOptions, TrialConfig
 from bnexp.design import Trial
 from bnexp.errors import ConfigurationError, UsageError
 from bnexp.experiments import EXPERIMENT_KEYS, ROOT_KEYS, ExperimentsFile, load
+from bnexp.identity import trial_key
 from bnexp.settings import MOST_TRIALS, SETTABLE, flatten, resolve
 from bnexp.yamlfile import parse_scalar
 

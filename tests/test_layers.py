@@ -24,7 +24,7 @@ LAYERS = [
     ["db", "random"],
     ["experiments"],
     ["design"],
-    ["settings"],
+    ["settings", "identity"],
     ["config", "yamlfile", "columns"],
     ["registry", "records", "errors"],
 ]
@@ -42,6 +42,7 @@ WITHOUT_TORCH = [
     "experiments",
     "design",
     "settings",
+    "identity",
     "config",
     "yamlfile",
     "columns",

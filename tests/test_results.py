@@ -19,11 +19,12 @@ from bnexp.claims.data import Data, no_probes
 from bnexp.claims.report import make_report
 from bnexp.claims.verdicts import judge
 from bnexp.columns import Repeating, combinations, counts, in_both, levels, means, take
-from bnexp.config import TrialConfig, cell_key, columns_by_name
+from bnexp.config import TrialConfig, columns_by_name
 from bnexp.db import reading
 from bnexp.db.results import Results
 from bnexp.db.store import LeaseLostError, Store
 from bnexp.engine.cohort import group
+from bnexp.identity import cell_key
 from bnexp.records import Final, Outcome, Point, Probe
 from bnexp.reports.screens import show_trial
 from tests.tables import claim

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from bnexp.claims.tuning import choose, unfinished
-from bnexp.config import TrialConfig, trial_key, trial_keys
+from bnexp.config import TrialConfig
 from bnexp.db.results import Results
 from bnexp.db.store import Store
 from bnexp.design import Experiment, Trial
 from bnexp.errors import ConfigurationError
 from bnexp.executors import Event, Idle, Told
 from bnexp.experiments import load
+from bnexp.identity import trial_key, trial_keys
 from bnexp.records import Choice, Columns, Final, Outcome, Tally
 from bnexp.runner import enroll
 from bnexp.stages import Course, Wish

@@ -16,7 +16,7 @@ import pytest
 
 from bnexp import registry
 from bnexp.comparison import Comparison, Verified, compare, difference
-from bnexp.config import TrialConfig, trial_key
+from bnexp.config import TrialConfig
 from bnexp.data.dataset import source
 from bnexp.db.results import Results
 from bnexp.db.store import Store
@@ -24,6 +24,7 @@ from bnexp.db.stored import Stored
 from bnexp.engine.cohort import group
 from bnexp.errors import UsageError
 from bnexp.executors import Event, Failed, Idle, Told
+from bnexp.identity import trial_key
 from bnexp.records import Outcome, Point, Progress, Started, Tally
 from bnexp.reports.verification import summary
 from bnexp.verify import Verification, choose

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from bnexp.config import TrialConfig, cell_key, columns
+from bnexp.config import TrialConfig, columns
+from bnexp.identity import cell_key
 from bnexp.records import Outcome, Point, Probe, Started
 
 

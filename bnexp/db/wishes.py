@@ -9,10 +9,11 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Row, bindparam, text, update
 
-from bnexp.config import TrialConfig, cell_key, columns
+from bnexp.config import TrialConfig, columns
 from bnexp.db import rows
 from bnexp.db.rows import WantedTrial
 from bnexp.db.tables import Base, TrialRow
+from bnexp.identity import cell_key
 
 DIFFERING = text(
     "select t.id, t.key, t.status, t.eval_every, t.probes, t.config, t.fingerprint "

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator
 from itertools import groupby, pairwise
 
-from bnexp.config import TrialConfig, cohort_key
+from bnexp.config import TrialConfig
+from bnexp.identity import cohort_key
 
 CAPACITY = {"cpu": 48, "cuda": 1024}
 """The most trials in a cohort, by the type of device. On a CPU the time per trial-step stops falling between 24 and 64

@@ -15,11 +15,12 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from bnexp import registry
-from bnexp.config import TrialConfig, cohort_key
+from bnexp.config import TrialConfig
 from bnexp.data.batches import Batches, DeviceData, Examples
 from bnexp.engine import cohort
 from bnexp.engine.graph import Replayed
 from bnexp.engine.optim import STRETCH, Sgd
+from bnexp.identity import cohort_key
 from bnexp.models.layers import Cohort, Layer, Mode, Pass
 
 EVALUATION_CHUNK = 384

@@ -10,11 +10,12 @@ from rich.markup import escape
 from rich.text import Text
 
 from bnexp.claims.expectations import Expectation
-from bnexp.config import TrialConfig, cohort_key, columns, leaves
+from bnexp.config import TrialConfig, columns, leaves
 from bnexp.db.results import Network, Results
 from bnexp.db.rows import Instance, WantedTrial
 from bnexp.design import Experiment
 from bnexp.engine.cohort import CAPACITY, group
+from bnexp.identity import cohort_key
 from bnexp.records import Choice
 from bnexp.reports.numbers import amount
 from bnexp.reports.progress import duration
