@@ -77,7 +77,7 @@ def _chapter(reports: Reports, suites: Container[str], remarks: Remarks) -> Iter
     seen = {claim: texts[dataset] for claim, texts in remarks.items() if dataset in texts}
     _, *answers = overview(reports)
     yield Heading(words.scale(reports.reports).removeprefix("on "), 1)
-    yield Code(run_command(_asked(reports, suites), reports.reports[0].instance.overrides), "sh")
+    yield Code("\n".join(_commands(reports, suites)), "sh")
     last = max(report.instance.last_run_at for report in reports.reports)
     yield Line(f"Last run on {last:%Y-%m-%d}.")
     yield from machines(reports)
@@ -85,10 +85,16 @@ def _chapter(reports: Reports, suites: Container[str], remarks: Remarks) -> Iter
     yield from sections(reports, seen)
 
 
-def _asked(reports: Reports, suites: Container[str]) -> list[str]:
-    """What to name in the command: the suite, or the experiments that were run where not all were."""
+def _commands(reports: Reports, suites: Container[str]) -> list[str]:
+    """What was run: the suite, or its experiments where not all were; and those that came to a later look."""
     run = [report.instance.name for report in reports.reports]
-    return run if reports.missing or reports.name not in suites else [reports.name]
+    asked = run if reports.missing or reports.name not in suites else [reports.name]
+    later: dict[str, list[str]] = {}
+    for report in reports.reports:
+        later.setdefault(report.instance.overrides, []).append(report.instance.name)
+    first = min(later, key=lambda overrides: ("seeds=" in overrides, overrides))
+    looks = [run_command(names, overrides) for overrides, names in later.items() if overrides != first]
+    return [run_command(asked, first), *looks]
 
 
 def main() -> None:

@@ -12,7 +12,9 @@ from bnexp.claims.data import Data, no_probes
 from bnexp.claims.findings import Finding
 from bnexp.claims.looks import SPENT, ascending, look_at, preset
 from bnexp.claims.model import Claim
+from bnexp.claims.report import at_first_look
 from bnexp.claims.verdicts import judge, unpaired
+from bnexp.db.summaries import Decided
 from bnexp.records import Choice, Columns
 from tests.tables import (
     CLAIM,
@@ -564,3 +566,22 @@ def test_too_many_bounds_are_said_to_be_bounds() -> None:
     [finding] = judge({"c": never}, found)
     assert finding.sentence == "Too many trials only bound the effect." and "more `steps`" in finding.advice
     assert finding.effect and (finding.effect.low, finding.effect.high) == (-math.inf, math.inf)
+
+
+# A claim decided at an earlier look
+
+
+def test_more_seeds_do_not_undo_what_an_earlier_look_decided() -> None:
+    """They were run for another claim of the experiment; this one's looks had ended."""
+    wavering = verdict([1.0, -1, 2, -2, 3, -3, 1, -1, 2, -1] * 2)
+    assert (wavering.answer, wavering.n) == ("inconclusive", 20)
+    key = wavering.claim.key(wavering.name)
+    decided = at_first_look(wavering, [Decided(key, "refuted", 10, ""), Decided(key, "supported", 20, "")])
+    assert decided.answer == "refuted" and decided.sentence == wavering.claim.refuted and not decided.advice
+    assert decided.notes[0] == "decided at 10 seeds, where its looks ended; by all 20 it would be inconclusive"
+    for other in (
+        Decided("another", "refuted", 10, ""),
+        Decided(key, "refuted", 15, ""),
+        Decided(key, "refuted", 40, ""),
+    ):
+        assert at_first_look(wavering, [other]) is wavering

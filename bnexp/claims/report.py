@@ -2,18 +2,18 @@
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 
 from bnexp.claims.data import Data
-from bnexp.claims.findings import Finding
+from bnexp.claims.findings import Answer, Finding
 from bnexp.claims.model import Claim, shown
 from bnexp.claims.verdicts import judge
 from bnexp.columns import combinations, counts, take
 from bnexp.db.results import InstanceInfo, Results
-from bnexp.db.summaries import count_trials
+from bnexp.db.summaries import Decided, count_trials, decided
 from bnexp.errors import UsageError
 from bnexp.experiments import ExperimentsFile
 from bnexp.records import Columns
@@ -89,7 +89,10 @@ def make_report(results: Results, instance: InstanceInfo, claims: Mapping[str, C
     """Judge `claims` by what is stored of `instance`."""
     data = data_of(results, instance)
     locked = results.locked_before_data(instance.id)
-    findings = judge(claims, data)
+    before = [
+        one for one in decided(results, instance.name) if _but_seeds(one.overrides) == _but_seeds(instance.overrides)
+    ]
+    findings = [at_first_look(finding, before) for finding in judge(claims, data)]
     younger = (f.name for f in findings if f.numbers and f.claim.key(f.name) not in locked)
     networks, _ = combinations(data.trials, ("model", "hidden"))
     return Report(
@@ -158,12 +161,26 @@ def latest_alike(instances: Sequence[InstanceInfo], members: Sequence[str]) -> d
     """The latest instance of each of `members` that has the overrides of the one run last, whatever its seeds.
     `instances` are in order, the latest run first."""
     ours = [instance for instance in instances if instance.name in members]
-    alike = [instance for instance in ours if _but_seeds(instance) == _but_seeds(ours[0])]
+    alike = [instance for instance in ours if _but_seeds(instance.overrides) == _but_seeds(ours[0].overrides)]
     return {instance.name: instance for instance in reversed(alike)}
 
 
-def _but_seeds(instance: InstanceInfo) -> list[str]:
-    return sorted(part for part in shlex.split(instance.overrides) if not part.startswith("seeds="))
+def _but_seeds(overrides: str) -> list[str]:
+    return sorted(part for part in shlex.split(overrides) if not part.startswith("seeds="))
+
+
+def at_first_look(finding: Finding, before: Sequence[Decided]) -> Finding:
+    """The finding, unless the claim was decided at an earlier look: looks end at the first verdict, and more seeds, run
+    for other claims, do not undo it."""
+    key, looks = finding.claim.key(finding.name), finding.claim.looks
+    ours = [one for one in before if one.claim_key == key and one.n in looks and one.n < finding.n]
+    if finding.look is None or not ours or finding.answer == ours[0].verdict:
+        return finding
+    earlier = ours[0]
+    answer: Answer = "supported" if earlier.verdict == "supported" else "refuted"
+    words = finding.claim.supported if answer == "supported" else finding.claim.refuted
+    note = f"decided at {earlier.n} seeds, where its looks ended; by all {finding.n} it would be {finding.answer}"
+    return replace(finding, answer=answer, sentence=words, notes=[note, *finding.notes], advice="")
 
 
 def unmeasured(name: str, claim: Claim, overrides: str = "") -> Finding:

@@ -16,6 +16,13 @@ FIRST = text(
 ).columns(began=DateTime)
 
 
+DECIDED = text(
+    "select v.claim_key, v.verdict, v.n, e.overrides from claim_verdicts v join experiments e "
+    "on e.id = v.experiment_id where v.experiment = :name and v.verdict in ('supported', 'refuted') "
+    "and v.n is not null order by v.n"
+)
+
+
 COUNTS = text(
     "select status, count(*) as trials from trials "
     "where id in (select trial_id from experiment_trials where experiment_id in :ids) group by 1 order by 1"
@@ -38,6 +45,24 @@ def times(results: Results, claim_key: str, experiment_id: int) -> Times:
         locked = connection.execute(LOCKED, {"key": claim_key}).scalar()
         began = connection.execute(FIRST, {"id": experiment_id}).scalar()
     return Times(locked, began)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A verdict that an instance of an experiment came to."""
+
+    claim_key: str
+    verdict: str
+    n: int
+    """Seeds."""
+    overrides: str
+    """The instance's."""
+
+
+def decided(results: Results, experiment: str) -> list[Decided]:
+    """The verdicts other than open ones of all the experiment's instances, those of the fewest seeds first."""
+    with explained(results.url), results.engine.connect() as connection:
+        return [Decided(*row) for row in connection.execute(DECIDED, {"name": experiment})]
 
 
 def count_trials(results: Results, experiment_ids: Sequence[int]) -> dict[str, int]:
