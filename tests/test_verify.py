@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -392,6 +393,9 @@ def test_it_can_be_stopped(copy: Path) -> None:
     with subprocess.Popen(command, cwd=copy, env=environment(), stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert "8 trials to train" in process.stderr.readline()
-        process.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + 20
+        while process.poll() is None and time.monotonic() < deadline:
+            process.send_signal(signal.SIGINT)  # one that comes while a worker's process is made is lost
+            time.sleep(0.5)
         assert process.wait(timeout=20) == 130
         assert "Traceback" not in process.stderr.read()
