@@ -66,7 +66,8 @@ def _opening(chapters: Sequence[Reports]) -> list[Block]:
     text = (
         f"What the experiments of bnexp {bnexp.__version__} say of each claim, on {datasets}. This page is written by "
         "`python -m benchmarks.results` from the databases. Limits were fixed before there were data, but where a "
-        "verdict is marked †; each is about the scale that stands above it."
+        "verdict is marked †; grids of rates may have been extended since, where a best rate stood at an edge, and the "
+        "remarks say so. Each verdict is about the scale that stands above it."
     )
     return [Heading("Results", 1), Line(text)]
 

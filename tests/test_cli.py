@@ -154,6 +154,7 @@ def test_a_claim_that_is_younger_than_its_data_is_called_post_hoc(tmp_path: Path
     assert "post hoc" in bnexp("report", cwd=tmp_path).out, "a later run does not make it older"
 
 
+@pytest.mark.slow
 def test_failed_trials_are_named_again_until_they_are_retried(tmp_path: Path, bnexp: Bnexp) -> None:
     (tmp_path / "experiments.yaml").write_text(TINY)
     command = ("run", "overlap", "--seeds", "1", "--set", "batch_size=5000", "--workers", "1")

@@ -299,6 +299,7 @@ def test_percentiles_of_what_is_not_a_number_are_not_numbers() -> None:
         assert reading.values.isnan().tolist() == [[False] * 3, [False, False, True]]
 
 
+@pytest.mark.slow
 def test_a_network_of_twenty_layers_is_probed_throughout() -> None:
     base = {"model": {"name": "mlp", "hidden": "20x100"}, "steps": 2, "eval_every": 2, "norm": "batch", "probes": ALL}
     [outcome] = together([trial(base)])

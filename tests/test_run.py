@@ -93,6 +93,7 @@ def test_again_trains_nothing_and_an_overlap_only_what_is_new(folder: Path, bnex
     assert set(before) <= set(rows(folder, f"select {RESULT} from trial_results"))
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_to_the_same_results(folder: Path, tmp_path: Path, bnexp: Bnexp) -> None:
     """Ctrl-C stops at once, says how to go on, and leaves nothing running."""
     arguments = ["tiny", "--workers", "1", "--seeds", "3", "--set", "steps=1500"]
@@ -111,6 +112,7 @@ def test_an_interrupted_run_goes_on_to_the_same_results(folder: Path, tmp_path: 
     assert rows(folder, query) == rows(undisturbed, query)
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_share_the_work(folder: Path, tiny: Path) -> None:
     processes = [start(folder, "tiny", "--workers", "1") for _ in range(2)]
     for process in processes:
@@ -120,6 +122,7 @@ def test_two_runs_at_once_share_the_work(folder: Path, tiny: Path) -> None:
     assert rows(folder, query) == rows(tiny, query)
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_taken_over_at_once(folder: Path, bnexp: Bnexp) -> None:
     process = start(folder, "tiny", "--workers", "1", "--set", "steps=1000000")
     wait_until_training(folder)
@@ -149,6 +152,7 @@ def test_a_trial_that_cannot_train_fails_and_the_others_go_on(folder: Path, bnex
     ]
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_fails_its_cohort_only(folder: Path) -> None:
     process = start(folder, "tiny", "--workers", "1", "--set", "steps=3000")
     wait_until_training(folder)

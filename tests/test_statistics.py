@@ -335,7 +335,7 @@ def test_a_shares_p_is_the_exact_binomial_tests(trials: int, limit: float) -> No
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-@settings(deadline=None, derandomize=True, database=None)
+@settings(deadline=None, derandomize=True, database=None, max_examples=20)
 def test_holm_is_that_of_statsmodels(raw: list[float]) -> None:
     assert holm(raw) == pytest.approx(multipletests(raw, method="holm")[1], rel=1e-9, abs=1e-300)
 

@@ -537,6 +537,7 @@ def test_a_failed_tuning_trial_ends_the_command_with_an_error(folder: Path, bnex
     assert rows(folder, "select count(*) from choices") == [(0,)]
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_agree(folder: Path, ran: Path) -> None:
     processes = [start(folder, "tuned", "--workers", "1") for _ in range(2)]
     for process in processes:
@@ -557,6 +558,7 @@ def test_an_interrupted_run_says_how_to_go_on(folder: Path, bnexp: Bnexp) -> Non
     assert f"`bnexp run {' '.join(arguments)}` again trains the" in message and "chosen levels" in message
 
 
+@pytest.mark.slow
 def test_set_says_what_it_takes_away(folder: Path, bnexp: Bnexp) -> None:
     for command in ("plan", "run"):
         ended = bnexp(command, "tuned", "--set", "dropout=0.1", "--set", "optimizer.lr=0.1", cwd=folder)

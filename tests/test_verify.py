@@ -335,6 +335,7 @@ def test_what_was_stored_comes_out_again_and_nothing_is_written(copy: Path, bnex
     assert content(copy) == before
 
 
+@pytest.mark.slow
 def test_what_was_changed_has_drifted_and_is_named(copy: Path, bnexp: Bnexp) -> None:
     """In a sample that holds every trial."""
     with sqlite3.connect(copy / "bnexp.db") as connection:
