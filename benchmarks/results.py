@@ -13,8 +13,9 @@ from pathlib import Path
 
 import bnexp
 from bnexp.claims.model import Claim
+from bnexp.claims.overrides import run_command
 from bnexp.claims.parse import parse_claims
-from bnexp.claims.report import Reports, collect, run_command
+from bnexp.claims.report import Reports, collect
 from bnexp.db.results import Results
 from bnexp.errors import BnexpError, ConfigurationError
 from bnexp.experiments import ExperimentsFile, default_file, load

@@ -114,5 +114,18 @@ class Tally:
     def ended(self) -> int:
         return self.finished + self.diverged + self.failed
 
+    def advance(self, before: int, record: Progress) -> None:
+        """Steps taken by a cohort that was at step `before`. One that memory could not hold begins again, with half its
+        trials."""
+        self.steps += (record.step - before if record.step > before else record.step) * record.live
+
+    def end(self, outcome: Outcome, steps: int) -> None:
+        """A trial that was to take so many steps has ended."""
+        if outcome.diverged_at_step is None:
+            self.finished += 1
+        else:
+            self.diverged += 1
+            self.total_steps -= steps - outcome.diverged_at_step
+
 
 Record = Started | Progress | Outcome

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from bnexp.claims.model import Claim
+from bnexp.claims.model import Claim, about
 from bnexp.claims.report import make_report
 from bnexp.claims.stored import judged
 from bnexp.data.dataset import Source, source
@@ -71,8 +71,8 @@ def enroll(
     too."""
     ids = []
     for instance in instances:
-        about = {name: claim for name, claim in claims.items() if claim.experiment == instance.name}
-        store.lock_claims([(claim.key(name), name, claim.definition()) for name, claim in about.items()])
+        ours = about(claims, instance.name)
+        store.lock_claims([(claim.key(name), name, claim.definition()) for name, claim in ours.items()])
         ids.append(store.register(instance))
         if retry_failed:
             store.retry(ids[-1])
@@ -84,9 +84,8 @@ def close_books(store: Store, experiment_ids: Sequence[int], claims: Mapping[str
     results = Results(store.database)
     for instance in results.instances():
         if instance.id in experiment_ids:
-            findings = make_report(results, instance, claims).findings
-            about = [finding for finding in findings if finding.claim.experiment == instance.name]
-            store.store_verdicts(instance.id, [judged(finding) for finding in about])
+            findings = make_report(results, instance, about(claims, instance.name)).findings
+            store.store_verdicts(instance.id, [judged(finding) for finding in findings])
     results.close()
 
 
@@ -176,10 +175,9 @@ class Run:
                     self._leave(worker, lambda: self.store.fail(training.job, self.worker, error))
             case Told(record=Started() as started) if training:
                 training.started, self.tally.device = started, started.device
-            case Told(record=Progress(step, live)) if training:
-                # A cohort that memory could not hold begins again, with half its trials.
-                self.tally.steps += (step - training.step if step > training.step else step) * live
-                training.step = step
+            case Told(record=Progress() as progress) if training:
+                self.tally.advance(training.step, progress)
+                training.step = progress.step
             case Told(record=Outcome() as outcome) if training:
                 training.unstored.append(outcome)
 
@@ -203,12 +201,7 @@ class Run:
         outcomes, training.unstored = training.unstored, []
         training.left -= len(outcomes)
         for outcome in outcomes:
-            if outcome.status == "diverged":
-                assert outcome.diverged_at_step is not None
-                self.tally.diverged += 1
-                self.tally.total_steps -= training.job.configs[outcome.slot].steps - outcome.diverged_at_step
-            else:
-                self.tally.finished += 1
+            self.tally.end(outcome, training.job.configs[outcome.slot].steps)
         with suppress(LeaseLostError):
             self.store.store(training.job, self.worker, outcomes, training.started, seconds)
 

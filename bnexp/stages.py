@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bnexp.claims.expectations import expectations
-from bnexp.claims.model import Claim
+from bnexp.claims.model import Claim, about
 from bnexp.claims.stored import known_effects
 from bnexp.claims.tuning import choose, unfinished
 from bnexp.db.results import Results
@@ -47,9 +47,8 @@ def outlook(wish: Wish, results: Results | None, claims: Mapping[str, Claim]) ->
     instance = wish.instance
     found = results.find(instance.name, instance.overrides, instance.expansion) if results and instance.tune else None
     choices = results.choices(found) if results and found is not None else []
-    about = {name: claim for name, claim in claims.items() if claim.experiment == instance.name}
     known = known_effects(results.effects(instance.name)) if results else {}
-    expected = expectations(about, len(wish.experiment.seeds), instance.margin, known)
+    expected = expectations(about(claims, instance.name), len(wish.experiment.seeds), instance.margin, known)
     return Outlook(wish.experiment, replace(instance, trials=wish.confirming(choices)), choices, expected)
 
 

@@ -102,21 +102,16 @@ class Verification:
                     self._fail(self._training.pop(worker), error)
             case Told(record=Started() as started):
                 self.machine, self.tally.device = started, started.device
-            case Told(record=Progress(step, live)) if training:
-                # A cohort that memory could not hold begins again, with half its trials.
-                self.tally.steps += (step - training.step if step > training.step else step) * live
-                training.step = step
+            case Told(record=Progress() as progress) if training:
+                self.tally.advance(training.step, progress)
+                training.step = progress.step
             case Told(record=Outcome() as outcome) if training:
                 self._end(training.trials[outcome.slot], outcome, tolerance)
 
     def _end(self, place: int, outcome: Outcome, tolerance: float) -> None:
         trial, config = self._wanted[place]
         self._compared[trial.key] = compare(trial.outcome, outcome, tolerance)
-        if outcome.diverged_at_step is not None:
-            self.tally.diverged += 1
-            self.tally.total_steps -= config.steps - outcome.diverged_at_step
-        else:
-            self.tally.finished += 1
+        self.tally.end(outcome, config.steps)
 
     def _fail(self, training: _Training, error: str) -> None:
         """The trials of a cohort that have not ended have failed."""

@@ -18,8 +18,9 @@ from bnexp.claims.evidence import gather, select
 from bnexp.claims.findings import Finding, Number
 from bnexp.claims.looks import look_at
 from bnexp.claims.model import Claim, Estimator, Unit
+from bnexp.claims.overrides import run_command
 from bnexp.claims.parse import parse_claims
-from bnexp.claims.report import Entry, Report, Reports, latest_alike, report_on, run_command
+from bnexp.claims.report import Entry, Report, Reports, latest_alike, report_on
 from bnexp.claims.rules import Rule
 from bnexp.claims.statistics import Interval
 from bnexp.claims.stored import judged

@@ -1,11 +1,11 @@
 """What keeps a claim open, and what would decide it, with the command. Pure functions."""
 
 import math
-import shlex
 
 from bnexp.claims.data import Data
 from bnexp.claims.findings import Finding, Tested
 from bnexp.claims.looks import ALPHA, SPENT
+from bnexp.claims.overrides import run_command, with_seeds
 from bnexp.claims.power import widening
 from bnexp.claims.rules import may_hold, shrinkage
 
@@ -69,7 +69,4 @@ def _more(tested: Tested, finding: Finding, data: Data) -> str:
 
 def command(data: Data, seeds: int) -> str:
     """The command that runs the instance's experiment with so many seeds."""
-    kept = [part for part in shlex.split(data.overrides) if not part.startswith("seeds=")]
-    return shlex.join(
-        ["bnexp", "run", data.experiment, *(w for part in kept for w in ("--set", part)), "--seeds", str(seeds)]
-    )
+    return run_command([data.experiment], with_seeds(data.overrides, seeds))

@@ -92,13 +92,13 @@ def outcome(trials: Columns, of: str) -> Values:
     return 100 * trials[of].astype(np.float64)
 
 
-def scored_validation(trials: Columns) -> Values:
-    """Validation accuracy in percentage points, chance where diverged or not a number."""
+def scored(trials: Columns) -> Values:
+    """[trials] Validation accuracy, 0 to 1; chance where the trial diverged, or ended with a number that is not
+    finite."""
     chance = 1 / trials["classes"].astype(np.float64)
     few, place = unfolded(trials, ["status"])
-    diverged = (few["status"] == "diverged")[place]
     accuracy = trials["validation_accuracy"].astype(np.float64)
-    return 100 * np.where(diverged | np.isnan(accuracy), chance, accuracy)
+    return np.where((few["status"] == "diverged")[place] | ~np.isfinite(accuracy), chance, accuracy)
 
 
 def matched(treatment: Columns, control: Columns, free: Collection[str]) -> tuple[Columns, Columns, int]:

@@ -100,7 +100,8 @@ class Data:
                 keep |= (arms == arm) & (self.tuning[as_column(choice.factor)] == choice.level)
         return take(self.tuning, keep)
 
-    def _choices_of(self, sides: Sequence[Columns]) -> list[Choice]:
+    def choices_of(self, sides: Sequence[Columns]) -> list[Choice]:
+        """What was chosen for the arms of these trials, in their order."""
         arms = [arm for side in sides for arm in counts(side, "arm")] if self.choices else []
         return [self.chosen[arm] for arm in dict.fromkeys(arms) if arm in self.chosen]
 
@@ -118,7 +119,7 @@ class Data:
     def _edges(self, sides: Sequence[Columns]) -> str:
         chance = [1 / float(np.min(side["classes"].astype(np.float64))) for side in sides]
         edges = [
-            choice.arm for choice in self._choices_of(sides) if choice.at_edge and choice.score > max(chance) + HOPELESS
+            choice.arm for choice in self.choices_of(sides) if choice.at_edge and choice.score > max(chance) + HOPELESS
         ]
         edges += [arm for side in sides for arm in self._borrowed_edges(side)]
         return f"the best rate is at the edge of its grid ({'; '.join(edges)})" if edges else ""

@@ -20,7 +20,7 @@ from bnexp.claims.arms import (
     exactly,
     outcome,
     paired,
-    scored_validation,
+    scored,
 )
 from bnexp.claims.model import Estimator, columns_of, described
 from bnexp.claims.statistics import Share, pseudo_values
@@ -52,7 +52,7 @@ class _Best:
 
     def __init__(self, arm: Arm, how: Estimator) -> None:
         cells, place = combinations(arm.trials, how.over)
-        scores = means(scored_validation(arm.trials), place, len(cells))
+        scores = means(100 * scored(arm.trials), place, len(cells))
         best = dict(zip(how.over, cells[int(np.argmax(scores))], strict=True))
         trials = exactly(arm.trials, best)
         self.name = arm.name

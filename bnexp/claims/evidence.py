@@ -10,7 +10,7 @@ import numpy as np
 from bnexp.claims.arms import Arm
 from bnexp.claims.curves import Curves
 from bnexp.claims.data import Data
-from bnexp.claims.model import Claim, Partial, columns_of, described
+from bnexp.claims.model import Claim, Partial, about, columns_of, described
 from bnexp.claims.report import Entry, Reports, collect, data_of, make_report, unmeasured
 from bnexp.columns import counts, length
 from bnexp.db.results import InstanceInfo, Results
@@ -66,14 +66,13 @@ def gather(
     instance = _instance(results, file, claims, claim, within, number)
     if instance is None:
         return Evidence(Entry(unmeasured(name, claim)), [], [], "", Times(None, None))
-    about = {other: entry for other, entry in claims.items() if entry.experiment == instance.name}
-    report = make_report(results, instance, about)
-    finding = next(finding for finding in report.findings if finding.name == name)
     data = data_of(results, instance)
+    report = make_report(results, instance, about(claims, instance.name), data)
+    finding = next(finding for finding in report.findings if finding.name == name)
     return Evidence(
         Entry(finding, report),
         _arms(claim, data),
-        _choices(claim, data),
+        data.choices_of([trials for measure in claim.parts().values() for _, trials in data.sides(measure)]),
         select(claim, instance.id),
         times(results, claim.key(name), instance.id),
     )
@@ -117,14 +116,6 @@ def _seen(about: Partial, trials: Columns, data: Data) -> ArmSeen:
     curves = Curves.of(Arm(described(about), trials, data.curves, data.probes), trials, "validation_accuracy")
     mean = curves.accuracy(trials).mean(axis=0) if len(curves.steps) else np.empty(0)
     return ArmSeen(about, length(trials), len(counts(trials, "seed")), curves.steps.tolist(), mean.tolist())
-
-
-def _choices(claim: Claim, data: Data) -> list[Choice]:
-    if not data.choices:
-        return []
-    sides = [trials for measure in claim.parts().values() for _, trials in data.sides(measure)]
-    arms = dict.fromkeys(arm for trials in sides for arm in counts(trials, "arm"))
-    return [data.chosen[arm] for arm in arms if arm in data.chosen]
 
 
 def select(claim: Claim, experiment_id: int) -> str:

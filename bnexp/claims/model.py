@@ -229,6 +229,11 @@ class Claim(Fields):
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
+def about(claims: Mapping[str, Claim], experiment: str) -> dict[str, Claim]:
+    """Those of the claims that this experiment was made for."""
+    return {name: claim for name, claim in claims.items() if claim.experiment == experiment}
+
+
 def free_columns(arms: Arms, how: Estimator) -> set[str]:
     """The columns in which the arms may differ: what makes them, with the fields of components they name, and what
     each may choose. Where the outcome is followed over a factor, both arms go over the same levels."""

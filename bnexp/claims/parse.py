@@ -8,13 +8,11 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from bnexp.claims.looks import preset
-from bnexp.claims.model import Claim, Measure, Partial, as_column, columns_of
-from bnexp.claims.reach import cells_of, check_reach
+from bnexp.claims.model import Claim, Partial, as_column, columns_of
+from bnexp.claims.reach import Path, as_written, cells_of, check_reach
 from bnexp.config import Fields, columns_by_name
 from bnexp.errors import ConfigurationError, did_you_mean
 from bnexp.experiments import ExperimentsFile
-
-Path = tuple[str | int, ...]
 
 
 def parse_claims(file: ExperimentsFile) -> dict[str, Claim]:
@@ -72,13 +70,6 @@ def _models(annotation: Any) -> Any:
             yield from _models(option)
 
 
-def _measures(claim: Claim) -> list[tuple[Path, Measure]]:
-    """What is measured as written, and where it stands."""
-    if claim.measures:
-        return [(("measures", name), measure) for name, measure in claim.measures.items()]
-    return [((), measure) for measure in claim.parts().values()]
-
-
 def _check_names(file: ExperimentsFile, name: str, claim: Claim) -> None:
     """Refuse experiments, fields and columns that do not exist."""
 
@@ -90,8 +81,8 @@ def _check_names(file: ExperimentsFile, name: str, claim: Claim) -> None:
         raise ConfigurationError(f"no experiment {claim.experiment!r} ({hint})", place("experiment"))
     partials: dict[Path, Partial | None] = {("where",): claim.where}
     factors: dict[Path, tuple[str, ...]] = {}
-    hows = [((*path, "estimator"), measure.estimator) for path, measure in _measures(claim)]
-    for path, measure in _measures(claim):
+    hows = [((*path, "estimator"), measure.estimator) for path, measure in as_written(claim)]
+    for path, measure in as_written(claim):
         partials |= {(*path, "where"): measure.where} if path else {}
         partials |= {(*path, "arms", "treatment"): measure.arms.treatment}
         partials |= {(*path, "arms", "control"): measure.arms.control}

@@ -25,6 +25,13 @@ Cells = list[dict[str, Any]]
 Path = tuple[str | int, ...]
 
 
+def as_written(claim: Claim) -> list[tuple[Path, Measure]]:
+    """What is measured, and where it stands in the claim."""
+    if claim.measures:
+        return [(("measures", name), measure) for name, measure in claim.measures.items()]
+    return [((), measure) for measure in claim.parts().values()]
+
+
 def cells_of(experiment: Experiment) -> Cells:
     """Empty where there are too many."""
     if experiment.points() > MOST_CELLS:
@@ -37,9 +44,8 @@ def check_reach(file: ExperimentsFile, name: str, claim: Claim, cells: Cells) ->
     levels of a factor, or probes; and where its arms overlap."""
     if cells:
         search = _Search(file, name, claim, cells)
-        named = claim.measures.items() if claim.measures else claim.parts().items()
-        for part, measure in named:
-            search.check(("measures", part) if claim.measures else (), measure)
+        for path, measure in as_written(claim):
+            search.check(path, measure)
         if claim.table and (claim.table.arms or claim.table.estimator):
             arms, how = claim.table.arms, claim.table.estimator
             first = next(iter(claim.parts().values()))

@@ -1,7 +1,6 @@
 """An instance's report: its findings, and the scale that they speak of; and the reports of a suite, together."""
 
-import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -9,7 +8,8 @@ import numpy as np
 
 from bnexp.claims.data import Data
 from bnexp.claims.findings import Answer, Finding
-from bnexp.claims.model import Claim, shown
+from bnexp.claims.model import Claim, about, shown
+from bnexp.claims.overrides import but_seeds, run_command
 from bnexp.claims.verdicts import judge
 from bnexp.columns import combinations, counts, take
 from bnexp.db.results import InstanceInfo, Results
@@ -85,12 +85,14 @@ def data_of(results: Results, instance: InstanceInfo) -> Data:
     )
 
 
-def make_report(results: Results, instance: InstanceInfo, claims: Mapping[str, Claim]) -> Report:
-    """Judge `claims` by what is stored of `instance`."""
-    data = data_of(results, instance)
+def make_report(
+    results: Results, instance: InstanceInfo, claims: Mapping[str, Claim], known: Data | None = None
+) -> Report:
+    """Judge `claims` by what is stored of `instance`; `known` is what `data_of` said of it, where it was asked."""
+    data = known or data_of(results, instance)
     locked = results.locked_before_data(instance.id)
     before = [
-        one for one in decided(results, instance.name) if _but_seeds(one.overrides) == _but_seeds(instance.overrides)
+        one for one in decided(results, instance.name) if but_seeds(one.overrides) == but_seeds(instance.overrides)
     ]
     findings = [at_first_look(finding, before) for finding in judge(claims, data)]
     younger = (f.name for f in findings if f.numbers and f.claim.key(f.name) not in locked)
@@ -119,9 +121,9 @@ def report_on(
     if name in file.suites and number is None:
         return collect(results, claims, name, file.suites[name])
     instance = results.latest(None if name in file.suites else name, number)
-    about = {claim_name: claim for claim_name, claim in claims.items() if claim.experiment == instance.name}
-    report = make_report(results, instance, about)
-    others = [unmeasured(other, claim) for other, claim in claims.items() if other not in about]
+    ours = about(claims, instance.name)
+    report = make_report(results, instance, ours)
+    others = [unmeasured(other, claim) for other, claim in claims.items() if other not in ours]
     statuses = count_trials(results, [instance.id])
     return Reports(
         instance.name, [report], statuses, [Entry(finding, report) for finding in report.findings], others, []
@@ -138,8 +140,7 @@ def collect(results: Results, claims: Mapping[str, Claim], name: str, members: S
     overrides = next(iter(chosen.values())).overrides
     reports = {}
     for member, instance in chosen.items():
-        about = {claim_name: claim for claim_name, claim in claims.items() if claim.experiment == member}
-        reports[member] = make_report(results, instance, about)
+        reports[member] = make_report(results, instance, about(claims, member))
     found = {finding.name: Entry(finding, report) for report in reports.values() for finding in report.findings}
     entries = [
         found.get(claim_name) or Entry(unmeasured(claim_name, claim, overrides))
@@ -161,12 +162,8 @@ def latest_alike(instances: Sequence[InstanceInfo], members: Sequence[str]) -> d
     """The latest instance of each of `members` that has the overrides of the one run last, whatever its seeds.
     `instances` are in order, the latest run first."""
     ours = [instance for instance in instances if instance.name in members]
-    alike = [instance for instance in ours if _but_seeds(instance.overrides) == _but_seeds(ours[0].overrides)]
+    alike = [instance for instance in ours if but_seeds(instance.overrides) == but_seeds(ours[0].overrides)]
     return {instance.name: instance for instance in reversed(alike)}
-
-
-def _but_seeds(overrides: str) -> list[str]:
-    return sorted(part for part in shlex.split(overrides) if not part.startswith("seeds="))
 
 
 def at_first_look(finding: Finding, before: Sequence[Decided]) -> Finding:
@@ -187,14 +184,6 @@ def unmeasured(name: str, claim: Claim, overrides: str = "") -> Finding:
     """The finding about a claim of which nothing was run."""
     how = f"Measured by `{run_command([claim.experiment], overrides)}`." if claim.experiment else claim.needs
     return Finding(name, claim, "not tested", how)
-
-
-def run_command(experiments: Iterable[str], overrides: str) -> str:
-    """The command that runs these experiments with `overrides` as an instance has them."""
-    words = ["bnexp", "run", *experiments]
-    for part in shlex.split(overrides):
-        words += ["--seeds", part.removeprefix("seeds=")] if part.startswith("seeds=") else ["--set", part]
-    return shlex.join(words)
 
 
 def _by_depth(network: tuple[str, str | None]) -> tuple[str, int, str]:

@@ -3,8 +3,8 @@
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from bnexp.claims.arms import scored
 from bnexp.columns import combinations
 from bnexp.config import columns_by_name
 from bnexp.records import Choice, Columns
@@ -28,14 +28,6 @@ def choose(trials: Columns, factor: str) -> list[Choice]:
         own = scores[place == number]
         means.setdefault(arm, {})[float(level)] = math.fsum(own) / len(own)
     return [_best(arm, factor, of_levels) for arm, of_levels in means.items()]
-
-
-def scored(trials: Columns) -> npt.NDArray[np.float64]:
-    """[trials] Validation accuracy; chance where the trial diverged, or ended with a number that is not finite."""
-    chance = 1.0 / trials["classes"].astype(np.float64)
-    accuracy = trials["validation_accuracy"].astype(np.float64)
-    lost = (trials["status"] == "diverged") | ~np.isfinite(accuracy)
-    return np.where(lost, chance, accuracy)
 
 
 def unfinished(trials: Columns) -> int:

@@ -9,11 +9,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 from bnexp.db.tables import Base, TrialRow
 
 
+def inserting(connection: Connection, table: type[Base]) -> postgresql.Insert | sqlite.Insert:
+    """An insert that may say what to do with rows that are there already."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+
+
 def insert_new(connection: Connection, table: type[Base], values: Sequence[dict[str, Any]]) -> None:
     """Insert the rows that are not there yet."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     if values:
-        connection.execute(dialect.insert(table).on_conflict_do_nothing(), values)
+        connection.execute(inserting(connection, table).on_conflict_do_nothing(), values)
 
 
 def insert_rows(connection: Connection, table: str, columns: Sequence[str], values: list[tuple[Any, ...]]) -> None:

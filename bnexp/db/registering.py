@@ -4,10 +4,9 @@ store's transactions."""
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from bnexp.db import rows
-from bnexp.db.inserts import ids_by_key, insert_new
+from bnexp.db.inserts import ids_by_key, insert_new, inserting
 from bnexp.db.rows import Instance, Stage, WantedTrial, now
 from bnexp.db.tables import ChoiceRow, ExperimentRow, ExperimentTrialRow, TrialRow
 from bnexp.records import Choice
@@ -44,8 +43,7 @@ def want(connection: Connection, experiment_id: int, trials: Sequence[WantedTria
         }
         for trial in trials
     ]
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    new = dialect.insert(ExperimentTrialRow)
+    new = inserting(connection, ExperimentTrialRow)
     # Links that are older than arms learn theirs.
     keys = [column.name for column in ExperimentTrialRow.__table__.primary_key]
     update_arm = new.on_conflict_do_update(index_elements=keys, set_={"arm": new.excluded.arm})

@@ -1,7 +1,8 @@
 """A report's first screen: a line for each claim, above it the scale that they speak of."""
 
 from bnexp.claims.findings import Finding
-from bnexp.claims.report import Entry, Reports, run_command
+from bnexp.claims.overrides import run_command
+from bnexp.claims.report import Entry, Reports
 from bnexp.reports import numbers, words
 from bnexp.reports.blocks import Block, Grid, Heading, Line, Row, Tone
 
