@@ -12,7 +12,6 @@ PACKAGE = Path(__file__).parent.parent / "bnexp"
 LAYERS = [
     ["__main__"],
     ["cli"],
-    ["options"],
     ["stages"],
     ["runner", "verify"],
     ["executors", "provenance"],
@@ -31,7 +30,6 @@ LAYERS = [
 HEIGHT = {name: -number for number, names in enumerate(LAYERS) for name in names}
 WITHOUT_TORCH = [
     "cli",
-    "options",
     "stages",
     "runner",
     "verify",

@@ -4,11 +4,14 @@ import errno
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bnexp.errors import BnexpError
+
+if TYPE_CHECKING:
+    from bnexp.experiments import ExperimentsFile
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -84,3 +87,10 @@ EXPERIMENTS = _options(
     click.option("--seeds", metavar="N|LIST", help="Other seeds: a count, or a list such as 3,5,8."),
     click.option("--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Override a field; repeatable."),
 )
+
+
+def load_file(file: Path | None) -> "ExperimentsFile":
+    """The experiments file that a command is about."""
+    from bnexp.experiments import default_file, load
+
+    return load(file or default_file())

@@ -1,0 +1,107 @@
+"""Commands that read what is stored: status, report, claims, query, show."""
+
+import gc
+from pathlib import Path
+
+import click
+
+from bnexp.cli.options import DATABASE, FILE, load_file
+
+
+@click.command()
+@DATABASE
+def status(database: str) -> None:
+    """Show what has been run: finished, diverged, failed, running."""
+    from bnexp.db.results import Results
+    from bnexp.reports.screens import show_status
+
+    show_status(Results(database))
+
+
+@click.command()
+@click.argument("name", required=False)
+@FILE
+@DATABASE
+@click.option("--experiment", metavar="NAME", help="The same as NAME.")
+@click.option("--instance", type=int, metavar="NO", help="Which instance's, by its number in `bnexp status`.")
+@click.option("--claim", metavar="ID", help="Everything about this claim: curves, rates, trials, the SQL.")
+@click.option("--format", "form", type=click.Choice(["table", "json", "markdown"]), default="table", show_default=True)
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file.")
+def report(
+    name: str | None,
+    file: Path | None,
+    database: str,
+    experiment: str | None,
+    instance: int | None,
+    claim: str | None,
+    form: str,
+    output: Path | None,
+) -> None:
+    """Say for each of the paper's claims what the results show.
+
+    NAME is an experiment or a suite; without it, the report is about the experiment run last.
+    """
+    from bnexp.claims.evidence import gather
+    from bnexp.claims.parse import parse_claims
+    from bnexp.claims.report import report_on
+    from bnexp.db.results import Results
+    from bnexp.reports import claim as one_claim
+    from bnexp.reports import data, document
+    from bnexp.reports.formats import render
+
+    experiments = load_file(file)
+    claims = parse_claims(experiments)
+    results = Results(database)
+    gc.disable()  # looking for garbage among a million rows takes a tenth of the time
+    try:
+        if claim is not None:
+            evidence = gather(results, experiments, claims, claim, name or experiment, instance)
+            render(one_claim.document(evidence), form, output, lambda: one_claim.to_json(evidence))
+        else:
+            reports = report_on(results, experiments, claims, name or experiment, instance)
+            render(document.document(reports), form, output, lambda: data.to_json(reports))
+    finally:
+        gc.enable()
+
+
+@click.command("claims")
+@click.argument("names", metavar="[ID]...", nargs=-1)
+@FILE
+def list_claims(names: tuple[str, ...], file: Path | None) -> None:
+    """List the claims of the experiments file, or show ID in full.
+
+    What is quoted, how it is measured, and what was fixed beforehand to support or refute it.
+    """
+    from bnexp.claims.parse import parse_claims
+    from bnexp.reports.claims import definitions, listing
+    from bnexp.reports.formats import show as show_blocks
+
+    claims = parse_claims(load_file(file))
+    show_blocks(definitions(claims, names) if names else listing(claims))
+
+
+@click.command()
+@click.argument("sql")
+@DATABASE
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+def query(sql: str, database: str, form: str) -> None:
+    """Run a reading SQL statement.
+
+    The views are trial_results, experiment_results, learning_curves, probe_values,
+    tuning_choices and claim_verdicts.
+    """
+    from bnexp.db.results import Results
+    from bnexp.reports.screens import show_rows
+
+    show_rows(*Results(database).query(sql), form)
+
+
+@click.command()
+@click.argument("trial")
+@DATABASE
+def show(trial: str, database: str) -> None:
+    """Show everything about the trial whose key begins with TRIAL."""
+    from bnexp.db.results import Results
+    from bnexp.reports.screens import show_trial
+
+    show_trial(Results(database).trial(trial))
