@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 
 from bnexp.errors import DatabaseError, UsageError
 
-REVISION = "0003"
+REVISION = "0004"
 """The schema that this program reads and writes."""
 
 BUSY_SECONDS = 60

@@ -114,6 +114,7 @@ def trial(wanted: WantedTrial) -> dict[str, Any]:
     return {
         "key": wanted.key,
         "status": "pending",
+        "failures": 0,
         "config": wanted.config.model_dump(mode="json"),
         "fingerprint": wanted.fingerprint,
         "cell": cell_key(wanted.config, wanted.fingerprint),

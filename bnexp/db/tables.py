@@ -58,9 +58,10 @@ class CohortRow(Base):
     lease_until: Mapped[float | None]
     """Seconds since the epoch."""
     taken: Mapped[int]
-    """How often it was taken."""
+    """How often it was taken; with the worker, this tells one lease of it from another."""
     step: Mapped[int]
     checkpoint: Mapped[str | None]
+    """The name of the file, in the folder of checkpoints, that its training can go on from."""
 
 
 class TrialRow(Base):
@@ -73,6 +74,8 @@ class TrialRow(Base):
     cohort_id: Mapped[int | None] = mapped_column(ForeignKey("cohorts.id"), index=True)
     status: Mapped[str]
     """pending, running, finished, diverged, failed"""
+    failures: Mapped[int]
+    """Attempts that failed, since it was last asked for."""
     config: Mapped[dict[str, Any]]
     fingerprint: Mapped[str]
     cell: Mapped[int] = mapped_column(BigInteger)
@@ -180,6 +183,8 @@ class AttemptRow(Base):
     seconds: Mapped[float | None]
     outcome: Mapped[str | None]
     """finished, diverged, failed, interrupted; NULL while it runs or where it vanished"""
+    resumed_at_step: Mapped[int | None]
+    """The step of the checkpoint that it went on from; NULL where it began at the beginning."""
     error: Mapped[str | None]
 
 
