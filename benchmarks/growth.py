@@ -20,14 +20,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bnexp.artifacts import Folder
 from bnexp.claims.parse import parse_claims
 from bnexp.config import TrialConfig
 from bnexp.db.store import Store
 from bnexp.engine.cohort import CAPACITY, evaluation_steps
+from bnexp.enrolling import close_books, enroll, instantiate
 from bnexp.executors import Event, Idle, Told
 from bnexp.experiments import load
-from bnexp.records import Final, Outcome, Point, Started
-from bnexp.runner import Run, close_books, enroll, instantiate
+from bnexp.records import Checkpoint, Final, Outcome, Point, Started
+from bnexp.runner import Run
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -43,9 +45,12 @@ class Instantly:
     def __init__(self) -> None:
         self._told: list[Event] = [Idle(0, CAPACITY["cpu"])]
 
-    def submit(self, worker: int, trials: Sequence[TrialConfig]) -> None:
+    def submit(self, worker: int, trials: Sequence[TrialConfig], checkpoint: Checkpoint | None = None) -> None:
         outcomes = [Told(worker, made_up(slot, config)) for slot, config in enumerate(trials)]
         self._told += [Told(worker, Started("made up", 1, "none")), *outcomes, Idle(worker, CAPACITY["cpu"])]
+
+    def drop(self, worker: int) -> None:
+        raise AssertionError("nobody takes anything over")
 
     def poll(self, seconds: float) -> list[Event]:
         told, self._told = self._told, []
@@ -104,7 +109,7 @@ def run(trials: int, folder: Path) -> dict[str, float]:
     ids = enroll(store, [instance], claims)
     executor = Instantly()
     watch.watch(executor, "submit")
-    tally = Run(store, lambda: executor, ids).go(lambda _: None)
+    tally = Run(store, lambda: executor, ids, Folder(folder)).go(lambda _: None)
     assert tally.finished == len(instance.trials)
     with watch.stage("report"):
         close_books(store, ids, claims)

@@ -1,10 +1,12 @@
 """Who trains, and with what: stands in every lease and attempt."""
 
+import hashlib
 import os
 import platform
 import socket
 import subprocess
 import uuid
+from functools import cache
 from pathlib import Path
 
 import bnexp
@@ -15,15 +17,40 @@ PROCESSES = Path("/proc")
 
 def this_worker() -> Worker:
     """This process as a worker, with what it runs."""
-    host = socket.gethostname()
-    name = f"{host}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    host, process = socket.gethostname(), os.getpid()
+    name = ":".join([host, _machine(), str(process), _began(process) or "", uuid.uuid4().hex[:8]])
     return Worker(name, host, bnexp.__version__, _git_commit(), platform.python_version())
 
 
 def is_gone(worker: str) -> bool:
-    """Whether the worker of this name is known to have ended: it was a process of this machine, and is none now."""
-    host, process, _ = worker.rsplit(":", 2)
-    return host == socket.gethostname() and PROCESSES.is_dir() and not (PROCESSES / process).exists()
+    """Whether the worker of this name is known to have ended: it was a process of this machine, since it was started,
+    and is none now, or another one. What cannot be known is not gone."""
+    parts = worker.rsplit(":", 4)
+    if len(parts) < 5 or not _machine() or parts[1] != _machine() or not parts[2].isdecimal():
+        return False
+    return _began(int(parts[2])) != parts[3]
+
+
+@cache
+def _machine() -> str:
+    """Unlike any other machine's, any other time that it was started, and any other container in which processes have
+    numbers of their own; empty where the system does not tell."""
+    try:
+        boot = (PROCESSES / "sys/kernel/random/boot_id").read_text().strip()
+        numbering = str((PROCESSES / "self/ns/pid").readlink())
+    except OSError:
+        return ""
+    return hashlib.sha256(f"{boot} {numbering}".encode()).hexdigest()[:12]
+
+
+def _began(process: int) -> str | None:
+    """When the process of this number began, in the system's own count; None where there is none that still runs."""
+    try:
+        # The second field is the command's name in parentheses, with whatever is in it.
+        fields = (PROCESSES / str(process) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in ("Z", "X") else fields[19]
 
 
 def _git_commit() -> str | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy.typing as npt
@@ -76,6 +77,8 @@ class Outcome:
     reason: str | None = None
     """What that loss was: "nan", "inf" or "-inf"."""
     probes: tuple[Probe, ...] = ()
+    resumed_at_step: int | None = None
+    """The step of the checkpoint that its training went on from; None where it began at the beginning."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,43 @@ class Progress:
 
     step: int
     live: int
+    steps: int
+    """Trial-steps trained since it was last told."""
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A cohort goes on from a checkpoint."""
+
+    steps: int
+    """Trial-steps that are not trained again."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The checkpoint of a cohort has been written, as a file of this name."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that a person should know; training goes on."""
+
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a cohort's training is kept, so that it can go on later."""
+
+    path: Path
+    keys: tuple[str, ...]
+    """The trial key of each trial of the cohort, in slot order."""
+    program: str
+    """What trains: bnexp, its commit. Only the same goes on from what it has written."""
+    resume: bool
+    """Whether to go on from what is there."""
 
 
 @dataclass
@@ -104,20 +144,20 @@ class Tally:
     finished: int = 0
     diverged: int = 0
     failed: int = 0
+    elsewhere: int = 0
+    """Trials that other runs have trained meanwhile."""
     steps: int = 0
-    """Trial-steps trained, those of trials that diverged included."""
+    """Trial-steps trained."""
     total_steps: int = 0
+    """Trial-steps to be trained, those that had to be trained again included."""
     device: str = ""
     errors: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What a person should know, in sentences."""
 
     @property
     def ended(self) -> int:
         return self.finished + self.diverged + self.failed
-
-    def advance(self, before: int, record: Progress) -> None:
-        """Steps taken by a cohort that was at step `before`. One that memory could not hold begins again, with half its
-        trials."""
-        self.steps += (record.step - before if record.step > before else record.step) * record.live
 
     def end(self, outcome: Outcome, steps: int) -> None:
         """A trial that was to take so many steps has ended."""
@@ -128,4 +168,4 @@ class Tally:
             self.total_steps -= steps - outcome.diverged_at_step
 
 
-Record = Started | Progress | Outcome
+Record = Started | Resumed | Progress | Saved | Note | Outcome

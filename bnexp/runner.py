@@ -1,92 +1,22 @@
-"""Running experiments: from what is wanted to what is missing, to cohorts, to workers, to stored results."""
+"""Running: from what is missing to cohorts, to workers, to stored results."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
-from pathlib import Path
 
-from bnexp.claims.model import Claim, about
-from bnexp.claims.report import make_report
-from bnexp.claims.stored import judged
-from bnexp.data.dataset import Source, source
-from bnexp.db.results import Results
-from bnexp.db.rows import Instance, Job, WantedTrial
-from bnexp.db.store import LEASE_SECONDS, LeaseLostError, Store
-from bnexp.design import Experiment, Trial
+from bnexp.artifacts import Folder
+from bnexp.db.leases import LEASE_SECONDS, Lease, LeaseLostError
+from bnexp.db.rows import Job
+from bnexp.db.store import Store
 from bnexp.engine.cohort import group
+from bnexp.errors import DatabaseError
 from bnexp.executors import Event, Executor, Failed, Idle, Told
-from bnexp.identity import trial_keys
 from bnexp.provenance import is_gone, this_worker
-from bnexp.records import Outcome, Progress, Started, Tally
+from bnexp.records import Note, Outcome, Progress, Record, Resumed, Saved, Started, Tally
 
 POLL_SECONDS = 0.5
-
-
-def instantiate(experiment: Experiment, overrides: str, data_dir: Path | None) -> Instance:
-    """Expand `experiment` and find the identity of every trial. Raises DatasetError where a dataset is missing."""
-    identify = Identifier(data_dir)
-    trials, tuning = identify(experiment.expand()), identify(experiment.tuning_trials())
-    tune = str(experiment.tune) if experiment.tune else ""
-    return Instance(experiment.name, experiment.about, overrides, identify.margin, trials, tuning, tune)
-
-
-class Identifier:
-    """Finds the identity of trials on this machine's data."""
-
-    def __init__(self, data_dir: Path | None) -> None:
-        self.data_dir = data_dir
-        self._sources: dict[str, tuple[Source, str]] = {}
-
-    def __call__(self, trials: Iterable[Trial]) -> list[WantedTrial]:
-        """The trials with their identities. Raises DatasetError where a dataset is missing."""
-        wanted = []
-        # Trials of one arm and level differ in their seed only.
-        for (variant, arm, _), same in groupby(trials, key=lambda trial: (trial.variant, trial.arm, trial.level)):
-            configs = [trial.config for trial in same]
-            name = configs[0].dataset
-            if name not in self._sources:
-                found = source(name, self.data_dir)
-                self._sources[name] = found, found.fingerprint()
-            dataset, fingerprint = self._sources[name]
-            keys = trial_keys(configs[0], fingerprint, (config.seed for config in configs))
-            wanted += [
-                WantedTrial(key, config, fingerprint, dataset.classes, variant, arm)
-                for key, config in zip(keys, configs, strict=True)
-            ]
-        return wanted
-
-    @property
-    def margin(self) -> float:
-        """The largest margin of the datasets met."""
-        return max(dataset.margin for dataset, _ in self._sources.values())
-
-
-def enroll(
-    store: Store, instances: Sequence[Instance], claims: Mapping[str, Claim], retry_failed: bool = False
-) -> list[int]:
-    """Lock the claims about these instances and write down what is wanted, with `retry_failed` what failed before
-    too."""
-    ids = []
-    for instance in instances:
-        ours = about(claims, instance.name)
-        store.lock_claims([(claim.key(name), name, claim.definition()) for name, claim in ours.items()])
-        ids.append(store.register(instance))
-        if retry_failed:
-            store.retry(ids[-1])
-    return ids
-
-
-def close_books(store: Store, experiment_ids: Sequence[int], claims: Mapping[str, Claim]) -> None:
-    """Judge the claims about each instance and store the verdicts."""
-    results = Results(store.database)
-    for instance in results.instances():
-        if instance.id in experiment_ids:
-            findings = make_report(results, instance, about(claims, instance.name)).findings
-            store.store_verdicts(instance.id, [judged(finding) for finding in findings])
-    results.close()
 
 
 @dataclass
@@ -94,19 +24,30 @@ class _Training:
     """A cohort that a worker of ours trains."""
 
     job: Job
-    left: int
-    """Trials that have not ended."""
     began: float = field(default_factory=time.monotonic)
     started: Started | None = None
     step: int = 0
+    trained: int = 0
+    """Trial-steps."""
+    kept: bool = False
+    """Whether the database knows that there is a checkpoint."""
     unstored: list[Outcome] = field(default_factory=list)
+    ended: set[int] = field(default_factory=set)
+    """The slots of trials that have ended and are stored."""
+
+    @property
+    def left(self) -> list[int]:
+        return [slot for slot in range(len(self.job.configs)) if slot not in self.ended]
 
 
 class Run:
     """One `bnexp run`: keeps an executor's workers supplied until nothing is left of some instances."""
 
-    def __init__(self, store: Store, make_executor: Callable[[], Executor], experiment_ids: Sequence[int]) -> None:
-        self.store, self.experiment_ids = store, list(experiment_ids)
+    def __init__(
+        self, store: Store, make_executor: Callable[[], Executor], experiment_ids: Sequence[int], folder: Folder
+    ) -> None:
+        """Checkpoints are kept in `folder`."""
+        self.store, self.experiment_ids, self.folder = store, list(experiment_ids), folder
         self._make_executor = make_executor
         self.worker = this_worker()
         total, steps = store.left(self.experiment_ids)
@@ -115,25 +56,30 @@ class Run:
         self._idle: set[int] = set()
         self._planned = False
         self._renewed = time.monotonic()
+        self._seen: dict[Lease, float] = {}
+        """The leases of others, and since when each has not moved, by our own clock that nobody sets."""
 
     def go(self, watch: Callable[[Tally], None]) -> Tally:
         """Train everything; `watch` is called whenever something may have changed. On an exception, Ctrl-C included,
         what had ended is stored and what was begun is given back."""
         if self.tally.total == 0:
             return self.tally
+        self.folder.tidy(self.store.unfinished())
         executor = self._make_executor()
         try:
             while self._supply(executor):
                 for event in executor.poll(POLL_SECONDS):
                     self._handle(event)
-                for training in self._training.values():
-                    self._store(training)
-                self._renew()
+                for worker, training in list(self._training.items()):
+                    self._under_lease(executor, worker, partial(self._store, training))
+                self._renew(executor)
                 watch(self.tally)
+            self._count_others()
+            self.folder.tidy(self.store.unfinished())
         finally:
             executor.close()
             for training in self._training.values():
-                with suppress(LeaseLostError):
+                with suppress(DatabaseError):  # where nothing can be written, the lease ends by itself
                     self._store(training)
                     self.store.release(training.job, self.worker)
         return self.tally
@@ -143,19 +89,29 @@ class Run:
         while self._idle:
             job = self.store.take(self.experiment_ids, self.worker)
             if job is None:
-                return bool(self._training) or self._others_work()
+                others = self._others()
+                if not any(map(self._is_abandoned, others)):
+                    return bool(self._training or others)
+                for lease in filter(self._is_abandoned, others):
+                    self.store.expire(lease)
+                continue
             number = self._idle.pop()
-            self._training[number] = _Training(job, len(job.configs))
-            executor.submit(number, job.configs)
+            self._training[number] = _Training(job)
+            executor.submit(number, job.configs, self.folder.checkpoint(job, self.worker.program))
         return True
 
-    def _others_work(self) -> bool:
-        """Whether other processes still train what we want. Those of this machine that are gone lose their leases."""
-        workers = set(self.store.running(self.experiment_ids))
-        for name in workers:
-            if is_gone(name):
-                self.store.expire(name)
-        return bool(workers)
+    def _others(self) -> list[Lease]:
+        """The leases under which others train what we want."""
+        ours = {(training.job.cohort_id, training.job.taken) for training in self._training.values()}
+        others = [lease for lease in self.store.held(self.experiment_ids) if (lease.cohort_id, lease.taken) not in ours]
+        now = time.monotonic()
+        self._seen = {lease: self._seen.get(lease, now) for lease in others}
+        return others
+
+    def _is_abandoned(self, lease: Lease) -> bool:
+        """Whether nobody trains under it any more: its process is gone, or it was not renewed for as long as it lasts,
+        whatever the clock by which it was written says."""
+        return is_gone(lease.worker) or time.monotonic() - self._seen[lease] > LEASE_SECONDS
 
     def _handle(self, event: Event) -> None:
         training = self._training.get(event.worker)
@@ -164,22 +120,34 @@ class Run:
                 self._plan(capacity)
                 self._idle.add(worker)
                 if training:
-                    self._store(training)
-                    self._leave(worker, lambda: self.store.finish(training.job, self.worker))
+                    self._end(worker, training, "the worker ended without a result" if training.left else None)
             case Failed(worker, error):
                 self._idle.discard(worker)
                 if training:
-                    self._store(training)
-                    self.tally.failed += training.left
-                    self.tally.errors.append(error)
-                    self._leave(worker, lambda: self.store.fail(training.job, self.worker, error))
-            case Told(record=Started() as started) if training:
-                training.started, self.tally.device = started, started.device
-            case Told(record=Progress() as progress) if training:
-                self.tally.advance(training.step, progress)
-                training.step = progress.step
-            case Told(record=Outcome() as outcome) if training:
-                training.unstored.append(outcome)
+                    self._end(worker, training, error)
+            case Told(record=record) if training:
+                self._hear(training, record)
+
+    def _hear(self, training: _Training, record: Record) -> None:
+        """What a worker tells of its cohort."""
+        match record:
+            case Started():
+                training.started, self.tally.device = record, record.device
+            case Resumed(steps):
+                self.tally.total_steps -= steps
+            case Progress(step, _, steps):
+                training.step = step
+                training.trained += steps
+                self.tally.steps += steps
+            case Saved(name) if not training.kept:
+                training.kept = True
+                with suppress(LeaseLostError):
+                    self.store.keep(training.job, self.worker, name)
+            case Note(sentence):
+                self.tally.notes.append(sentence)
+            case Outcome():
+                training.unstored.append(record)
+                training.ended.add(record.slot)
 
     def _plan(self, capacity: int) -> None:
         """Put what is missing into cohorts, once it is known what the workers can take."""
@@ -188,24 +156,58 @@ class Run:
                 self.store.plan(experiment_id, partial(group, limit=capacity))
             self._planned = True
 
-    def _leave(self, worker: int, say: Callable[[], None]) -> None:
-        with suppress(LeaseLostError):
-            say()
+    def _end(self, worker: int, training: _Training, error: str | None) -> None:
+        """A worker has ended its cohort, with `error` if not all of it."""
         del self._training[worker]
+        with suppress(LeaseLostError):
+            self._store(training)
+            if error is None:
+                self.store.finish(training.job, self.worker)
+                self.folder.remove(training.job)
+            else:
+                self._fail(training, error)
+
+    def _fail(self, training: _Training, error: str) -> None:
+        given_up = self.store.fail(training.job, self.worker, error)
+        self.tally.failed += sum(training.job.wanted[slot] for slot in given_up)
+        again = len(training.left) - len(given_up)
+        if given_up:
+            self.tally.errors.append(error)
+        if again:
+            self.tally.total_steps += training.trained
+            self.tally.notes.append(f"{again:,} trials are tried again: {error.strip().splitlines()[-1]}")
 
     def _store(self, training: _Training) -> None:
-        """Store what has ended of a cohort. Where the lease is lost, another worker stores the same."""
+        """Store what has ended of a cohort."""
         if not training.unstored or training.started is None:
             return
-        seconds = (time.monotonic() - training.began) / len(training.job.configs)
         outcomes, training.unstored = training.unstored, []
-        training.left -= len(outcomes)
+        seconds = (time.monotonic() - training.began) / len(training.job.configs)
+        self.store.store(training.job, self.worker, outcomes, training.started, seconds)
         for outcome in outcomes:
-            self.tally.end(outcome, training.job.configs[outcome.slot].steps)
-        with suppress(LeaseLostError):
-            self.store.store(training.job, self.worker, outcomes, training.started, seconds)
+            if training.job.wanted[outcome.slot]:
+                self.tally.end(outcome, training.job.configs[outcome.slot].steps)
 
-    def _renew(self) -> None:
+    def _renew(self, executor: Executor) -> None:
         if time.monotonic() - self._renewed > LEASE_SECONDS / 6:
             self._renewed = time.monotonic()
-            self.store.renew(self.worker, {t.job.cohort_id: t.step for t in self._training.values()})
+            for worker, training in list(self._training.items()):
+                renew = partial(self.store.renew, training.job, self.worker, training.step)
+                self._under_lease(executor, worker, renew)
+            self._count_others()
+
+    def _under_lease(self, executor: Executor, worker: int, write: Callable[[], None]) -> None:
+        """Write for the cohort of `worker`; where its lease is lost, whoever has it now trains it, and the worker is
+        free for other work."""
+        try:
+            write()
+        except LeaseLostError:
+            training = self._training.pop(worker)
+            self.tally.total_steps += training.trained
+            self.tally.notes.append(f"another run has taken over {len(training.job.configs):,} trials")
+            executor.drop(worker)
+
+    def _count_others(self) -> None:
+        """See what other runs have trained of what this one was to."""
+        left, _ = self.store.left(self.experiment_ids)
+        self.tally.elsewhere = max(0, self.tally.total - self.tally.ended - left)

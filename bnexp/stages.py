@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from bnexp.artifacts import Folder
 from bnexp.claims.expectations import expectations
 from bnexp.claims.model import Claim, about
 from bnexp.claims.stored import known_effects
@@ -15,10 +16,11 @@ from bnexp.db.results import Results
 from bnexp.db.rows import Instance, WantedTrial
 from bnexp.db.store import Store
 from bnexp.design import Experiment
+from bnexp.enrolling import Identifier, close_books, enroll, instantiate
 from bnexp.executors import Executor
 from bnexp.records import Choice, Tally
 from bnexp.reports.plan import Outlook
-from bnexp.runner import Identifier, Run, close_books, enroll, instantiate
+from bnexp.runner import Run
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,15 @@ class Course:
     """The course of one run of some experiments."""
 
     def __init__(
-        self, store: Store, wishes: Sequence[Wish], make_executor: Callable[[], Executor], watch: Watch
+        self,
+        store: Store,
+        wishes: Sequence[Wish],
+        make_executor: Callable[[], Executor],
+        folder: Folder,
+        watch: Watch,
     ) -> None:
-        self.store, self.wishes, self.watch = store, list(wishes), watch
+        """Checkpoints are kept in `folder`."""
+        self.store, self.wishes, self.folder, self.watch = store, list(wishes), folder, watch
         self._make_executor = make_executor
         self._retry_failed = False
         self.ids: list[int] = []
@@ -109,7 +117,7 @@ class Course:
 
     def _train(self, tuning_ids: Sequence[int]) -> None:
         """Train what is wanted by now; `tuning_ids` are the instances whose levels are still to be chosen."""
-        run = Run(self.store, self._make_executor, self.ids)
+        run = Run(self.store, self._make_executor, self.ids, self.folder)
         if run.tally.total:
             self.watch.begin(run.tally, self.store.left(tuning_ids)[0] if tuning_ids else 0)
             self.watch.end(run.go(self.watch.show))

@@ -29,7 +29,6 @@ class _Training:
 
     trials: list[int]
     """By their places among all that are trained, in slot order."""
-    step: int = 0
 
 
 class Verification:
@@ -102,9 +101,8 @@ class Verification:
                     self._fail(self._training.pop(worker), error)
             case Told(record=Started() as started):
                 self.machine, self.tally.device = started, started.device
-            case Told(record=Progress() as progress) if training:
-                self.tally.advance(training.step, progress)
-                training.step = progress.step
+            case Told(record=Progress() as progress):
+                self.tally.steps += progress.steps
             case Told(record=Outcome() as outcome) if training:
                 self._end(training.trials[outcome.slot], outcome, tolerance)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from bnexp.config import TrialConfig
 from bnexp.data.batches import DeviceData, to_device
 from bnexp.data.dataset import Dataset, source
+from bnexp.engine.checkpoints import Keeper
 from bnexp.engine.program import Program
 from bnexp.engine.trainer import Training, train_cohort
 from bnexp.records import Outcome, Record
@@ -84,7 +85,11 @@ class Watched(Program):
 def watch(trials: Sequence[TrialConfig]) -> tuple[Training, Watched, list[Twin]]:
     """A cohort about to train, its program, and a twin of each of its trials."""
     program = Watched(trials, data_of(trials[0].dataset, trials[0].precision))
-    return Training(program), program, [Twin(program, slot) for slot in range(len(trials))]
+    return (
+        Training(program, Keeper(None, ""), range(len(trials))),
+        program,
+        [Twin(program, slot) for slot in range(len(trials))],
+    )
 
 
 NORMS: dict[str, dict[str, Any]] = {

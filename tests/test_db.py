@@ -16,18 +16,18 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, text
 
 from bnexp.config import TrialConfig, columns_by_name
-from bnexp.db import connection
-from bnexp.db import store as store_module
+from bnexp.db import connection, leases
+from bnexp.db.leases import LeaseLostError
 from bnexp.db.results import Results
 from bnexp.db.rows import Instance, WantedTrial, Worker
-from bnexp.db.store import LeaseLostError, Store
+from bnexp.db.store import Store
 from bnexp.db.tables import Base, TrialRow
 from bnexp.engine.cohort import group
+from bnexp.enrolling import instantiate
 from bnexp.errors import DatabaseError, UsageError
 from bnexp.experiments import load
 from bnexp.identity import trial_key
 from bnexp.records import Final, Outcome, Point, Started
-from bnexp.runner import instantiate
 from tests.conftest import TINY
 
 ONE, TWO = (Worker(f"here:{number}:x", "here", "0", None, "3") for number in (1, 2))
@@ -65,6 +65,12 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def scalar(store: Store, query: str) -> object:
     with store.engine.connect() as connection:
         return connection.execute(text(query)).scalar()
+
+
+def expire(store: Store, number: int) -> None:
+    """End every lease on work of the instance."""
+    for lease in store.held([number]):
+        store.expire(lease)
 
 
 def test_migrations_make_the_schema_of_the_tables(store: Store) -> None:
@@ -105,7 +111,7 @@ def test_cohorts_are_planned_once(store: Store) -> None:
 
 
 def test_results_are_stored_whole_and_only_under_the_lease(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "LEASE_SECONDS", 0.01)
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 0.01)
     number = store.register(instance(wanted(seed=1), wanted(seed=2)))
     store.plan(number, group)
     lost = store.take([number], ONE)
@@ -122,7 +128,7 @@ def test_results_are_stored_whole_and_only_under_the_lease(store: Store, monkeyp
     store.finish(kept, TWO)
     assert scalar(store, "select count(*) from curves") == 3
     assert scalar(store, "select nonfinite from curves where step = 50") == "validation_loss=inf"
-    assert scalar(store, "select count(*) from attempts where outcome is not null") == 2
+    assert scalar(store, "select count(*) from attempts where outcome in ('finished', 'diverged')") == 2
     with store.engine.connect() as connection:
         rows = connection.execute(
             text(
@@ -155,15 +161,70 @@ def test_a_released_cohort_goes_on_with_what_is_left(store: Store) -> None:
     assert scalar(store, "select group_concat(outcome) from attempts where cohort_id = 1") == "interrupted,diverged"
 
 
-def test_failed_trials_stay_failed_and_are_counted_out(store: Store) -> None:
+def test_a_trial_that_fails_three_times_has_failed_and_takes_no_other_with_it(store: Store) -> None:
+    """The second time its cohort is as it was; the third time each trial has one of its own."""
+    number = store.register(instance(wanted(seed=1), wanted(seed=2), wanted(seed=3)))
+    store.plan(number, group)
+    seen = []
+    while job := store.take([number], ONE):
+        seeds = [config.seed for config in job.configs]
+        seen.append((job.cohort_id, seeds))
+        if 2 in seeds:
+            assert store.fail(job, ONE, "killed") == ([0] if len(seeds) == 1 else [])
+        else:
+            store.store(job, ONE, [Outcome(slot, "finished", (), GOOD) for slot in range(len(seeds))], STARTED, 1.0)
+            store.finish(job, ONE)
+    assert seen == [(1, [1, 2, 3]), (1, [1, 2, 3]), (2, [1]), (3, [2]), (4, [3])]
+    assert store.left([number]) == (0, 0) and store.failed([number]) == 1
+    assert scalar(store, "select group_concat(outcome) from attempts order by id") == ",".join(
+        ["failed"] * 6 + ["finished", "failed", "finished"]
+    )
+    assert scalar(store, "select error from attempts order by id desc limit 1 offset 1") == "killed"
+    assert scalar(store, "select scored_accuracy is null from trial_results where seed = 2") == 1
+    store.retry(number)
+    store.plan(number, group)
+    again = store.take([number], ONE)
+    assert again is not None and store.fail(again, ONE, "killed") == [], "it may fail as often as at first"
+
+
+def test_whoever_lost_a_lease_writes_nothing_under_the_one_it_has_now(store: Store) -> None:
+    """A worker was frozen, another took its cohort over and gave it back, and the first one took it again."""
+    number = store.register(instance(wanted(seed=1)))
+    store.plan(number, group)
+    lost = store.take([number], ONE)
+    expire(store, number)
+    others = store.take([number], TWO)
+    assert lost is not None and others is not None
+    store.release(others, TWO)
+    kept = store.take([number], ONE)
+    assert kept is not None and (lost.cohort_id, lost.trial_ids) == (kept.cohort_id, kept.trial_ids)
+    outcome = [Outcome(0, "finished", (), GOOD)]
+    for write in (
+        lambda: store.store(lost, ONE, outcome, STARTED, 1.0),
+        lambda: store.renew(lost, ONE, 9),
+        lambda: store.keep(lost, ONE, "file"),
+        lambda: store.release(lost, ONE),
+        lambda: store.finish(lost, ONE),
+        lambda: store.fail(lost, ONE, "no"),
+    ):
+        with pytest.raises(LeaseLostError):
+            write()
+    assert (
+        scalar(store, "select group_concat(coalesce(outcome, 'runs')) from attempts") == "interrupted,interrupted,runs"
+    )
+    assert scalar(store, "select status from trials") == "running" and scalar(store, "select step from cohorts") == 0
+    store.store(kept, ONE, outcome, STARTED, 1.0)
+
+
+def test_a_lease_that_was_renewed_meanwhile_is_not_ended(store: Store) -> None:
     number = store.register(instance(wanted(seed=1)))
     store.plan(number, group)
     job = store.take([number], ONE)
+    [seen] = store.held([number])
     assert job is not None
-    store.fail(job, ONE, "no memory")
-    assert store.left([number]) == (0, 0)
-    assert scalar(store, "select error from attempts") == "no memory"
-    assert scalar(store, "select scored_accuracy is null from trial_results") == 1
+    store.renew(job, ONE, 1)
+    store.expire(seen)
+    assert store.take([number], TWO) is None
 
 
 def test_many_processes_may_create_the_database_together(tmp_path: Path) -> None:

@@ -313,7 +313,7 @@ def test_a_cohort_that_has_all_diverged_ends_early() -> None:
     told = records(diverging(base))
     progress = [one for one in told if isinstance(one, Progress)]
     last = max(one.diverged_at_step or 0 for one in told if isinstance(one, Outcome))
-    assert told[-1] == progress[-1] == Progress(next(s for s in evaluation_steps(30, 10) if s >= last), 0)
+    assert told[-1] == progress[-1] == Progress(next(s for s in evaluation_steps(30, 10) if s >= last), live=0, steps=0)
     assert [one.live for one in progress] == sorted((one.live for one in progress), reverse=True)
     assert {one.slot for one in told if isinstance(one, Outcome)} == set(range(len(WILD)))
 

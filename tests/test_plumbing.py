@@ -3,6 +3,7 @@
 import math
 import re
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,17 +12,18 @@ from sqlalchemy import text
 
 from bnexp.config import TrialConfig
 from bnexp.db import rows
+from bnexp.db.leases import LeaseLostError
 from bnexp.db.results import Results
 from bnexp.db.rows import Job
 from bnexp.db.store import Store
 from bnexp.engine.cohort import group
+from bnexp.enrolling import instantiate
 from bnexp.experiments import load
 from bnexp.records import Final, Outcome, Point
 from bnexp.reports import plan
 from bnexp.reports.plan import Outlook, show_plan
-from bnexp.runner import instantiate
 from tests.conftest import Bnexp
-from tests.test_db import GOOD, ONE, STARTED, instance, wanted
+from tests.test_db import GOOD, ONE, STARTED, TWO, expire, instance, wanted
 
 
 @pytest.mark.parametrize(("loss", "trained"), [(0.99, True), (1.01, False), (2.0, False)])
@@ -57,18 +59,20 @@ def test_the_views_columns_are_what_they_are_called(tmp_path: Path) -> None:
     store.close()
 
 
-def test_renewing_moves_the_lease_of_ones_own_cohorts_only(tmp_path: Path) -> None:
+def test_renewing_moves_the_lease_that_one_has_only(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "bnexp.db"))
     number = store.register(instance(wanted(seed=1), wanted(norm="batch", seed=1)))
     store.plan(number, group)
     job = store.take([number], ONE)
     assert job is not None
-    store.expire(ONE.name)
-    store.renew(rows.Worker("here:9:x", "here", "0", None, "3"), {job.cohort_id: 5})
+    expire(store, number)
     lease = text("select lease_until, step from cohorts where id = :id")
-    with store.engine.connect() as connection:
-        assert tuple(connection.execute(lease, {"id": job.cohort_id}).one()) == (0.0, 0)
-    store.renew(ONE, {job.cohort_id: 5})
+    for worker, lost in ((TWO, job), (ONE, replace(job, taken=job.taken + 1))):
+        with pytest.raises(LeaseLostError):
+            store.renew(lost, worker, 5)
+        with store.engine.connect() as connection:
+            assert tuple(connection.execute(lease, {"id": job.cohort_id}).one()) == (0.0, 0)
+    store.renew(job, ONE, 5)
     with store.engine.connect() as connection:
         until, step = connection.execute(lease, {"id": job.cohort_id}).one()
     assert until > time.time() + 30 and step == 5

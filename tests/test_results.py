@@ -21,14 +21,15 @@ from bnexp.claims.verdicts import judge
 from bnexp.columns import Repeating, combinations, counts, in_both, levels, means, take
 from bnexp.config import TrialConfig, columns_by_name
 from bnexp.db import reading
+from bnexp.db.leases import LeaseLostError
 from bnexp.db.results import Results
-from bnexp.db.store import LeaseLostError, Store
+from bnexp.db.store import Store
 from bnexp.engine.cohort import group
 from bnexp.identity import cell_key
 from bnexp.records import Final, Outcome, Point, Probe
 from bnexp.reports.screens import show_trial
 from tests.tables import claim
-from tests.test_db import ONE, STARTED, TWO, instance, wanted
+from tests.test_db import ONE, STARTED, TWO, expire, instance, wanted
 
 CURVE = tuple(Point(step, 1.0, 0.5, 1.0, 0.01 * step) for step in (1, 2, 10))
 BETTER = claim(
@@ -376,10 +377,11 @@ def test_the_first_cohort_that_is_free_is_taken_of_ones_own_experiments(
     store.plan(second, group)
     taken = [store.take([second], ONE) for _ in range(2)]
     assert [job and job.cohort_id for job in taken] == [3, 4] and store.take([second], ONE) is None
-    assert sorted(store.running([second])) == [ONE.name] * 2 and store.running([first]) == []
+    assert [lease.worker for lease in store.held([second])] == [ONE.name] * 2 and store.held([first]) == []
     stale = store.take([first], ONE)
     assert stale is not None and stale.cohort_id == 1
-    store.expire(ONE.name)
+    expire(store, first)
+    expire(store, second)
     again = [store.take([first, second], TWO) for _ in range(4)]
     assert [job and job.cohort_id for job in again] == [1, 2, 3, 4]
 

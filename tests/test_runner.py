@@ -1,19 +1,25 @@
 """The runner between a store and workers that die at bad moments."""
 
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bnexp import runner
+from bnexp.artifacts import Folder, default_folder
 from bnexp.config import TrialConfig
 from bnexp.db.store import Store
+from bnexp.engine.cohort import group
 from bnexp.errors import BnexpError
 from bnexp.executors import Event, Failed, Idle, Told
 from bnexp.executors import local as local_module
 from bnexp.executors.local import LocalExecutor
-from bnexp.records import Final, Outcome, Progress, Tally
+from bnexp.provenance import _machine
+from bnexp.records import Checkpoint, Final, Outcome, Progress, Resumed, Tally
 from bnexp.runner import Run
-from tests.test_db import STARTED, instance, wanted
+from tests.test_db import GOOD, ONE, STARTED, TWO, expire, instance, wanted
 
 
 class Scripted:
@@ -22,13 +28,17 @@ class Scripted:
     def __init__(self, *polls: list[Event]) -> None:
         self.polls = list(polls)
         self.given: list[tuple[int, list[TrialConfig]]] = []
+        self.dropped: list[int] = []
 
-    def submit(self, worker: int, trials: Sequence[TrialConfig]) -> None:
+    def submit(self, worker: int, trials: Sequence[TrialConfig], checkpoint: Checkpoint | None = None) -> None:
         self.given.append((worker, list(trials)))
 
     def poll(self, seconds: float) -> list[Event]:
         assert self.polls, f"the run waits for more than was written; given so far: {self.given}"
         return self.polls.pop(0)
+
+    def drop(self, worker: int) -> None:
+        self.dropped.append(worker)
 
     def close(self) -> None:
         pass
@@ -46,7 +56,9 @@ def store(tmp_path: Path) -> Store:
 
 def go(store: Store, number: int, *polls: list[Event]) -> tuple[Scripted, Tally]:
     executor = Scripted(*polls)
-    return executor, Run(store, lambda: executor, [number]).go(lambda tally: None)
+    return executor, Run(store, lambda: executor, [number], Folder(default_folder(store.database))).go(
+        lambda tally: None
+    )
 
 
 def losses(store: Store) -> dict[int, float]:
@@ -85,12 +97,103 @@ def test_a_worker_that_dies_idle_gets_nothing_before_it_is_ready_again(store: St
     assert losses(store) == expected
 
 
-def test_a_trial_that_ended_before_its_worker_died_has_not_failed(store: Store) -> None:
+def test_what_ended_before_its_worker_died_stays_and_the_rest_is_tried_three_times(store: Store) -> None:
     number = store.register(instance(wanted(seed=1), wanted(seed=2)))
-    told = [Told(0, STARTED), outcome(1, 0.25), Failed(0, "killed")]
-    _, tally = go(store, number, [Idle(0, capacity=2)], told, [Idle(0, capacity=2)])
+    began, killed, idle = Told(0, STARTED), Failed(0, "killed"), Idle(0, capacity=2)
+    executor, tally = go(
+        store, number, [idle], [began, outcome(1, 0.25), killed], [idle], [began, killed], [idle], [killed], [idle]
+    )
+    assert [[trial.seed for trial in trials] for _, trials in executor.given] == [[1, 2], [1], [1]]
     assert (tally.finished, tally.failed, tally.errors) == (1, 1, ["killed"])
+    assert tally.notes == ["1 trials are tried again: killed"] * 2
     assert losses(store) == {2: 0.25} and store.failed([number]) == 1
+
+
+def test_a_worker_that_is_ready_without_all_results_has_failed(store: Store) -> None:
+    number = store.register(instance(wanted(seed=1)))
+    idle = Idle(0, capacity=2)
+    _, tally = go(store, number, [idle], [Told(0, STARTED), idle], [idle], [idle], [])
+    assert tally.errors == ["the worker ended without a result"] and store.failed([number]) == 1
+
+
+def test_a_lost_lease_frees_its_worker_for_other_work(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another run takes the cohort over and ends it; what is still told of it is stored by nobody twice."""
+    monkeypatch.setattr(runner, "LEASE_SECONDS", 0.0)  # renewed at every turn
+    number = store.register(instance(wanted(seed=1), wanted(norm="batch", seed=1)))
+    rival = Store(store.database)
+
+    class Overtaken(Scripted):
+        def poll(self, seconds: float) -> list[Event]:
+            if len(self.given) == 1 and not self.dropped:
+                expire(rival, number)
+                job = rival.take([number], TWO)
+                assert job is not None
+                rival.store(job, TWO, [Outcome(0, "finished", (), GOOD)], STARTED, 1.0)
+                rival.finish(job, TWO)
+            return super().poll(seconds)
+
+    idle = Idle(0, capacity=2)
+    theirs, ours = [Told(0, STARTED), outcome(0, 0.5)], [Told(0, STARTED), outcome(0, 0.25), idle]
+    executor = Overtaken([idle], theirs, [idle], ours)
+    tally = Run(store, lambda: executor, [number], Folder(default_folder(store.database))).go(lambda tally: None)
+    assert executor.dropped == [0] and len(executor.given) == 2
+    assert (tally.finished, tally.elsewhere, tally.failed) == (1, 1, 0)
+    assert tally.notes == ["another run has taken over 1 trials"]
+    with store.engine.connect() as connection:
+        rows = connection.exec_driver_sql("select train_loss from trials order by 1").scalars().all()
+    assert rows == [GOOD.train_loss, 0.25]
+
+
+GONE = "here:" + ":".join([_machine(), "99999999", "1", "x"])
+"""A worker whose process is no more."""
+
+
+@pytest.mark.parametrize("reason", ["gone", "frozen", "clock set back"])
+def test_abandoned_work_is_taken_over_while_others_still_train(
+    store: Store, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    """Three workers of other runs hold a cohort each: one is abandoned, the others are alive."""
+    number = store.register(instance(*(wanted(norm=norm, seed=1) for norm in ("none", "batch", "group"))))
+    store.plan(number, group)
+    abandoned = replace(ONE, name=GONE) if reason == "gone" else ONE
+    _, *alive = (store.take([number], worker) for worker in (abandoned, TWO, TWO))
+    if reason == "frozen":
+        store.expire(store.held([number])[0])
+    if reason == "clock set back":
+        monkeypatch.setattr(runner, "LEASE_SECONDS", 0.2)
+        with store.engine.begin() as connection:
+            connection.exec_driver_sql("update cohorts set lease_until = lease_until + 86400 where id = 1")
+
+    class Patient(Scripted):
+        def poll(self, seconds: float) -> list[Event]:
+            for job in alive:
+                assert job is not None
+                store.renew(job, TWO, 1)
+            if len(self.polls) == 1 and not self.given:
+                time.sleep(0.05)
+                return []
+            return super().poll(seconds)
+
+    executor = Patient([Idle(0, capacity=2)], [Told(0, STARTED), outcome(0, 0.5), Idle(0, capacity=2)])
+    began = time.monotonic()
+    with pytest.raises(AssertionError, match="waits for more"):  # for the two that are alive
+        Run(store, lambda: executor, [number], Folder(default_folder(store.database))).go(lambda tally: None)
+    assert len(executor.given) == 1 and losses(store) == {1: 0.5}
+    assert time.monotonic() - began < 5
+    with store.engine.connect() as connection:
+        held = connection.exec_driver_sql("select status from cohorts order by id").scalars().all()
+    assert held == ["done", "running", "running"]
+
+
+def test_only_what_was_wanted_counts(store: Store) -> None:
+    """The cohort was planned for a larger experiment."""
+    large = store.register(instance(*(wanted(seed=seed) for seed in range(4))))
+    store.plan(large, group)
+    small = store.register(instance(wanted(seed=2), name="small"))
+    ended = [Told(0, STARTED), *(outcome(slot, 0.5) for slot in range(4)), Idle(0, capacity=4)]
+    _, tally = go(store, small, [Idle(0, capacity=4)], ended)
+    assert (tally.total, tally.finished, tally.elsewhere) == (1, 1, 0)
+    assert len(losses(store)) == 4
 
 
 def _dies(*_: object) -> None:
@@ -125,9 +228,16 @@ def test_a_worker_that_died_before_it_was_given_its_cohort_has_failed() -> None:
         executor.close()
 
 
-def test_a_cohort_that_begins_again_in_halves_adds_to_what_was_trained(store: Store) -> None:
+def test_trial_steps_are_counted_once_more_where_they_are_trained_again(store: Store) -> None:
     number = store.register(instance(*(wanted(seed=seed) for seed in range(2))))
-    steps = [Told(0, Progress(100, 2)), Told(0, Progress(40, 1)), Told(0, Progress(1000, 1)), outcome(0, 0.5)]
-    again = [Told(0, Progress(1000, 1)), outcome(1, 0.5), Idle(0, capacity=2)]
-    _, tally = go(store, number, [Idle(0, capacity=2)], [Told(0, STARTED), *steps, *again])
-    assert tally.steps == 2 * 100 + 1000 + 1000 and tally.finished == 2
+    idle, began = Idle(0, capacity=2), Told(0, STARTED)
+    resumed = [began, Told(0, Resumed(2 * 300)), Told(0, Progress(1000, 2, 2 * 700))]
+    _, tally = go(
+        store,
+        number,
+        [idle],
+        [began, Told(0, Progress(500, 2, 2 * 500)), Failed(0, "killed")],
+        [idle],
+        [*resumed, outcome(0, 0.5), outcome(1, 0.5), idle],
+    )
+    assert tally.steps == 2 * 500 + 2 * 700 == tally.total_steps and tally.finished == 2

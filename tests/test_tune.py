@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bnexp.artifacts import Folder, default_folder
 from bnexp.claims.tuning import choose, unfinished
 from bnexp.config import TrialConfig
 from bnexp.db.results import Results
 from bnexp.db.store import Store
 from bnexp.design import Experiment, Trial
+from bnexp.enrolling import enroll
 from bnexp.errors import ConfigurationError
 from bnexp.executors import Event, Idle, Told
 from bnexp.experiments import load
 from bnexp.identity import trial_key, trial_keys
-from bnexp.records import Choice, Columns, Final, Outcome, Tally
-from bnexp.runner import enroll
+from bnexp.records import Checkpoint, Choice, Columns, Final, Outcome, Tally
 from bnexp.stages import Course, Wish
 from tests.conftest import Bnexp
 from tests.test_db import STARTED
@@ -410,7 +411,7 @@ class Instantly:
     def __init__(self, failing: Callable[[TrialConfig], bool] = lambda config: False) -> None:
         self.failing, self.events = failing, list[Event]([Idle(0, capacity=1000)])
 
-    def submit(self, worker: int, trials: Sequence[TrialConfig]) -> None:
+    def submit(self, worker: int, trials: Sequence[TrialConfig], checkpoint: Checkpoint | None = None) -> None:
         from bnexp.executors import Failed
 
         if any(map(self.failing, trials)):
@@ -462,7 +463,9 @@ def wishes(folder: Path, *names: str, **changes: Any) -> list[Wish]:
 def go(folder: Path, *names: str, stop_at: str = "", retry: bool = False, **executor: Any) -> tuple[int, list[str]]:
     store, notes = Store(str(folder / "bnexp.db")), Notes(stop_at)
     try:
-        return Course(store, wishes(folder, *names), lambda: Instantly(**executor), notes).go({}, retry), notes.lines
+        kept = Folder(default_folder(store.database))
+        course = Course(store, wishes(folder, *names), lambda: Instantly(**executor), kept, notes)
+        return course.go({}, retry), notes.lines
     except KeyboardInterrupt:
         return -1, notes.lines
     finally:

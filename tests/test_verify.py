@@ -26,7 +26,7 @@ from bnexp.engine.cohort import group
 from bnexp.errors import UsageError
 from bnexp.executors import Event, Failed, Idle, Told
 from bnexp.identity import trial_key
-from bnexp.records import Outcome, Point, Progress, Started, Tally
+from bnexp.records import Checkpoint, Outcome, Point, Progress, Started, Tally
 from bnexp.reports.verification import summary
 from bnexp.verify import Verification, choose
 from tests.conftest import Bnexp, environment
@@ -189,13 +189,18 @@ class Fake:
         self.closed = False
         self.events: list[Event] = [Idle(0, capacity)]
 
-    def submit(self, worker: int, trials: Sequence[TrialConfig]) -> None:
+    def submit(self, worker: int, trials: Sequence[TrialConfig], checkpoint: Checkpoint | None = None) -> None:
         self.given.append([trial.seed for trial in trials])
         told: list[Event] = [Told(0, replace(self.outcomes[t.seed], slot=i)) for i, t in enumerate(trials)]
         told.reverse()
         if len(told) > self.dies_after:
             told[self.dies_after :] = [Failed(0, "Traceback\nKilled: no memory\n")]
-        self.events += [Told(0, STARTED), Told(0, Progress(50, len(trials))), *told, Idle(0, self.capacity)]
+        self.events += [
+            Told(0, STARTED),
+            Told(0, Progress(50, len(trials), 50 * len(trials))),
+            *told,
+            Idle(0, self.capacity),
+        ]
 
     def poll(self, seconds: float) -> list[Event]:
         assert self.events, "it waits for nothing"

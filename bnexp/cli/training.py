@@ -34,6 +34,13 @@ def _wishes(
 @EXPERIMENTS
 @DEVICE
 @WORKERS
+@click.option(
+    "--checkpoints",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="BNEXP_CHECKPOINTS",
+    metavar="FOLDER",
+    help="Where to keep unfinished training.  [default: beside the database]",
+)
 @click.option("--retry-failed", is_flag=True, help="Try trials again that failed before.")
 def run(
     names: tuple[str, ...],
@@ -44,6 +51,7 @@ def run(
     assignments: tuple[str, ...],
     device: str,
     workers: int | None,
+    checkpoints: Path | None,
     retry_failed: bool,
 ) -> None:
     """Train the trials of EXPERIMENT... that are missing.
@@ -53,20 +61,22 @@ def run(
 
     Run it again after whatever happened: what has ended stays, and only what is missing is trained.
     """
+    from bnexp.artifacts import Folder, default_folder
     from bnexp.claims.parse import parse_claims
     from bnexp.db.store import Store
     from bnexp.executors.local import LocalExecutor
     from bnexp.reports.progress import Progress
     from bnexp.stages import Course
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    _stop_as_by_hand()
     experiments = load_file(file)
     claims = parse_claims(experiments)
     wishes = _wishes(experiments, names, assignments, seeds, data_dir)
     store = Store(database)
     try:
         with Progress([wish.instance.name for wish in wishes]) as progress:
-            course = Course(store, wishes, lambda: LocalExecutor(device, workers, data_dir), progress)
+            folder = Folder(checkpoints or default_folder(database))
+            course = Course(store, wishes, lambda: LocalExecutor(device, workers, data_dir), folder, progress)
             try:
                 failed = course.go(claims, retry_failed)
             except KeyboardInterrupt:
@@ -77,6 +87,14 @@ def run(
     progress.done(failed)
     if failed:
         sys.exit(BnexpError.exit_code)
+
+
+def _stop_as_by_hand() -> None:
+    """Let whatever asks the process to end, and a terminal that is closed, do what Ctrl-C does; but what is ignored, as
+    under nohup, stays ignored."""
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
 
 
 def _interrupt(*_: object) -> None:
@@ -149,7 +167,7 @@ def verify(
     from bnexp.reports.verification import show_verification
     from bnexp.verify import Verification, choose
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    _stop_as_by_hand()
     work = Verification(choose(Results(database), experiment, sample, seed), data_dir)
     with Progress(["verify"]) as progress:
         if work.tally.total:

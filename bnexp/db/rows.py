@@ -63,21 +63,34 @@ class Worker:
     """Who trains; stands in every lease and attempt."""
 
     name: str
-    """Unlike any other worker's: host, process and a random word, with colons between."""
+    """Unlike any other worker's: host, machine, process, its start and a random word, with colons between
+    (`bnexp.provenance`)."""
     host: str
     bnexp_version: str
     git_commit: str | None
     python_version: str
 
+    @property
+    def program(self) -> str:
+        """What it runs, in words."""
+        return f"bnexp {self.bnexp_version}" + (f" at {self.git_commit}" if self.git_commit else "")
+
 
 @dataclass(frozen=True)
 class Job:
-    """A cohort taken: its trials in slot order."""
+    """A cohort taken: those of its trials that have not ended, in slot order."""
 
     cohort_id: int
     trial_ids: list[int]
     configs: list[TrialConfig]
     classes: int
+    taken: int = 1
+    """How often the cohort had been taken, this time included: tells one lease of it from another."""
+    keys: list[str] = field(default_factory=list)
+    wanted: list[bool] = field(default_factory=list)
+    """Whether a trial is one of the instances that the cohort was taken for."""
+    checkpoint: str | None = None
+    """The name of the file that it can go on from."""
 
 
 @dataclass(frozen=True)

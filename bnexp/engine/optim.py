@@ -57,9 +57,12 @@ class Sgd:
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that a step reads or writes, but the model's."""
-        velocities = {f"velocity {number}": velocity for number, velocity in enumerate(self._velocities())}
         numbers = {"momentum": self.momentum, "weight_decay": self.weight_decay, "minus_rates": self.minus_rates}
-        return velocities | numbers
+        return self.velocities() | numbers
+
+    def velocities(self) -> dict[str, Tensor]:
+        """What the optimizer remembers of the steps taken."""
+        return {f"velocity {number}": velocity for number, velocity in enumerate(self._velocities())}
 
     def _velocities(self) -> list[Tensor]:
         return [parameter.grad for parameter in self.parameters if parameter.grad is not None]

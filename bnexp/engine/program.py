@@ -8,7 +8,7 @@ Shape suffixes: T trials, S streams, B batch, I inputs.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -62,6 +62,22 @@ class Program:
         """Every tensor that differs from cohort to cohort of one shape, or from step to step."""
         ours = ("now", "row", "diverged_at", "diverged_loss", "order")
         return self.model.state_dict() | self.optimizer.state() | {name: getattr(self, name) for name in ours}
+
+    def kept(self) -> dict[str, Tensor]:
+        """Every tensor that the trials have from the steps taken, in place; the first axis is theirs. What else a step
+        needs follows from the trials and the number of the step."""
+        streams = {
+            f"{path}.{name}" for path, layer in self.model.named_modules() for name in getattr(layer, "by_stream", ())
+        }
+        model = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items() if name not in streams}
+        flags = {"diverged_at": self.diverged_at, "diverged_loss": self.diverged_loss}
+        return model | self.optimizer.velocities() | flags
+
+    def put_back(self, kept: Mapping[str, Tensor], step: int) -> None:
+        """Go on with what `kept` gave of the same trials after `step` steps."""
+        self.now.fill_(step)
+        for name, tensor in self.kept().items():
+            tensor.copy_(kept[name])
 
     def fits(self, trials: Sequence[TrialConfig], data: DeviceData) -> bool:
         """Whether the steps of `trials` are the same operations on tensors of the same shapes."""

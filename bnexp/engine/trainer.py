@@ -2,17 +2,18 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from itertools import pairwise
+from typing import Any, Literal
 
 import torch
 
 from bnexp.config import TrialConfig
 from bnexp.data.batches import CURVE_EXAMPLES, DeviceData
 from bnexp.engine import cohort, device, probing
+from bnexp.engine.checkpoints import Keeper, Snapshot
+from bnexp.engine.optim import STRETCH
 from bnexp.engine.program import Program
 from bnexp.models.layers import Mode
-from bnexp.records import Final, Outcome, Point, Probe, Progress, Record, Started
+from bnexp.records import Checkpoint, Final, Outcome, Point, Probe, Progress, Record, Resumed, Started
 
 
 class Trainer:
@@ -22,23 +23,43 @@ class Trainer:
     def __init__(self) -> None:
         self._program: Program | None = None
 
-    def train(self, trials: Sequence[TrialConfig], data: DeviceData) -> Iterator[Record]:
+    def train(
+        self, trials: Sequence[TrialConfig], data: DeviceData, checkpoint: Checkpoint | None = None
+    ) -> Iterator[Record]:
         """Train `trials`, which differ in per-trial fields only, and yield what happens as it happens.
 
-        Each trial ends with one Outcome, the same in any cohort and any slot. Where memory does not hold them all, the
-        halves of those that have not ended are trained one after the other; a lone trial that finds no room raises
-        what torch did."""
+        Each trial ends with one Outcome, the same in any cohort and any slot. With `checkpoint`, training is kept there
+        now and then, and goes on from what is there. Where memory does not hold all trials, the halves of those that
+        have not ended are trained one after the other; a lone trial that finds no room raises what torch did."""
         device.settle()
-        yield Started(device.describe(data.train.x.device), torch.get_num_threads(), torch.__version__)
-        yield from self._train(list(trials), data, list(range(len(trials))))
+        name = device.describe(data.train.x.device)
+        yield Started(name, torch.get_num_threads(), torch.__version__)
+        keeper = Keeper(checkpoint, name)
+        snapshot, notes = keeper.load()
+        yield from notes
+        left = list(range(len(trials)))
+        if snapshot is not None:
+            kept = set(snapshot.keys)
+            begun = [slot for slot in left if keeper.key(slot) in kept]
+            yield from self._train(list(trials), data, keeper, begun, snapshot)
+            left = [slot for slot in left if keeper.key(slot) not in kept]
+        if left:
+            yield from self._train(list(trials), data, keeper, left)
 
-    def _train(self, trials: list[TrialConfig], data: DeviceData, slots: list[int]) -> Iterator[Record]:
-        """Train those of `trials` that stand in `slots`."""
+    def _train(
+        self,
+        trials: list[TrialConfig],
+        data: DeviceData,
+        keeper: Keeper,
+        slots: list[int],
+        snapshot: Snapshot | None = None,
+    ) -> Iterator[Record]:
+        """Train those of `trials` that stand in `slots`, on from `snapshot` where there is one."""
         left = set(slots)
         try:
-            for record in Training(self._fitting([trials[slot] for slot in slots], data)).go():
+            training = Training(self._fitting([trials[slot] for slot in slots], data), keeper, slots)
+            for record in training.go(snapshot):
                 if isinstance(record, Outcome):
-                    record = replace(record, slot=slots[record.slot])
                     left.remove(record.slot)
                 yield record
         except RuntimeError as error:
@@ -51,7 +72,7 @@ class Trainer:
         unfinished = [slot for slot in slots if slot in left]
         for half in unfinished[::2], unfinished[1::2]:
             if half:
-                yield from self._train(trials, data, half)
+                yield from self._train(trials, data, keeper, half)
 
     def _fitting(self, trials: list[TrialConfig], data: DeviceData) -> Program:
         """A program for these trials: the last one where it fits."""
@@ -71,29 +92,72 @@ def train_cohort(trials: Sequence[TrialConfig], data: DeviceData) -> Iterator[Re
 class Training:
     """One cohort's way through its program: who is left, their curves and what was probed."""
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
+    def __init__(self, program: Program, keeper: Keeper, slots: Sequence[int]) -> None:
+        """`slots` are those of the program's trials."""
+        self.program, self.keeper = program, keeper
         self.steps, self.every = program.trials[0].steps, program.trials[0].eval_every
-        self.left = dict(enumerate(range(len(program.trials))))
+        self.step = 0
+        """Steps taken."""
+        self.resumed_at: int | None = None
+        self.left = dict(enumerate(slots))
         """Place in the program, to slot, of the trials that have not ended."""
-        self.curves: list[list[Point]] = [[] for _ in program.trials]
-        self.probes: list[list[Probe]] = [[] for _ in program.trials]
+        self.curves: dict[int, list[Point]] = {slot: [] for slot in slots}
+        self.probes: dict[int, list[Probe]] = {slot: [] for slot in slots}
 
-    def go(self) -> Iterator[Progress | Outcome]:
-        """Train to the end. Trials that diverged are looked for at evaluation steps and end there; until then they
-        compute on, on numbers that nobody reads."""
-        self.add_probes(0)
-        for before, step in pairwise([0, *cohort.evaluation_steps(self.steps, self.every)]):
-            self.program.run(before + 1, step - before)
+    def go(self, snapshot: Snapshot | None = None) -> Iterator[Record]:
+        """Train to the end, on from `snapshot` where there is one. Trials that diverged are looked for at evaluation
+        steps and end there; until then they compute on, on numbers that nobody reads."""
+        if snapshot is None:
+            self.add_probes(0)
+        else:
+            self.put_back(snapshot)
+            yield Resumed(self.step * len(self.left))
+        for step in cohort.evaluation_steps(self.steps, self.every):
+            if step <= self.step:
+                continue
+            before = self.step
+            while self.step < step:
+                yield from self.keep()
+                stretch = min(STRETCH, step - self.step)
+                self.program.run(self.step + 1, stretch)
+                self.step += stretch
             yield from self.end_diverged()
-            yield Progress(step, len(self.left))
+            yield Progress(step, len(self.left), (step - before) * len(self.left))
             if not self.left:
                 return
             self.add_points(step)
             self.add_probes(step)
+        yield from self.keep()
         yield from self.finish()
 
-    def end_diverged(self) -> Iterator[Outcome]:
+    def keep(self) -> Iterator[Record]:
+        """Keep how far the trials have come, if it is time to."""
+        kept = self.program.kept()
+        if self.step == self.resumed_at or not self.keeper.due(sum(tensor.nbytes for tensor in kept.values())):
+            return
+        if len(self.left) < len(self.program.trials):
+            places = torch.tensor(list(self.left), device=self.program.device)
+            kept = {name: tensor[places] for name, tensor in kept.items()}
+        slots = self.left.values()
+        snapshot = Snapshot(
+            step=self.step,
+            keys=[self.keeper.key(slot) for slot in slots],
+            tensors=kept,
+            curves=[self.curves[slot] for slot in slots],
+            probes=[self.probes[slot] for slot in slots],
+        )
+        yield from self.keeper.save(snapshot)
+
+    def put_back(self, snapshot: Snapshot) -> None:
+        """Go on from where `snapshot` was kept; it may hold other trials too."""
+        places = {key: place for place, key in enumerate(snapshot.keys)}
+        of = [places[self.keeper.key(slot)] for slot in self.left.values()]
+        self.program.put_back({name: tensor[of] for name, tensor in snapshot.tensors.items()}, snapshot.step)
+        self.step = self.resumed_at = snapshot.step
+        for slot, place in zip(self.left.values(), of, strict=True):
+            self.curves[slot], self.probes[slot] = snapshot.curves[place], snapshot.probes[place]
+
+    def end_diverged(self) -> Iterator[Record]:
         """End the trials that have diverged. The program lets go of them where that pays."""
         for place, (step, loss) in enumerate(self.program.divergences()):
             if step and place in self.left:
@@ -119,10 +183,6 @@ class Training:
         for place, slot in self.left.items():
             self.probes[slot] += found[place]
 
-    def _diverged(self, slot: int, step: int, loss: float) -> Outcome:
-        curve, probes = tuple(self.curves[slot]), tuple(self.probes[slot])
-        return Outcome(slot, "diverged", curve, diverged_at_step=step, reason=str(loss), probes=probes)
-
     def finish(self) -> Iterator[Outcome]:
         """The final numbers of every trial left. One whose last update made its loss non-finite has diverged too."""
         data = self.program.data
@@ -131,6 +191,13 @@ class Training:
         for place, slot in self.left.items():
             final = Final(*(number for measured in numbers for number in measured[place]))
             if math.isfinite(final.train_loss):
-                yield Outcome(slot, "finished", tuple(self.curves[slot]), final, probes=tuple(self.probes[slot]))
+                yield self._outcome(slot, "finished", final=final)
             else:
                 yield self._diverged(slot, self.steps, final.train_loss)
+
+    def _diverged(self, slot: int, step: int, loss: float) -> Outcome:
+        return self._outcome(slot, "diverged", diverged_at_step=step, reason=str(loss))
+
+    def _outcome(self, slot: int, status: Literal["finished", "diverged"], **numbers: Any) -> Outcome:
+        curve, probes = tuple(self.curves[slot]), tuple(self.probes[slot])
+        return Outcome(slot, status, curve, probes=probes, resumed_at_step=self.resumed_at, **numbers)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bnexp.config import TrialConfig
-from bnexp.records import Record
+from bnexp.records import Checkpoint, Record
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,12 @@ Event = Idle | Told | Failed
 class Executor(Protocol):
     """Workers that each train one cohort at a time."""
 
-    def submit(self, worker: int, trials: Sequence[TrialConfig]) -> None:
-        """Give an idle worker a cohort. One that has just died will be told of as Failed."""
+    def submit(self, worker: int, trials: Sequence[TrialConfig], checkpoint: Checkpoint | None = None) -> None:
+        """Give an idle worker a cohort, and a place to keep its training. A worker that has just died will be told of
+        as Failed."""
+
+    def drop(self, worker: int) -> None:
+        """Stop what a worker trains. Nothing more is told of it, and the worker will be Idle again."""
 
     def poll(self, seconds: float) -> list[Event]:
         """What happened, waiting up to `seconds` for the first of it. Raises BnexpError where no worker can start."""

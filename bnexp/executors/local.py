@@ -4,9 +4,11 @@ A process of one thread a core beats threads within operations that are this sma
 the number of cores. The parent keeps the database and the terminal; a worker that loses its parent ends.
 """
 
+import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,8 +19,12 @@ from pathlib import Path
 from bnexp.config import TrialConfig
 from bnexp.errors import BnexpError, UsageError
 from bnexp.executors import Event, Failed, Idle, Told
+from bnexp.records import Checkpoint
 
 SURPLUS = "surplus"
+
+PARENT_DEATH_SIGNAL = 1
+"""An option of Linux's prctl."""
 
 
 def cores() -> int:
@@ -36,7 +42,7 @@ class LocalExecutor:
         self._processes: dict[int, SpawnProcess] = {}
         self._pipes: dict[int, Connection] = {}
         self._proven: set[int] = set()
-        """The workers that have once been ready."""
+        """The workers that have been ready since they were started."""
         for number in range(workers or cores()):
             self._start(number)
 
@@ -52,10 +58,17 @@ class LocalExecutor:
             signal.signal(signal.SIGINT, handler)
         theirs.close()
         self._processes[number], self._pipes[number] = process, ours
+        self._proven.discard(number)
 
-    def submit(self, worker: int, trials: Sequence[TrialConfig]) -> None:
+    def submit(self, worker: int, trials: Sequence[TrialConfig], checkpoint: Checkpoint | None = None) -> None:
         with suppress(ConnectionError):
-            self._pipes[worker].send(list(trials))
+            self._pipes[worker].send((list(trials), checkpoint))
+
+    def drop(self, worker: int) -> None:
+        self._processes[worker].kill()
+        self._processes[worker].join()
+        self._pipes[worker].close()
+        self._start(worker)
 
     def poll(self, seconds: float) -> list[Event]:
         numbers = {pipe: number for number, pipe in self._pipes.items()}
@@ -84,7 +97,7 @@ class LocalExecutor:
 
     def _replace(self, worker: int) -> list[Event]:
         """A worker's process is gone, killed for its memory perhaps; start another in its place. Raises BnexpError
-        where it could never begin, since no other could."""
+        where it could not even begin, since no other could."""
         process = self._processes[worker]
         process.join()
         if worker not in self._proven:
@@ -109,6 +122,7 @@ def _serve(pipe: Connection, number: int, device_name: str, data_dir: Path | Non
     from bnexp.engine.device import choose
     from bnexp.engine.trainer import Trainer
 
+    _end_with_parent()
     try:
         device = choose(device_name, number)
     except UsageError as error:
@@ -119,12 +133,12 @@ def _serve(pipe: Connection, number: int, device_name: str, data_dir: Path | Non
     try:
         while True:
             pipe.send(CAPACITY[device.type])
-            trials: list[TrialConfig] = pipe.recv()
+            trials, checkpoint = pipe.recv()
             key = data_key(trials[0])
             try:
                 if key not in loaded:
                     loaded = {key: load(trials[0], data_dir, device)}
-                for record in trainer.train(trials, loaded[key]):
+                for record in trainer.train(trials, loaded[key], checkpoint):
                     pipe.send(record)
             except BnexpError as error:
                 pipe.send(str(error))
@@ -132,3 +146,13 @@ def _serve(pipe: Connection, number: int, device_name: str, data_dir: Path | Non
                 pipe.send(traceback.format_exc())
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the parent is gone
+
+
+def _end_with_parent() -> None:
+    """Have this process killed as soon as its parent has ended, where the system can; elsewhere it ends when it next
+    has something to tell."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is not None and os.getppid() != parent.pid:
+        sys.exit()  # it was faster

@@ -26,6 +26,8 @@ class Progress:
         self.tally: Tally | None = None
         """What trains or has trained last; None before anything."""
         self.tuning = 0
+        self.told = 0
+        """How many of the present tally's notes have been said."""
 
     def __enter__(self) -> "Progress":
         return self
@@ -41,7 +43,7 @@ class Progress:
 
     def begin(self, tally: Tally, tuning: int) -> None:
         """Say what is about to happen: trials to train, of which `tuning` are for choosing levels."""
-        self.tally, self.tuning = tally, tuning
+        self.tally, self.tuning, self.told = tally, tuning, 0
         self.began = self.printed = time.monotonic()
         stage = f"tuning: {tuning:,}" if tuning else f"{tally.total:,}"
         others = f", and {tally.total - tuning:,} that need no tuning" if tuning and tuning < tally.total else ""
@@ -51,20 +53,24 @@ class Progress:
 
     def show(self, tally: Tally) -> None:
         """Show the present state."""
+        self._tell_notes(tally)
         if self.console.is_terminal:
             self.live.update(self._bar(tally))
         elif time.monotonic() - self.printed >= LINE_SECONDS:
             self.printed = time.monotonic()
-            self.say(f"{tally.ended:,} of {tally.total:,} trials, {self._details(tally)}")
+            self.say(f"{tally.ended + tally.elsewhere:,} of {tally.total:,} trials, {self._details(tally)}")
 
     def end(self, tally: Tally) -> None:
         """Say how it ended."""
         self.live.stop()
+        self._tell_notes(tally)
         seconds = time.monotonic() - self.began
         ended = f"{tally.finished:,} finished, {tally.diverged:,} diverged"
         ended += f", {tally.failed:,} failed" if tally.failed else ""
         speed = f" ({tally.steps / max(seconds, 1e-9):,.0f} trial-steps/s, {tally.device})" if tally.steps else ""
         self.say(f"{ended} in {duration(seconds)}{speed}")
+        if tally.elsewhere:
+            self.say(f"{tally.elsewhere:,} trials were trained by other runs meanwhile")
         for error in dict.fromkeys(tally.errors):
             self.say(f"Failed: {error.strip()}")
 
@@ -81,17 +87,22 @@ class Progress:
         if self.tally is None:
             self.say(f"Stopped; `{command}` again goes on.")
             return
-        left = self.tally.total - self.tally.ended
+        left = self.tally.total - self.tally.ended - self.tally.elsewhere
         then = ", and then those at the chosen levels" if self.tuning else ""
         kept = f"{self.tally.ended:,} trials of this run are kept"
         self.say(f"Stopped. {kept}; `{command}` again trains the {left:,} left{then}.")
+
+    def _tell_notes(self, tally: Tally) -> None:
+        for note in tally.notes[self.told :]:
+            self.say(note)
+        self.told = len(tally.notes)
 
     def _bar(self, tally: Tally) -> Table:
         grid = Table.grid(padding=(0, 1))
         share = min(tally.steps, tally.total_steps)
         grid.add_row(
             ProgressBar(total=max(tally.total_steps, 1), completed=share, width=24),
-            f"{tally.ended:,}/{tally.total:,} trials",
+            f"{tally.ended + tally.elsewhere:,}/{tally.total:,} trials",
         )
         grid.add_row("", Text(self._details(tally)))
         return grid

@@ -1,0 +1,56 @@
+"""The folder of a database's files: the checkpoints of its cohorts. Names are made here, never taken from elsewhere, so
+nothing outside the folder is ever read, written or removed."""
+
+import hashlib
+import os
+import re
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+
+from bnexp.db.connection import parse_url
+from bnexp.db.rows import Job
+from bnexp.records import Checkpoint
+
+FILE = re.compile(r"cohort-([0-9]{1,18})\.safetensors(\..*)?")
+"""A checkpoint, or one that was being written, or set aside."""
+
+
+def default_folder(database: str) -> Path:
+    """Beside a file; in the user's cache for a database on a server."""
+    url = parse_url(database)
+    if url.get_backend_name() == "sqlite":
+        return Path(f"{url.database}.checkpoints")
+    place = f"{url.host} {url.port} {url.database}"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "bnexp" / f"{hashlib.sha256(place.encode()).hexdigest()[:16]}.checkpoints"
+
+
+class Folder:
+    """A folder for checkpoints, made when the first is written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+
+    def checkpoint(self, job: Job, program: str) -> Checkpoint:
+        """Where the job's training is kept by `program`. It goes on from there if the database says that it was."""
+        path = self._file(job)
+        safe = not path.is_symlink()
+        return Checkpoint(path, tuple(job.keys), program, resume=safe and job.checkpoint == path.name)
+
+    def remove(self, job: Job) -> None:
+        """The job has ended; what was kept of it is of no use."""
+        with suppress(OSError):
+            self._file(job).unlink(missing_ok=True)
+
+    def tidy(self, unfinished: Collection[int]) -> None:
+        """Remove the files of cohorts that are not `unfinished`, and the folder where nothing is left."""
+        with suppress(OSError):
+            for path in self.path.iterdir():
+                found = FILE.fullmatch(path.name)
+                if found and int(found[1]) not in unfinished:
+                    path.unlink(missing_ok=True)
+            self.path.rmdir()
+
+    def _file(self, job: Job) -> Path:
+        return self.path / f"cohort-{job.cohort_id}.safetensors"

@@ -1,0 +1,164 @@
+"""Cohorts under lease, inside the store's transactions: taken, renewed, given back, and known to be lost.
+
+A lease is told from any other by its worker and by how often its cohort had been taken (`Job.taken`), so that a worker
+which lost a cohort, and perhaps took it again, cannot write under the lease that it lost.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, TextClause, bindparam, insert, select, text, update
+
+from bnexp.db import rows
+from bnexp.db.rows import Job, Worker, now
+from bnexp.db.tables import AttemptRow, CohortRow, TrialRow
+from bnexp.errors import DatabaseError
+
+LEASE_SECONDS = 60.0
+ENDED = ("finished", "diverged", "failed")
+
+HOLDS_WORK = (
+    "exists (select 1 from trials t cross join experiment_trials e where t.cohort_id = c.id and e.trial_id = t.id "
+    "and e.experiment_id in :experiments and t.status not in ('finished', 'diverged', 'failed'))"
+)
+"""Whether cohort c holds work of some experiment instances. It is asked of one cohort after the other, until one does.
+(SQLite keeps the order of a cross join: a cohort's few trials first.)"""
+
+
+class LeaseLostError(DatabaseError):
+    """Another worker has taken the cohort over; what was computed here is not stored."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A running cohort's."""
+
+    cohort_id: int
+    worker: str
+    taken: int
+    until: float
+
+
+def _of_experiments(statement: str) -> TextClause:
+    return text(statement).bindparams(bindparam("experiments", expanding=True))
+
+
+FREE = "select * from (select c.id from cohorts c where {is_so} and {holds_work} order by c.id limit 1 {lock}) {name}"
+
+
+def _take(lock: str) -> TextClause:
+    kinds = {"unheld": "c.status = 'pending'", "stale": "c.status = 'running' and c.lease_until < :now"}
+    found = [FREE.format(name=name, is_so=so, holds_work=HOLDS_WORK, lock=lock) for name, so in kinds.items()]
+    return _of_experiments(
+        "update cohorts set status = 'running', worker = :worker, lease_until = :until, taken = taken + 1, step = 0 "
+        f"where id = (select min(id) from ({' union all '.join(found)}) free) "
+        "and (status = 'pending' or lease_until < :now) returning id, taken, checkpoint"
+    )
+
+
+TAKE = {"sqlite": _take(""), "postgresql": _take("for update of c skip locked")}
+"""By dialect. On a server others write at the same time: what they hold is passed over, and looked at once more when it
+is written."""
+
+LEASES = _of_experiments(
+    "select c.id, c.worker, c.taken, c.lease_until from cohorts c "
+    f"where c.status = 'running' and c.lease_until is not null and {HOLDS_WORK} order by c.id"
+)
+WANTED = _of_experiments(
+    "select t.id from trials t where t.cohort_id = :cohort and exists "
+    "(select 1 from experiment_trials e where e.trial_id = t.id and e.experiment_id in :experiments)"
+)
+
+
+def clock(connection: Connection) -> float:
+    """Seconds since the epoch, by the one clock that all users of the database share: a server's own; this machine's,
+    of a file."""
+    if connection.dialect.name == "postgresql":
+        return float(connection.execute(text("select extract(epoch from clock_timestamp())")).scalar_one())
+    return time.time()
+
+
+def take(connection: Connection, experiment_ids: Sequence[int], worker: Worker) -> Job | None:
+    """Take a cohort that holds work of these instances, and that nobody works on or whose lease has run out, in one
+    compare-and-set statement; None where there is none. Its trials begin a new attempt each."""
+    moment = clock(connection)
+    values = {"worker": worker.name, "until": moment + LEASE_SECONDS, "now": moment, "experiments": experiment_ids}
+    taken = connection.execute(TAKE[connection.dialect.name], values).one_or_none()
+    if taken is None:
+        return None
+    connection.execute(
+        update(AttemptRow)
+        .where(AttemptRow.cohort_id == taken.id, AttemptRow.outcome.is_(None))
+        .values(outcome="interrupted", ended_at=now())
+    )
+    members = (TrialRow.cohort_id == taken.id) & TrialRow.status.not_in(ENDED)
+    columns = select(TrialRow.id, TrialRow.key, TrialRow.config, TrialRow.classes)
+    found = connection.execute(columns.where(members).order_by(TrialRow.seed, TrialRow.id)).all()
+    ours = set(connection.execute(WANTED, {"cohort": taken.id, "experiments": experiment_ids}).scalars())
+    connection.execute(update(TrialRow).where(members).values(status="running"))
+    job = Job(
+        cohort_id=taken.id,
+        taken=taken.taken,
+        trial_ids=[row.id for row in found],
+        keys=[row.key for row in found],
+        configs=[rows.config(row.config) for row in found],
+        wanted=[row.id in ours for row in found],
+        classes=found[0].classes,
+        checkpoint=taken.checkpoint,
+    )
+    connection.execute(insert(AttemptRow), rows.attempts(job, worker))
+    return job
+
+
+def held(connection: Connection, experiment_ids: Sequence[int]) -> list[Lease]:
+    """The leases of running cohorts that hold work of these instances, whoever has them."""
+    return [Lease(*row) for row in connection.execute(LEASES, {"experiments": experiment_ids})]
+
+
+def expire(connection: Connection, lease: Lease) -> None:
+    """End a lease, unless it has been renewed or taken over since."""
+    same = (CohortRow.id == lease.cohort_id) & (CohortRow.worker == lease.worker) & (CohortRow.taken == lease.taken)
+    unmoved = CohortRow.lease_until == lease.until
+    connection.execute(update(CohortRow).where(same, unmoved).values(lease_until=0.0))
+
+
+def check(connection: Connection, job: Job, worker: Worker) -> None:
+    """Raise LeaseLostError where the job's lease is no longer this worker's. Else nobody can take it until the
+    transaction has ended."""
+    if connection.execute(select(CohortRow.id).where(_lease(job, worker)).with_for_update()).scalar() is None:
+        raise _lost(job)
+
+
+def renew(connection: Connection, job: Job, worker: Worker, step: int) -> None:
+    """Renew a lease and write down the step that its cohort has come to."""
+    values = {"lease_until": clock(connection) + LEASE_SECONDS, "step": step}
+    if connection.execute(update(CohortRow).where(_lease(job, worker)).values(values)).rowcount == 0:
+        raise _lost(job)
+
+
+def keep(connection: Connection, job: Job, checkpoint: str) -> None:
+    """The cohort can go on from the file of this name."""
+    connection.execute(update(CohortRow).where(CohortRow.id == job.cohort_id).values(checkpoint=checkpoint))
+
+
+def leave(connection: Connection, job: Job, status: str) -> None:
+    """End the lease; the cohort is `status` then: done or pending."""
+    left = {"status": status, "worker": None, "lease_until": None} | ({"checkpoint": None} if status == "done" else {})
+    connection.execute(update(CohortRow).where(CohortRow.id == job.cohort_id).values(left))
+
+
+def end_attempts(connection: Connection, job: Job, which: ColumnElement[bool], values: dict[str, Any]) -> None:
+    """End those of the job's running attempts that are `which`."""
+    running = (AttemptRow.cohort_id == job.cohort_id) & AttemptRow.outcome.is_(None)
+    connection.execute(update(AttemptRow).where(running, which).values(ended_at=now(), **values))
+
+
+def _lease(job: Job, worker: Worker) -> ColumnElement[bool]:
+    ours = (CohortRow.id == job.cohort_id) & (CohortRow.worker == worker.name) & (CohortRow.taken == job.taken)
+    return ours & (CohortRow.status == "running")
+
+
+def _lost(job: Job) -> LeaseLostError:
+    return LeaseLostError(f"cohort {job.cohort_id} was taken over by another worker")

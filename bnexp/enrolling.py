@@ -1,0 +1,80 @@
+"""Before and after the training: from experiments to instances whose trials have identities, written down in the
+database with the claims about them; and the verdicts on what has come out."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from bnexp.claims.model import Claim, about
+from bnexp.claims.report import make_report
+from bnexp.claims.stored import judged
+from bnexp.data.dataset import Source, source
+from bnexp.db.results import Results
+from bnexp.db.rows import Instance, WantedTrial
+from bnexp.db.store import Store
+from bnexp.design import Experiment, Trial
+from bnexp.identity import trial_keys
+
+
+def instantiate(experiment: Experiment, overrides: str, data_dir: Path | None) -> Instance:
+    """Expand `experiment` and find the identity of every trial. Raises DatasetError where a dataset is missing."""
+    identify = Identifier(data_dir)
+    trials, tuning = identify(experiment.expand()), identify(experiment.tuning_trials())
+    tune = str(experiment.tune) if experiment.tune else ""
+    return Instance(experiment.name, experiment.about, overrides, identify.margin, trials, tuning, tune)
+
+
+class Identifier:
+    """Finds the identity of trials on this machine's data."""
+
+    def __init__(self, data_dir: Path | None) -> None:
+        self.data_dir = data_dir
+        self._sources: dict[str, tuple[Source, str]] = {}
+
+    def __call__(self, trials: Iterable[Trial]) -> list[WantedTrial]:
+        """The trials with their identities. Raises DatasetError where a dataset is missing."""
+        wanted = []
+        # Trials of one arm and level differ in their seed only.
+        for (variant, arm, _), same in groupby(trials, key=lambda trial: (trial.variant, trial.arm, trial.level)):
+            configs = [trial.config for trial in same]
+            name = configs[0].dataset
+            if name not in self._sources:
+                found = source(name, self.data_dir)
+                self._sources[name] = found, found.fingerprint()
+            dataset, fingerprint = self._sources[name]
+            keys = trial_keys(configs[0], fingerprint, (config.seed for config in configs))
+            wanted += [
+                WantedTrial(key, config, fingerprint, dataset.classes, variant, arm)
+                for key, config in zip(keys, configs, strict=True)
+            ]
+        return wanted
+
+    @property
+    def margin(self) -> float:
+        """The largest margin of the datasets met."""
+        return max(dataset.margin for dataset, _ in self._sources.values())
+
+
+def enroll(
+    store: Store, instances: Sequence[Instance], claims: Mapping[str, Claim], retry_failed: bool = False
+) -> list[int]:
+    """Lock the claims about these instances and write down what is wanted, with `retry_failed` what failed before
+    too."""
+    ids = []
+    for instance in instances:
+        ours = about(claims, instance.name)
+        store.lock_claims([(claim.key(name), name, claim.definition()) for name, claim in ours.items()])
+        ids.append(store.register(instance))
+        if retry_failed:
+            store.retry(ids[-1])
+    return ids
+
+
+def close_books(store: Store, experiment_ids: Sequence[int], claims: Mapping[str, Claim]) -> None:
+    """Judge the claims about each instance and store the verdicts."""
+    results = Results(store.database)
+    for instance in results.instances():
+        if instance.id in experiment_ids:
+            findings = make_report(results, instance, about(claims, instance.name)).findings
+            store.store_verdicts(instance.id, [judged(finding) for finding in findings])
+    results.close()

@@ -1,0 +1,210 @@
+"""Training that is kept on disk and goes on from there, to the same numbers, bit by bit."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from bnexp.config import TrialConfig
+from bnexp.engine import checkpoints
+from bnexp.engine.checkpoints import SHARE, Keeper
+from bnexp.engine.trainer import Trainer
+from bnexp.records import Checkpoint, Note, Outcome, Progress, Record, Resumed, Saved
+from tests.cohorts import NORMS, data_of, trial
+
+STEPS = 100
+
+
+@pytest.fixture(autouse=True)
+def always_due(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep training at every opportunity."""
+    if "measured" not in request.keywords:
+        monkeypatch.setattr(Keeper, "due", lambda keeper, size: keeper.checkpoint is not None)
+
+
+def cohort(**fields: Any) -> list[TrialConfig]:
+    """Two seeds of three trials, one of which diverges."""
+    settings: dict[str, Any] = {"steps": STEPS, "eval_every": 60, "model": {"hidden": [20, 20]}} | fields
+    rates = [{"lr_multiplier": 1.0}, {"lr_multiplier": 2.0, "dropout": 0.3}, {"lr_multiplier": 1e30}]
+    return [trial(settings, **rate, weight_decay=1e-3, seed=seed) for seed in (1, 2) for rate in rates]
+
+
+def place(folder: Path, trials: Sequence[TrialConfig], resume: bool = True, program: str = "p") -> Checkpoint:
+    return Checkpoint(folder / "cohort-1.safetensors", tuple(map(str, trials)), program, resume)
+
+
+def train(trials: Sequence[TrialConfig], checkpoint: Checkpoint | None = None, stop_after: int = 10**9) -> list[Record]:
+    """What a trainer tells, up to its `stop_after`th checkpoint."""
+    records: list[Record] = []
+    for record in Trainer().train(trials, data_of(trials[0].dataset, trials[0].precision), checkpoint):
+        records.append(record)
+        if isinstance(record, Saved) and sum(isinstance(r, Saved) for r in records) == stop_after:
+            break
+    return records
+
+
+def outcomes(trials: Sequence[TrialConfig], *told: Sequence[Record]) -> dict[TrialConfig, str]:
+    """Every trial's numbers, as text: exact, and NaN is equal to itself."""
+    ended = [record for records in told for record in records if isinstance(record, Outcome)]
+    found = {trials[record.slot]: str(replace(record, slot=0, resumed_at_step=None)) for record in ended}
+    assert len(found) == len(ended), "a trial ended twice"
+    return found
+
+
+@pytest.mark.parametrize("stop_after", [1, 10, 13])
+@pytest.mark.parametrize("norm", NORMS)
+def test_it_goes_on_to_the_same_numbers(tmp_path: Path, norm: str, stop_after: int) -> None:
+    fields: dict[str, Any] = NORMS[norm] | {"probes": ("moments", "percentiles")}
+    fields |= {"schedule": {"name": "exponential", "decay": 0.5, "every": 30.0}}
+    trials = cohort(**fields)
+    undisturbed = outcomes(trials, train(trials))
+    before = train(trials, place(tmp_path, trials), stop_after)
+    after = train(trials, place(tmp_path, trials))
+    left = [slot for slot, one in enumerate(trials) if one not in outcomes(trials, before)]
+    assert any(isinstance(record, Resumed) for record in after)
+    resumed = {r.slot: r.resumed_at_step for r in after if isinstance(r, Outcome)}
+    assert all(resumed[slot] is not None for slot in left)
+    # What ended before, but was never stored, is trained again from its beginning.
+    assert outcomes(trials, after) == undisturbed and outcomes(trials, before).items() <= undisturbed.items()
+
+
+def test_checkpoints_lie_between_evaluations_too(tmp_path: Path) -> None:
+    """Where these are further apart than a stretch of steps: at 86, 138, 221, 354 and 400."""
+    trials = cohort(steps=400, eval_every=400)
+    undisturbed, steps = outcomes(trials, train(trials)), set()
+    for stop in range(11, 20):
+        train(trials, place(tmp_path, trials, resume=False), stop)
+        after = train(trials, place(tmp_path, trials))
+        assert outcomes(trials, after) == undisturbed
+        steps |= {record.resumed_at_step for record in after if isinstance(record, Outcome)}
+    assert steps == {None, 86, 138, 202, 221, 285, 349, 354, 400}, "None: those that had diverged by then"
+
+
+def test_it_goes_on_with_those_that_are_left(tmp_path: Path) -> None:
+    """One trial of the cohort has ended and is stored; another cohort member is new to the checkpoint."""
+    trials = cohort(norm="batch")
+    undisturbed = outcomes(trials, train(trials))
+    train(trials[:4], place(tmp_path, trials[:4]), stop_after=3)
+    left = [trials[1], trials[3], trials[4]]
+    after = train(left, place(tmp_path, left))
+    assert outcomes(left, after) == {one: undisturbed[one] for one in left}
+    steps = {r.slot: r.resumed_at_step for r in after if isinstance(r, Outcome)}
+    assert steps[0] == steps[1] is not None and steps[2] is None
+    trained = sum(record.steps for record in after if isinstance(record, Progress))
+    assert trained == 3 * STEPS - sum(record.steps for record in after if isinstance(record, Resumed))
+
+
+def damaged(content: bytes, how: str) -> bytes:
+    at = random.Random(how).randrange(len(content) // 2, len(content))
+    return {
+        "empty": b"",
+        "truncated": content[:at],
+        "header truncated": content[:20],
+        "a bit": content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :],
+        "longer": content + b"x",
+        "zeros": bytes(len(content)),
+        "another file": b"\x93NUMPY" + content,
+        "huge header": b"\xff" * 8 + content[8:],
+    }[how]
+
+
+@pytest.mark.parametrize(
+    "how", ["empty", "truncated", "header truncated", "a bit", "longer", "zeros", "another file", "huge header"]
+)
+def test_a_damaged_checkpoint_is_set_aside(tmp_path: Path, how: str) -> None:
+    trials = cohort()[:2]
+    where = place(tmp_path, trials)
+    train(trials, where, stop_after=3)
+    where.path.write_bytes(damaged(where.path.read_bytes(), how))
+    after = train(trials, where)
+    [note] = [record.sentence for record in after if isinstance(record, Note)]
+    assert "is damaged" in note and "starts again" in note and "\n" not in note
+    assert where.path.with_name("cohort-1.safetensors.damaged").exists()
+    assert not any(isinstance(record, Resumed) for record in after)
+    assert outcomes(trials, after) == outcomes(trials, train(trials))
+
+
+def test_nothing_is_ever_unpickled(tmp_path: Path) -> None:
+    """A file of pickles, as torch.save writes, is damaged, whatever it would do."""
+    trials = cohort()[:1]
+    where = place(tmp_path, trials)
+    where.path.write_bytes(b"cos\nsystem\n(S'touch " + str(tmp_path / "owned").encode() + b"'\ntR.")
+    assert any("is damaged" in record.sentence for record in train(trials, where) if isinstance(record, Note))
+    assert not (tmp_path / "owned").exists()
+
+
+def test_another_program_starts_again(tmp_path: Path) -> None:
+    trials = cohort()[:1]
+    train(trials, place(tmp_path, trials), stop_after=3)
+    after = train(trials, place(tmp_path, trials, program="another"))
+    [note] = [record.sentence for record in after if isinstance(record, Note)]
+    assert "is by p, torch" in note and "not another, torch" in note
+    assert not any(isinstance(record, Resumed) for record in after)
+
+
+def test_what_is_there_is_left_alone_unless_told(tmp_path: Path) -> None:
+    trials = cohort()[:1]
+    train(trials, place(tmp_path, trials), stop_after=3)
+    assert not any(isinstance(r, Resumed) for r in train(trials, place(tmp_path, trials, resume=False)))
+    others = cohort(norm="batch")[:1]
+    train(trials, place(tmp_path, trials), stop_after=3)
+    assert not any(isinstance(r, Resumed | Note) for r in train(others, place(tmp_path, others))), "of other trials"
+
+
+def test_where_nothing_can_be_written_training_goes_on_and_says_so_once(tmp_path: Path) -> None:
+    (tmp_path / "folder").write_text("a file")
+    trials = cohort()[:2]
+    told = train(trials, place(tmp_path / "folder", trials))
+    [note] = [record.sentence for record in told if isinstance(record, Note)]
+    assert "cannot be written" in note and "training goes on without" in note
+    assert outcomes(trials, told) == outcomes(trials, train(trials))
+    assert not any(isinstance(record, Saved) for record in told)
+
+
+def test_a_file_of_the_name_is_whole_at_any_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is forced to disk under another name, and then renamed."""
+    trials = cohort()[:1]
+    where = place(tmp_path, trials)
+    did: list[str] = []
+    force, save, move = checkpoints._force, checkpoints.save_file, Path.replace
+    monkeypatch.setattr(checkpoints, "save_file", lambda *given: (did.append("write"), save(*given)))
+    monkeypatch.setattr(checkpoints, "_force", lambda path: (did.append(f"force {path.suffix}"), force(path)))
+    monkeypatch.setattr(Path, "replace", lambda path, to: (did.append("rename"), move(path, to))[1])
+    train(trials, where, stop_after=1)
+    assert did == ["write", "force .tmp", "rename", "force "]
+    assert list(tmp_path.iterdir()) == [where.path]
+    assert set(load_file(where.path)) >= {"records", "diverged_at", "velocity 0"}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.mark.measured
+@pytest.mark.parametrize("cost", [0.001, 0.1, 5.0])
+def test_writing_takes_two_percent_of_the_time_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cost: float
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(checkpoints, "time", clock)
+    monkeypatch.setattr(checkpoints, "_write", lambda *_: setattr(clock, "now", clock.now + cost))
+    keeper = Keeper(place(tmp_path, []), "cpu")
+    spent, saves = 0.0, []
+    for _ in range(40_000):
+        clock.now += 0.05
+        if keeper.due(4_000_000):
+            list(keeper.save(checkpoints.Snapshot(1, [], {}, [], [])))
+            spent += cost
+            saves.append(clock.now - 1000)
+    elapsed = clock.now - 1000
+    assert spent <= SHARE * elapsed + (cost if cost > 1 else 0), "but for the first, whose cost nobody knew"
+    assert spent >= 0.8 * min(SHARE * elapsed, cost * 40_000), "and it is used"
+    assert saves[0] < 15
