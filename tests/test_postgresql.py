@@ -1,10 +1,26 @@
-"""The store on a real PostgreSQL."""
+"""The store and whole runs on a real PostgreSQL, where several write at the same time."""
 
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from bnexp.db.leases import LeaseLostError
 from bnexp.db.results import Results
+from bnexp.db.rows import Job, Worker
 from bnexp.db.store import Store
 from bnexp.engine.cohort import group
-from bnexp.records import Outcome
-from tests.test_db import GOOD, ONE, STARTED, instance, wanted
+from bnexp.records import Outcome, Point, Probe
+from tests.conftest import TINY, environment
+from tests.test_db import GOOD, ONE, STARTED, TWO, expire, instance, wanted
 
 
 def test_a_trial_goes_its_way(postgresql: str) -> None:
@@ -13,10 +29,113 @@ def test_a_trial_goes_its_way(postgresql: str) -> None:
     store.plan(number, group)
     job = store.take([number], ONE)
     assert job is not None and len(job.configs) == 2
-    store.store(job, ONE, [Outcome(slot, "finished", (), GOOD) for slot in (0, 1)], STARTED, 1.0)
+    store.renew(job, ONE, 7)
+    store.keep(job, ONE, "cohort-1.safetensors")
+    measured = ((Point(1, 1.0, 0.5, 1.0, 0.5),), (Probe(1, "hidden 0", "moments mean", 0.5, (0.25, 0.75)),))
+    ended = [Outcome(slot, "finished", measured[0], GOOD, probes=measured[1]) for slot in (0, 1)]
+    store.store(job, ONE, ended, STARTED, 1.0)
+    store.store(job, ONE, ended, STARTED, 1.0)  # what has ended stays
     store.finish(job, ONE)
     assert store.take([number], ONE) is None
     results = Results(postgresql)
     assert results.counts(number) == {"finished": 2}
+    assert len(results.curves(results.trials(number)["trial_key"])["step"]) == 2
     results.close()
     store.close()
+
+
+def test_leases_are_told_apart_and_failures_counted(postgresql: str) -> None:
+    store = Store(postgresql)
+    number = store.register(instance(wanted(seed=1)))
+    store.plan(number, group)
+    lost = store.take([number], ONE)
+    expire(store, number)
+    kept = store.take([number], TWO)
+    assert lost is not None and kept is not None and kept.taken == lost.taken + 1
+    with pytest.raises(LeaseLostError):
+        store.store(lost, ONE, [Outcome(0, "finished", (), GOOD)], STARTED, 1.0)
+    assert store.fail(kept, TWO, "killed") == []
+    for given_up in ([], [0]):
+        again = store.take([number], ONE)
+        assert again is not None and store.fail(again, ONE, "killed") == given_up
+    assert store.failed([number]) == 1
+    store.close()
+
+
+def at_once(count: int, work: Callable[[int], Any]) -> list[Any]:
+    """What `work` gives in so many threads that begin together."""
+    barrier, found = threading.Barrier(count), list[Any]([None] * count)
+
+    def run(number: int) -> None:
+        barrier.wait()
+        found[number] = work(number)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+def test_no_cohort_is_taken_twice_and_none_left(postgresql: str) -> None:
+    """Eight workers register, plan and take at the same time, each on connections of its own."""
+    trials = [wanted(steps=steps, seed=seed) for steps in range(100, 140) for seed in range(2)]
+    whole = instance(*trials)
+
+    def work(number: int) -> list[Job]:
+        store, worker = Store(postgresql), Worker(f"host:{number}", "host", "0", None, "3")
+        experiment = store.register(whole)
+        store.plan(experiment, group)
+        jobs = []
+        while job := store.take([experiment], worker):
+            store.store(job, worker, [Outcome(slot, "finished", (), GOOD) for slot in (0, 1)], STARTED, 1.0)
+            store.finish(job, worker)
+            jobs.append(job)
+        store.close()
+        return jobs
+
+    jobs = [job for found in at_once(8, work) for job in found]
+    assert sorted(trial for job in jobs for trial in job.trial_ids) == list(range(1, 81))
+    assert len({job.cohort_id for job in jobs}) == len(jobs) == 40
+    store = Store(postgresql)
+    with store.engine.connect() as connection:
+        cohorts = connection.execute(text("select count(*), count(distinct status) from cohorts")).one()
+        attempts = connection.execute(text("select count(*), count(distinct trial_id) from attempts")).one()
+    assert tuple(cohorts) == (40, 1) and tuple(attempts) == (80, 80)
+    store.close()
+
+
+def test_the_clock_is_the_servers(postgresql: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(postgresql)
+    number = store.register(instance(wanted(seed=1)))
+    store.plan(number, group)
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    job = store.take([number], ONE)
+    monkeypatch.undo()
+    [lease] = store.held([number])
+    assert job is not None and abs(lease.until - time.time() - 60) < 30
+    store.close()
+
+
+@pytest.mark.slow
+def test_two_runs_share_the_work_and_one_that_is_killed_loses_nothing(
+    postgresql: str, tmp_path: Path, tiny: Path
+) -> None:
+    (tmp_path / "experiments.yaml").write_text(TINY.replace("eval_every: 20", "eval_every: 20  # as elsewhere"))
+    command = [sys.executable, "-m", "bnexp", "run", "tiny", "--workers", "1", "--db", postgresql]
+    given: dict[str, Any] = {"cwd": tmp_path, "env": environment(), "stderr": subprocess.PIPE, "text": True}
+    first, second = (subprocess.Popen(command, start_new_session=True, **given) for _ in range(2))
+    time.sleep(4)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    assert second.wait(timeout=120) == 0, second.stderr and second.stderr.read()
+    results, here = Results(postgresql), Results(str(tiny / "bnexp.db"))
+    query = "select trial_key, status, train_loss, test_accuracy from trial_results order by 1"
+    assert list(results.query(query)[1]) == list(here.query(query)[1])
+    assert list(results.query("select count(*) from attempts where outcome is null")[1]) == [(0,)]
+    for opened in (first, second):
+        assert opened.stderr is not None
+        opened.stderr.close()
+    results.close()
+    here.close()

@@ -26,9 +26,9 @@ from bnexp.records import Checkpoint, Note, Point, Probe, Saved
 FORMAT = "bnexp checkpoint 1"
 SHARE = 0.02
 """Of the time, at most so much is spent on writing."""
-SLOW_DISK = 50e6
+SLOW_DISK = 200e6
 """Bytes a second that are reckoned with before the first file has been written, and..."""
-SLOW_START = 0.05
+SLOW_START = 0.02
 """...seconds beside them."""
 RECORDS = "records"
 """The name of the tensor that is the text of curves and probes."""

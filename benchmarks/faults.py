@@ -1,0 +1,361 @@
+"""Runs that are killed, stopped, raced and starved, and what is lost by it: nothing, or this says what.
+
+Every round trains the same 64 cells on a fresh database, does something to the run at a random instant, runs it again
+where need be until it has ended, and compares what is stored with an undisturbed run: every number, bit for bit. The
+long run takes about an hour on two cores and is stored in `benchmarks/results/faults.json`, from which
+`docs/reliability.md` is made; the tests do a few rounds of each kind.
+
+    python benchmarks/faults.py             # 100 rounds with SIGKILL, fewer of the others
+    python benchmarks/faults.py --rounds 8  # a taste
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+if __package__ in (None, ""):
+    sys.path.insert(0, str(ROOT))
+
+from benchmarks.machine import describe, write  # noqa: E402
+
+CELLS = 64
+EXPERIMENT = """
+experiments:
+  faults:
+    about: Four cohorts of sixteen cells, of which four diverge
+    model: {name: mlp, hidden: [20, 20]}
+    steps: 2500
+    eval_every: 250
+    probes: [moments]
+    factors:
+      norm: [none, batch]
+      nonlinearity: [relu, tanh]
+      lr_multiplier: [1, 10, 1000, 1e38]
+    seeds: 4
+"""
+PATIENCE = 300
+"""Seconds, after which a run that has not ended counts as hanging."""
+
+RESULT = (
+    "select trial_key, status, diverged_at_step, train_loss, train_accuracy, validation_loss, validation_accuracy, "
+    "test_loss, test_accuracy, best_validation_accuracy, trained, nonfinite from trial_results order by 1"
+)
+CURVES = "select * from learning_curves order by 1, 2"
+PROBES = "select * from probe_values order by 1, 2, 3, 4"
+ZOMBIES = (
+    "select (select count(*) from trials where status in ('running', 'pending')) + "
+    "(select count(*) from cohorts where status <> 'done') + (select count(*) from attempts where outcome is null)"
+)
+TWICE = (
+    "select count(*) from (select trial_id from attempts where outcome in ('finished', 'diverged') "
+    "group by 1 having count(*) > 1) twice"
+)
+RESUMED = "select count(*) from attempts where resumed_at_step is not null and outcome in ('finished', 'diverged')"
+
+
+@dataclass
+class Round:
+    """What one round has come to."""
+
+    kind: str
+    faults: int = 0
+    """How often something was done to a run."""
+    cells: int = 0
+    """Cells with exactly one result, ended by exactly one attempt."""
+    equal: int = 0
+    """Cells whose every number, point of the curve and probe is that of the undisturbed run."""
+    zombies: int = 0
+    """Trials, cohorts and attempts that have no end, and processes that should have ended."""
+    resumed: int = 0
+    """Cells that went on from a checkpoint."""
+    complaints: list[str] = field(default_factory=list)
+    """Exit codes and messages that should not be."""
+
+    @property
+    def lost(self) -> bool:
+        return bool(self.cells < CELLS or self.equal < CELLS or self.zombies or self.complaints)
+
+
+class Ground:
+    """A folder in which `faults` is run on a database of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.database = folder / "bnexp.db"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "experiments.yaml").write_text(EXPERIMENT)
+
+    def start(self, *options: str, **given: Any) -> "subprocess.Popen[bytes]":
+        """A run that goes on meanwhile, in a process group of its own; what it says goes to the file `messages`."""
+        command = [sys.executable, "-m", "bnexp", "run", "faults", *options]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("BNEXP_")}
+        with (self.folder / "messages").open("ab") as messages:
+            return subprocess.Popen(
+                command, cwd=self.folder, env=environment, stderr=messages, start_new_session=True, **given
+            )
+
+    def messages(self) -> str:
+        return (self.folder / "messages").read_text(errors="replace")
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with sqlite3.connect(f"file:{self.database}?mode=ro", uri=True) as connection:
+            return connection.execute(query).fetchall()
+
+    def content(self) -> dict[str, list[tuple[Any, ...]]]:
+        """By trial key, everything that was measured of it."""
+        found: dict[str, list[tuple[Any, ...]]] = {}
+        for query in (RESULT, CURVES, PROBES):
+            for row in self.rows(query):
+                found.setdefault(row[0], []).append(row)
+        return found
+
+
+def workers_of(process: int) -> list[int]:
+    """The worker processes of a run, by their numbers."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == process and b"spawn_main" in (path / "cmdline").read_bytes():
+                found.append(int(path.name))
+    return found
+
+
+def still_there(processes: list[int], seconds: float = 10.0) -> int:
+    """How many of these processes have not ended within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        left = [number for number in processes if _runs(number)]
+        if not left:
+            return 0
+        time.sleep(0.05)
+    return len(left)
+
+
+def _runs(number: int) -> bool:
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def ended(process: "subprocess.Popen[bytes]", round: Round, *expected: int) -> None:
+    """Wait for a run to end, and complain where it does not, or otherwise than expected."""
+    try:
+        code = process.wait(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        round.complaints.append("it hung")
+    else:
+        if code not in expected:
+            round.complaints.append(f"exit code {code}")
+
+
+Fault = Callable[[Ground, Round, random.Random, float], None]
+"""Does something to a run on the ground, within so many seconds from its start, and leaves it ended or dead."""
+
+
+def kill_the_run(ground: Ground, round: Round, chance: random.Random, seconds: float) -> None:
+    """SIGKILL to the process that keeps the database; its workers must end with it."""
+    _signal_the_run(ground, round, chance, seconds, signal.SIGKILL, -signal.SIGKILL)
+
+
+def kill_everything(ground: Ground, round: Round, chance: random.Random, seconds: float) -> None:
+    """SIGKILL to the run and its workers at once, as when a machine is switched off."""
+    process = ground.start()
+    time.sleep(chance.uniform(0, seconds))
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    round.faults += 1
+    ended(process, round, 0, -signal.SIGKILL)
+
+
+def kill_a_worker(ground: Ground, round: Round, chance: random.Random, seconds: float) -> None:
+    """SIGKILL to one of its workers, as when memory ends; the run goes on by itself."""
+    process = ground.start()
+    time.sleep(chance.uniform(0.2 * seconds, seconds))
+    workers = workers_of(process.pid)
+    if workers:
+        with suppress(ProcessLookupError):
+            os.kill(chance.choice(workers), signal.SIGKILL)
+            round.faults += 1
+    # One that is killed before it has ever been ready ends the run, which says so.
+    ended(process, round, 0, 1)
+    if "Traceback" in ground.messages():
+        round.complaints.append("a traceback")
+
+
+def kill_in_company(ground: Ground, round: Round, chance: random.Random, seconds: float) -> None:
+    """Three runs on one database, of which two are killed at different instants; the third ends the work."""
+    processes = [ground.start("--workers", "1") for _ in range(3)]
+    for victim in processes[:2]:
+        time.sleep(chance.uniform(0, seconds / 2))
+        victim.kill()
+        round.faults += 1
+        victim.wait()
+    ended(processes[2], round, 0)
+
+
+def terminate(ground: Ground, round: Round, chance: random.Random, seconds: float) -> None:
+    """SIGTERM, SIGINT or SIGHUP: it stops at once, gives back what it had begun, and says how to go on."""
+    _signal_the_run(ground, round, chance, seconds, chance.choice([signal.SIGTERM, signal.SIGINT, signal.SIGHUP]), 130)
+
+
+def _signal_the_run(
+    ground: Ground, round: Round, chance: random.Random, seconds: float, number: signal.Signals, code: int
+) -> None:
+    process = ground.start()
+    time.sleep(chance.uniform(0, seconds))
+    workers = workers_of(process.pid)
+    process.send_signal(number)
+    round.faults += 1
+    # Before it has begun to listen, a signal does what it does to any process.
+    ended(process, round, 0, code, -number)
+    round.zombies += still_there(workers)
+
+
+def damage_the_checkpoints(ground: Ground, round: Round, chance: random.Random, seconds: float) -> None:
+    """SIGKILL, and then the checkpoints that are there are truncated or changed in one bit."""
+    process = ground.start()
+    deadline = time.monotonic() + seconds
+    files: list[Path] = []
+    while not files and time.monotonic() < deadline:
+        time.sleep(chance.uniform(0, 1))
+        files = list(ground.folder.glob("bnexp.db.checkpoints/*.safetensors"))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for path in files:
+        content = bytearray(path.read_bytes())
+        at = chance.randrange(len(content))
+        content[at] ^= 1 << chance.randrange(8)
+        path.write_bytes(content[:at] if chance.random() < 0.5 else content)
+        round.faults += 1
+
+
+def start_together(ground: Ground, round: Round, chance: random.Random, seconds: float) -> None:
+    """Sixteen runs at once where there is no database yet."""
+    processes = [ground.start("--workers", "1") for _ in range(16)]
+    round.faults += len(processes)
+    for process in processes:
+        ended(process, round, 0)
+
+
+def freeze(ground: Ground, round: Round, chance: random.Random, seconds: float) -> None:
+    """SIGSTOP to a run and its workers until its leases have ended, while another is there to take its work over; then
+    SIGCONT."""
+    first = ground.start("--workers", "1")
+    time.sleep(chance.uniform(0.3 * seconds, 0.8 * seconds))
+    frozen = [first.pid, *workers_of(first.pid)]
+    for number in frozen:
+        os.kill(number, signal.SIGSTOP)
+    round.faults += 1
+    ended(ground.start("--workers", "1"), round, 0)
+    for number in frozen:
+        os.kill(number, signal.SIGCONT)
+    ended(first, round, 0)
+
+
+def lock_the_database(ground: Ground, round: Round, chance: random.Random, seconds: float) -> None:
+    """Another program holds SQLite's exclusive lock for 20 seconds."""
+    process = ground.start()
+    while not (ground.database.exists() and ground.database.stat().st_size):
+        time.sleep(0.1)
+    time.sleep(chance.uniform(0.3 * seconds, 0.7 * seconds))
+    connection = sqlite3.connect(ground.database, timeout=60, isolation_level=None)
+    connection.execute("begin exclusive")
+    round.faults += 1
+    time.sleep(20)
+    connection.execute("rollback")
+    connection.close()
+    ended(process, round, 0)
+
+
+KINDS: dict[str, tuple[Fault, float]] = {
+    "SIGKILL of the run": (kill_the_run, 0.4),
+    "SIGKILL of the run and its workers": (kill_everything, 0.2),
+    "SIGKILL of a worker": (kill_a_worker, 0.2),
+    "SIGKILL of two of three runs": (kill_in_company, 0.2),
+    "SIGTERM, SIGINT or SIGHUP": (terminate, 0.1),
+    "checkpoints damaged": (damage_the_checkpoints, 0.1),
+    "sixteen runs at once on no database": (start_together, 0.05),
+    "SIGSTOP past the lease": (freeze, 0.03),
+    "database locked for 20 s": (lock_the_database, 0.03),
+}
+"""What is done, and in how many of the rounds, of which those with SIGKILL make the whole."""
+
+
+def play(kind: str, folder: Path, seed: int, seconds: float, undisturbed: dict[str, list[tuple[Any, ...]]]) -> Round:
+    """One round of a kind, in a fresh folder. `seconds` is how long an undisturbed run takes."""
+    fault, _ = KINDS[kind]
+    ground, round = Ground(folder), Round(kind)
+    fault(ground, round, random.Random(f"{kind} {seed}"), seconds)
+    ended(ground.start(), round, 0)
+    content = ground.content()
+    [(round.cells,)] = ground.rows("select count(*) from trials where status in ('finished', 'diverged')")
+    [(twice,)], [(zombies,)], [(round.resumed,)] = map(ground.rows, (TWICE, ZOMBIES, RESUMED))
+    round.cells -= twice
+    round.zombies += zombies
+    round.equal = sum(content.get(key) == rows for key, rows in undisturbed.items())
+    if ground.rows("pragma integrity_check") != [("ok",)] or ground.rows("pragma foreign_key_check"):
+        round.complaints.append("the database is damaged")
+    if list(ground.folder.glob("bnexp.db.checkpoints/cohort*")):
+        round.complaints.append("checkpoints are left")
+    if round.lost:
+        round.complaints.append(ground.messages()[-2000:])
+    return round
+
+
+def undisturbed_run(folder: Path) -> tuple[float, dict[str, list[tuple[Any, ...]]]]:
+    """Seconds that it takes, and everything that it measures."""
+    ground, round = Ground(folder), Round("undisturbed")
+    began = time.monotonic()
+    ended(ground.start(), round, 0)
+    seconds = time.monotonic() - began
+    content = ground.content()
+    if round.complaints or len(content) != CELLS:
+        raise SystemExit(f"the undisturbed run failed: {round.complaints} {ground.messages()}")
+    return seconds, content
+
+
+def rounds_of(count: int) -> Iterator[tuple[str, int]]:
+    """What is done in `count` rounds with SIGKILL and the others beside them, mixed."""
+    planned = [(kind, seed) for kind, (_, share) in KINDS.items() for seed in range(max(1, round(share * count)))]
+    random.Random(0).shuffle(planned)
+    return iter(planned)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=100, help="with SIGKILL")
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "faults.json")
+    options = parser.parse_args()
+    record = describe()
+    rounds: list[Round] = []
+    with tempfile.TemporaryDirectory() as name:
+        seconds, content = undisturbed_run(Path(name) / "undisturbed")
+        print(f"undisturbed: {seconds:.1f} s", flush=True)
+        for number, (kind, seed) in enumerate(rounds_of(options.rounds)):
+            rounds.append(play(kind, Path(name) / str(number), seed, seconds, content))
+            print(f"{number}: {json.dumps(asdict(rounds[-1]))}", flush=True)
+    kinds = {kind: [asdict(one) for one in rounds if one.kind == kind] for kind in KINDS}
+    write(options.output, record | {"cells": CELLS, "undisturbed_seconds": seconds, "kinds": kinds})
+    lost = sum(one.lost for one in rounds)
+    print(f"{sum(one.faults for one in rounds)} faults in {len(rounds)} rounds; something was lost in {lost}")
+    sys.exit(bool(lost))
+
+
+if __name__ == "__main__":
+    main()
