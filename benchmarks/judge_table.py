@@ -4,7 +4,6 @@ python benchmarks/judge_table.py            # writes them between the markers
 python benchmarks/judge_table.py --check    # exits 1 where the page says something else
 """
 
-import argparse
 import json
 import math
 import sys
@@ -14,10 +13,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.judge import OUTPUT
-from benchmarks.machine import ROOT
+from benchmarks.pages import Part, table
 
-PAGE = ROOT / "docs" / "judging.md"
-BEGIN, END = "<!-- simulation: begin -->", "<!-- simulation: end -->"
+PART = Part("docs/judging.md", "simulation", "judge_table.py")
 Record = dict[str, Any]
 
 
@@ -52,7 +50,7 @@ def _errors(found: list[Record]) -> str:
                 f"{one['coverage_at_first_look']:.1%}",
             ]
         )
-    return _table(rows)
+    return table(rows)
 
 
 def _intervals(found: list[Record]) -> str:
@@ -63,7 +61,7 @@ def _intervals(found: list[Record]) -> str:
         name = noise if own[seeds[0]]["symmetric"] else f"{noise} (not promised)"
         covered = [f"{own[n]['coverage']:.1%}" for n in seeds]
         rows.append([name, *covered, *(f"{own[n]['half_width']:.2f}" for n in seeds)])
-    return _table(rows)
+    return table(rows)
 
 
 def _sentence(power: Record) -> str:
@@ -81,34 +79,8 @@ def _power(power: Record) -> str:
     for at, distance in enumerate(power["distances"]):
         cells = [" / ".join(f"{share:.0%}" for share in found[at]) for found in power["by_family"].values()]
         rows.append([f"{distance:g}", *cells])
-    return _table(rows)
-
-
-def _table(rows: list[list[str]]) -> str:
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])
-
-
-def replaced(page: str, text: str) -> str:
-    """`page` with `text` between the markers. Raises ValueError where they are missing."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{PAGE.name} has no {BEGIN} ... {END}")
-    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where the page would change")
-    options = parser.parse_args()
-    page = PAGE.read_text()
-    text = replaced(page, render(json.loads(OUTPUT.read_text())))
-    if options.check and text != page:
-        sys.exit("docs/judging.md does not say what was simulated: run python benchmarks/judge_table.py")
-    if not options.check:
-        PAGE.write_text(text)
+    return table(rows)
 
 
 if __name__ == "__main__":
-    main()
+    PART.main(__doc__, lambda: render(json.loads(OUTPUT.read_text())))

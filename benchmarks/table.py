@@ -4,15 +4,17 @@ python benchmarks/table.py            # writes them between the markers in READM
 python benchmarks/table.py --check    # exits 1 where README says something else
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.pages import ROOT, Part, table
+
 RESULTS = ROOT / "benchmarks" / "results"
-BEGIN, END = "<!-- performance: begin -->", "<!-- performance: end -->"
+PART = Part("README.md", "performance", "table.py")
 LOOPS = ("loader", "eager", "compiled", "captured", "parallel")
 HEADINGS = {
     "loader": "DataLoader",
@@ -66,7 +68,7 @@ def _works(record: Record) -> str:
     kinds = [kind for kind in LOOPS if any(_arm(work, kind) for work in record["works"])]
     headings = [HEADINGS[kind].format(**(_arm(record["works"][0], kind) or {"processes": ""})) for kind in kinds]
     rows = [["network", "bnexp", *headings, "of the multiply peak", "peak memory"]]
-    return _table(rows + [_work(work, kinds) for work in record["works"]])
+    return table(rows + [_work(work, kinds) for work in record["works"]], "---:")
 
 
 def _work(work: Record, kinds: list[str]) -> list[str]:
@@ -125,7 +127,7 @@ def _commands(commands: Record) -> str:
             ]
         )
     about = f"The same {commands['trials']} trials of {commands['steps']} steps on {commands['dataset']}, start to end:"
-    return f"{about}\n\n{_table(rows)}"
+    return f"{about}\n\n{table(rows, '---:')}"
 
 
 def _grid(grid: Record) -> str:
@@ -136,40 +138,10 @@ def _grid(grid: Record) -> str:
     )
 
 
-def _table(rows: list[list[str]]) -> str:
-    rule = ["---", *["---:"] * (len(rows[0]) - 1)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [rows[0], rule, *rows[1:]])
-
-
-def replaced(readme: str, text: str) -> str:
-    """`readme` with `text` between the markers. Raises ValueError where they are missing."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"README.md has no {BEGIN} ... {END}")
-    return f"{before}{BEGIN}\n{text}\n{END}{after}"
-
-
 def stored() -> list[Record]:
     """Every record of speed."""
     return [json.loads(path.read_text()) for path in sorted(RESULTS.glob("speed-*.json"))]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true")
-    parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
-    options = parser.parse_args()
-    old = options.readme.read_text()
-    try:
-        new = replaced(old, render(stored()))
-    except ValueError as error:
-        sys.exit(str(error))
-    if options.check and new != old:
-        sys.exit("README.md does not say what benchmarks/results does: run python benchmarks/table.py")
-    if not options.check:
-        options.readme.write_text(new)
-
-
 if __name__ == "__main__":
-    main()
+    PART.main(__doc__, lambda: render(stored()))

@@ -11,7 +11,7 @@ from benchmarks.agreement import each_trial, mean_over_seeds
 from benchmarks.arms import UNITS, Arm, all_arms
 from benchmarks.rounds import interleaved, ratios
 from benchmarks.speed import disagreeing
-from benchmarks.table import BEGIN, END, render, replaced
+from benchmarks.table import PART, render
 from benchmarks.work import WORKS, flops, least_bytes, load
 from bnexp.engine.device import settle
 
@@ -149,14 +149,14 @@ def test_the_table_says_what_was_measured_where_and_no_figure_of_an_arm_that_dis
 
 
 def test_only_what_stands_between_the_markers_is_replaced() -> None:
-    readme = f"above\n{BEGIN}\nold\n{END}\nbelow"
-    assert replaced(readme, "new") == f"above\n{BEGIN}\nnew\n{END}\nbelow"
-    assert replaced(replaced(readme, "new"), "new") == replaced(readme, "new")
+    readme = f"above\n{PART.begin}\nold\n{PART.end}\nbelow"
+    new = PART.replaced(readme, "new")
+    assert new == f"above\n{PART.begin}\n\nnew\n\n{PART.end}\nbelow" == PART.replaced(new, "new")
     with pytest.raises(ValueError, match=r"README\.md has no"):
-        replaced("no markers", "new")
+        PART.replaced("no markers", "new")
 
 
 def test_readme_says_what_is_stored() -> None:
     """Nobody writes figures there by hand, and none are left behind by another run."""
-    readme = (table.ROOT / "README.md").read_text()
-    assert table.replaced(readme, render(table.stored())) == readme
+    readme = PART.path.read_text()
+    assert PART.replaced(readme, render(table.stored())) == readme

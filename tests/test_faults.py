@@ -171,7 +171,7 @@ def small_disk(tmp_path: Path) -> Any:
     if not mounted or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", disk], check=False).returncode:
         pytest.skip("no file system can be mounted here")
     yield disk
-    subprocess.run(["umount", disk], check=True)
+    subprocess.run(["umount", "-l", disk], check=True)
 
 
 def test_a_full_disk_ends_the_run_with_a_sentence_and_room_lets_it_go_on(folder: Path, small_disk: Path) -> None:

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from benchmarks.judge import OUTPUT, errors, follow, intervals, power
-from benchmarks.judge_table import BEGIN, END, PAGE, render, replaced
+from benchmarks.judge_table import PART, render
 from benchmarks.worlds import LOOKS, PROMISED, SYMMETRIC, World, differences, tolerated
 from bnexp.claims.looks import SPENT
 from bnexp.claims.power import detectable, half_width, sd_from, widening
 from bnexp.claims.statistics import Interval, Values, sign_flip
 
-PAGE_TEXT = PAGE.read_text()
+PAGE_TEXT = PART.path.read_text()
 
 
 def allowed(share: float, count: int) -> float:
@@ -136,14 +136,11 @@ def test_the_simulated_worlds_are_not_empty() -> None:
 def test_the_page_says_what_was_simulated() -> None:
     record = json.loads(OUTPUT.read_text())
     assert not record["quick"]
-    assert replaced(PAGE_TEXT, render(record)) == PAGE_TEXT, "run python benchmarks/judge_table.py"
+    assert PART.replaced(PAGE_TEXT, render(record)) == PAGE_TEXT, "run python benchmarks/judge_table.py"
     changed = record | {
         "power": [one | {"by_family": {f: [[0.5] * 3] * 7 for f in ("1", "6", "12")}} for one in record["power"]]
     }
-    assert replaced(PAGE_TEXT, render(changed)) != PAGE_TEXT
-    with pytest.raises(ValueError, match="has no"):
-        replaced("no markers", "text")
-    assert PAGE_TEXT.index(BEGIN) < PAGE_TEXT.index(END)
+    assert PART.replaced(PAGE_TEXT, render(changed)) != PAGE_TEXT
 
 
 def test_what_was_simulated_keeps_the_promise() -> None:

@@ -153,11 +153,19 @@ def test_a_trial_that_cannot_train_fails_and_the_others_go_on(folder: Path, bnex
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_fails_its_cohort_only(folder: Path) -> None:
-    process = start(folder, "tiny", "--workers", "1", "--set", "steps=3000")
+def test_a_worker_that_dies_leaves_nothing_behind(folder: Path, bnexp: Bnexp, tmp_path: Path) -> None:
+    """Another takes its place, and its cohort is tried again, to the same numbers."""
+    arguments = ["tiny", "--workers", "1", "--set", "steps=3000"]
+    process = start(folder, *arguments)
     wait_until_training(folder)
     [victim] = workers_of(process)
     os.kill(int(victim), signal.SIGKILL)
-    assert process.wait(timeout=120) == 1
-    assert "the worker process died (exit code -9)" in (folder / "messages").read_text()
-    assert {row[0] for row in rows(folder, "select distinct status from trials")} == {"failed", "finished", "diverged"}
+    assert process.wait(timeout=120) == 0
+    said = " ".join((folder / "messages").read_text().split())
+    assert "12 trials are tried again: the worker process died (exit code -9)" in said
+    assert rows(folder, "select outcome, count(*) from attempts group by 1")[1:2] == [("failed", 12)]
+    undisturbed = tmp_path / "undisturbed"
+    undisturbed.mkdir()
+    assert bnexp("run", *arguments, "--file", str(folder / "experiments.yaml"), cwd=undisturbed).code == 0
+    query = f"select {RESULT} from trial_results order by trial_key"
+    assert rows(folder, query) == rows(undisturbed, query)

@@ -212,6 +212,22 @@ def test_a_worker_that_cannot_start_ends_the_run(monkeypatch: pytest.MonkeyPatch
         executor.close()
 
 
+def test_a_worker_that_is_killed_while_it_starts_is_started_again_three_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = LocalExecutor("cpu", 1, None)
+    try:
+        started = []
+        for _ in range(2):
+            started.append(executor._processes[0])
+            executor._processes[0].kill()
+            assert executor.poll(10.0) == [Failed(0, "the worker process died (exit code -9)")]
+        assert executor._processes[0] not in started
+        executor._processes[0].kill()
+        with pytest.raises(BnexpError, match=r"could not start \(exit code -9\)"):
+            executor.poll(10.0)
+    finally:
+        executor.close()
+
+
 def test_a_worker_that_died_before_it_was_given_its_cohort_has_failed() -> None:
     executor = LocalExecutor("cpu", 1, None)
     try:

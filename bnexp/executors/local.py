@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
@@ -22,6 +23,9 @@ from bnexp.executors import Event, Failed, Idle, Told
 from bnexp.records import Checkpoint
 
 SURPLUS = "surplus"
+
+MOST_STARTS = 3
+"""In a row, without being ready once."""
 
 PARENT_DEATH_SIGNAL = 1
 """An option of Linux's prctl."""
@@ -41,8 +45,8 @@ class LocalExecutor:
         self._arguments = (device, data_dir)
         self._processes: dict[int, SpawnProcess] = {}
         self._pipes: dict[int, Connection] = {}
-        self._proven: set[int] = set()
-        """The workers that have been ready since they were started."""
+        self._starts: Counter[int] = Counter()
+        """How often a worker was started since it was last ready."""
         for number in range(workers or cores()):
             self._start(number)
 
@@ -58,7 +62,7 @@ class LocalExecutor:
             signal.signal(signal.SIGINT, handler)
         theirs.close()
         self._processes[number], self._pipes[number] = process, ours
-        self._proven.discard(number)
+        self._starts[number] += 1
 
     def submit(self, worker: int, trials: Sequence[TrialConfig], checkpoint: Checkpoint | None = None) -> None:
         with suppress(ConnectionError):
@@ -91,16 +95,16 @@ class LocalExecutor:
         if isinstance(message, BnexpError):
             raise message
         if isinstance(message, int):
-            self._proven.add(worker)
+            self._starts[worker] = 0
             return [Idle(worker, capacity=message)]
         return [Failed(worker, message) if isinstance(message, str) else Told(worker, message)]
 
     def _replace(self, worker: int) -> list[Event]:
         """A worker's process is gone, killed for its memory perhaps; start another in its place. Raises BnexpError
-        where it could not even begin, since no other could."""
+        where it ended by itself before it was ever ready, or was killed too often, since no other would fare better."""
         process = self._processes[worker]
         process.join()
-        if worker not in self._proven:
+        if (self._starts[worker] and (process.exitcode or 0) >= 0) or self._starts[worker] >= MOST_STARTS:
             raise BnexpError(f"a worker process could not start (exit code {process.exitcode}); it said why above")
         self._pipes[worker].close()
         self._start(worker)

@@ -87,9 +87,11 @@ def _number(probe: dict[str, Any]) -> str:
 def _attempt(attempt: dict[str, Any]) -> str:
     commit = f" at {attempt['git_commit'][:10]}" if attempt["git_commit"] else ""
     error = f"\n{attempt['error']}" if attempt["error"] else ""
+    resumed = attempt["resumed_at_step"]
+    from_step = "" if resumed is None else f", from step {resumed:,} on"
     return (
         f"attempt on {attempt['host']} ({attempt['device']}, slot {attempt['slot']} of cohort {attempt['cohort_id']}): "
-        f"{attempt['outcome'] or 'no end known'}; bnexp {attempt['bnexp_version']}{commit}, "
+        f"{attempt['outcome'] or 'no end known'}{from_step}; bnexp {attempt['bnexp_version']}{commit}, "
         f"torch {attempt['torch_version']}, Python {attempt['python_version']}{error}"
     )
 
