@@ -1,0 +1,28 @@
+"""Commands about a results database as a whole: db upgrade, check, merge, delete."""
+
+import click
+
+from bnexp.cli.options import DATABASE, Commands
+
+
+@click.group(cls=Commands)
+def db() -> None:
+    """Results databases: upgrade, check, merge, delete."""
+
+
+@db.command()
+@DATABASE
+def upgrade(database: str) -> None:
+    """Bring a database that an older bnexp wrote to this one's schema.
+
+    Nothing is lost. Reading and merging ask for it; `bnexp run` does it by itself.
+    """
+    from bnexp.db.connection import REVISION, parse_url
+    from bnexp.db.connection import upgrade as bring_up
+
+    found = bring_up(parse_url(database))
+    click.echo(
+        f"nothing to do: the schema is revision {REVISION}, which this bnexp reads"
+        if found == REVISION
+        else f"upgraded from revision {found} to {REVISION}"
+    )
