@@ -26,3 +26,19 @@ def upgrade(database: str) -> None:
         if found == REVISION
         else f"upgraded from revision {found} to {REVISION}"
     )
+
+
+@db.command()
+@click.argument("other")
+@DATABASE
+def merge(other: str, database: str) -> None:
+    """Join the database OTHER, a path or URL, into this one.
+
+    Trials are joined by their keys. What has ended here stays as it is; what has ended
+    only in OTHER comes along, with curves, probes and where it was trained. OTHER is
+    only read. All of it is written, or nothing.
+    """
+    from bnexp.db.merging import merge as join
+    from bnexp.reports.databases import show_merged
+
+    show_merged(join(database, other), other)

@@ -1,0 +1,53 @@
+"""Changing a database as a whole: one transaction, which is written or leaves no trace, and no writer beside it."""
+
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, bindparam, text
+from sqlalchemy.engine import URL
+
+from bnexp.db.connection import explained, make_engine, open_engine
+
+PART = 500
+"""Numbers in one statement; SQLite may allow no more than 999."""
+
+TAKE_AWAY = (
+    text("update trials set status = 'pending' where status = 'running' and cohort_id in :ids"),
+    text("update cohorts set status = 'pending', worker = null, lease_until = null where id in :ids"),
+)
+
+
+@contextmanager
+def writing(url: URL, *, create: bool) -> Iterator[Connection]:
+    """A connection inside the transaction. With `create`, the database is made or upgraded first where need be."""
+    open_engine(url, create=create).dispose()
+    engine = make_engine(url)
+    try:
+        with explained(url), engine.connect().execution_options(writes=True) as connection, connection.begin():
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("select pg_advisory_xact_lock(hashtext('bnexp'))"))
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def clock(connection: Connection) -> float:
+    """Seconds since the epoch, by the clock that leases go by."""
+    if connection.dialect.name == "postgresql":
+        return float(connection.execute(text("select extract(epoch from clock_timestamp())")).scalar_one())
+    return time.time()
+
+
+def take_away(connection: Connection, cohort_ids: Collection[int]) -> None:
+    """Give cohorts whose leases have run out back, so that a worker that wakes up writes nothing into them."""
+    for part in parts(cohort_ids):
+        for statement in TAKE_AWAY:
+            connection.execute(statement.bindparams(bindparam("ids", expanding=True)), {"ids": part})
+
+
+def parts(numbers: Collection[int], size: int = PART) -> Iterator[list[int]]:
+    """The numbers, so many at a time."""
+    listed = list(numbers)
+    for start in range(0, len(listed), size):
+        yield listed[start : start + size]

@@ -1,0 +1,43 @@
+"""What was done to a database as a whole, in sentences. Results go to standard output, advice to standard error."""
+
+from collections.abc import Sequence
+
+import click
+
+from bnexp.claims.overrides import run_command
+from bnexp.db.merging import Merged
+
+NAMED = 3
+"""So many trials are named where there are more."""
+
+
+def show_merged(merged: Merged, other: str) -> None:
+    """What came from `other`, what did not, and what to judge again."""
+    counts = {
+        "instance": merged.instances,
+        "trial": merged.trials,
+        "result": merged.results,
+        "curve row": merged.curves,
+        "probe row": merged.probes,
+    }
+    came = [counted(count, thing) for thing, count in counts.items() if count]
+    click.echo(f"from {other}: {', '.join(came)}" if came else f"from {other}: nothing that is not here already")
+    if merged.conflicts:
+        what = f"{counted(len(merged.conflicts), 'trial')} ended in both with different numbers"
+        click.echo(f"{what}; those here were kept: {_named(merged.conflicts)}")
+    if merged.busy:
+        left = f"{counted(len(merged.busy), 'trial')} left to the workers that train them here"
+        click.echo(f"{left}: {_named(merged.busy)}")
+    for name, overrides in merged.unjudged:
+        again = f"`{run_command([name], overrides)}` judges them again, `bnexp report {name}` shows them judged"
+        click.echo(f"{name}{f' ({overrides})' if overrides else ''}: its verdicts are out of date; {again}", err=True)
+
+
+def counted(count: int, thing: str) -> str:
+    """Such as "1 trial" and "1,000 trials"."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def _named(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - NAMED:,} more" if len(keys) > NAMED else ""
+    return ", ".join(key[:12] for key in keys[:NAMED]) + more
