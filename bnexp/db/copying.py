@@ -73,7 +73,7 @@ def _copy(
     query = query.bindparams(bindparam("ids", expanding=True))
     found = source.execute(query, {"ids": list(numbers)}, execution_options={"yield_per": ROWS})
     copied = 0
-    for part in found.partitions():
+    for part in found.partitions(ROWS):
         insert_rows(target, table, columns, [(here[trial_id], *rest) for trial_id, *rest in part])
         copied += len(part)
     return copied

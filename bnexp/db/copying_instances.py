@@ -81,7 +81,7 @@ def copy_links(source: Connection, target: Connection, instances: Instances, tri
     older = ExperimentTrialRow.arm == ""  # than arms; such links learn theirs
     new = new.on_conflict_do_update(index_elements=keys, set_={"arm": new.excluded.arm}, where=older)
     query = select(ExperimentTrialRow.__table__)
-    for part in source.execute(query, execution_options={"yield_per": PART}).mappings().partitions():
+    for part in source.execute(query, execution_options={"yield_per": PART}).mappings().partitions(PART):
         places = [(instances.here[row["experiment_id"]], trials[row["trial_id"]]) for row in part]
         links = zip(part, places, strict=True)
         target.execute(

@@ -45,7 +45,7 @@ def match(source: Connection, target: Connection) -> Matched:
     matched = Matched()
     moment = clock(target)
     query = select(TrialRow.id, TrialRow.key, *_numbers()).order_by(TrialRow.id)
-    for part in source.execute(query, execution_options={"yield_per": PART}).partitions():
+    for part in source.execute(query, execution_options={"yield_per": PART}).partitions(PART):
         known = _known(target, [row.key for row in part], moment)
         for there in part:
             _place(matched, there, known.get(there.key))
