@@ -7,10 +7,10 @@ from sqlalchemy import create_engine, text
 
 from bnexp.config import TrialConfig
 from bnexp.db.connection import make_engine, parse_url
-from bnexp.db.rows import Instance, Job, WantedTrial, Worker
+from bnexp.db.rows import Instance, Job, Judged, WantedTrial, Worker
 from bnexp.db.store import Store
 from bnexp.engine.cohort import group
-from bnexp.records import Final, Outcome, Point, Probe
+from bnexp.records import Choice, Final, Outcome, Point, Probe
 from tests.test_db import ONE, STARTED, wanted
 
 CURVE = (Point(1, 2.0, 0.1, 2.0, 0.1), Point(10, 1.0, 0.5, float("inf"), 0.5))
@@ -73,6 +73,31 @@ def _work(store: Store, job: Job, end: End, worker: Worker) -> None:
     outcomes = [outcome for slot, config in enumerate(job.configs) if (outcome := end(slot, config))]
     if outcomes:
         store.store(job, worker, outcomes, STARTED, 1.0)
+
+
+def judge(database: str, number: int, claim: str = "better") -> None:
+    """Lock a claim and judge it."""
+    store = Store(database)
+    store.lock_claims([(f"key of {claim}", claim, {"quote": "q"})])
+    verdict = Judged(f"key of {claim}", "supported", 1.0, 0.5, None, "pt", 3, 0.01, 0.02, "It is.", measures=[{"n": 3}])
+    store.store_verdicts(number, [verdict])
+    store.close()
+
+
+def everything(database: str) -> None:
+    """Two instances that share a trial, with results of every kind, verdicts, choices, and an attempt that failed."""
+    numbers = register(
+        database,
+        of("e", [*seeds(1, 2), *seeds(1, 2, lr_multiplier=1e38)]),
+        of("tuned", seeds(1, norm="batch"), tuning=seeds(1, 8, norm="batch"), tune="lr"),
+    )
+    doomed = register(database, of("doomed", seeds(1, batch_size=7)))
+    train(database, doomed, never, leave="fail")
+    train(database, numbers)
+    store = Store(database)
+    store.choose(numbers[1], [Choice("norm batch", "lr_multiplier", 1.0, 0.5, True)])
+    store.close()
+    judge(database, numbers[0])
 
 
 def rows(database: str, query: str, **values: Any) -> list[tuple[Any, ...]]:

@@ -8,7 +8,6 @@ import pytest
 
 from bnexp.db import merging
 from bnexp.db.merging import merge
-from bnexp.db.rows import Judged
 from bnexp.db.store import Store
 from bnexp.errors import DatabaseError, UsageError
 from bnexp.records import Choice
@@ -17,7 +16,9 @@ from tests.databases import (
     better,
     change,
     contents,
+    everything,
     good,
+    judge,
     never,
     of,
     register,
@@ -40,31 +41,6 @@ def here(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def there(tmp_path: Path) -> str:
     return str(tmp_path / "there.db")
-
-
-def judge(database: str, number: int, claim: str = "better") -> None:
-    """Lock a claim and judge it."""
-    store = Store(database)
-    store.lock_claims([(f"key of {claim}", claim, {"quote": "q"})])
-    verdict = Judged(f"key of {claim}", "supported", 1.0, 0.5, None, "pt", 3, 0.01, 0.02, "It is.", measures=[{"n": 3}])
-    store.store_verdicts(number, [verdict])
-    store.close()
-
-
-def everything(database: str) -> None:
-    """Two instances that share a trial, with results of every kind, verdicts, choices, and an attempt that failed."""
-    numbers = register(
-        database,
-        of("e", [*seeds(1, 2), *seeds(1, 2, lr_multiplier=1e38)]),
-        of("tuned", seeds(1, norm="batch"), tuning=seeds(1, 8, norm="batch"), tune="lr"),
-    )
-    doomed = register(database, of("doomed", seeds(1, batch_size=7)))
-    train(database, doomed, never, leave="fail")
-    train(database, numbers)
-    store = Store(database)
-    store.choose(numbers[1], [Choice("norm batch", "lr_multiplier", 1.0, 0.5, True)])
-    store.close()
-    judge(database, numbers[0])
 
 
 @pytest.mark.parametrize("made", [False, True])

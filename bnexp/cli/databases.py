@@ -1,8 +1,11 @@
 """Commands about a results database as a whole: db upgrade, check, merge, delete."""
 
+import sys
+
 import click
 
 from bnexp.cli.options import DATABASE, Commands
+from bnexp.errors import BnexpError
 
 
 @click.group(cls=Commands)
@@ -26,6 +29,21 @@ def upgrade(database: str) -> None:
         if found == REVISION
         else f"upgraded from revision {found} to {REVISION}"
     )
+
+
+@db.command()
+@DATABASE
+def check(database: str) -> None:
+    """Look whether a database is whole; nothing is written.
+
+    The file, the schema and its views, foreign keys, and what must be true of the rows:
+    a finished trial has its numbers, one attempt ended it, and so on. Exit code 1: something is wrong.
+    """
+    from bnexp.db.checking import check as make_checks
+    from bnexp.reports.databases import show_checks
+
+    if show_checks(make_checks(database)):
+        sys.exit(BnexpError.exit_code)
 
 
 @db.command()

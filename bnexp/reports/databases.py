@@ -1,14 +1,19 @@
 """What was done to a database as a whole, in sentences. Results go to standard output, advice to standard error."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import click
+from rich.console import Console
+from rich.text import Text
 
 from bnexp.claims.overrides import run_command
+from bnexp.db.checking import Found
 from bnexp.db.merging import Merged
 
 NAMED = 3
 """So many trials are named where there are more."""
+TITLE, COUNT = 45, 18
+"""Widths of columns."""
 
 
 def show_merged(merged: Merged, other: str) -> None:
@@ -31,6 +36,25 @@ def show_merged(merged: Merged, other: str) -> None:
     for name, overrides in merged.unjudged:
         again = f"`{run_command([name], overrides)}` judges them again, `bnexp report {name}` shows them judged"
         click.echo(f"{name}{f' ({overrides})' if overrides else ''}: its verdicts are out of date; {again}", err=True)
+
+
+def show_checks(checks: Iterable[tuple[str, Found]]) -> int:
+    """A line for each check as it is made, under it what is wrong, then the sentence; how many found something."""
+    console = Console()
+    made = failed = 0
+    for title, found in checks:
+        what = found.what.removesuffix("s") if found.looked_at == 1 else found.what
+        answer = Text(f"{found.wrong:,} wrong", "red") if found.wrong else Text("ok", "green")
+        console.print(
+            Text(f"{title:{TITLE}} {f'{found.looked_at:,} {what}' if what else '':>{COUNT}}  ").append(answer)
+        )
+        for name in found.named:
+            console.print(Text(f"  {name}"))
+        if found.wrong > len(found.named):
+            console.print(Text(f"  and {found.wrong - len(found.named):,} more"))
+        made, failed = made + 1, failed + bool(found.wrong)
+    console.print(Text(f"{failed} of {made} checks found something wrong" if failed else f"all {made} checks passed"))
+    return failed
 
 
 def counted(count: int, thing: str) -> str:
