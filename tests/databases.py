@@ -85,7 +85,7 @@ def judge(database: str, number: int, claim: str = "better") -> None:
 
 
 def everything(database: str) -> None:
-    """Two instances that share a trial, with results of every kind, verdicts, choices, and an attempt that failed."""
+    """Three instances with results of every kind, a verdict, a choice, and an attempt that failed."""
     numbers = register(
         database,
         of("e", [*seeds(1, 2), *seeds(1, 2, lr_multiplier=1e38)]),

@@ -95,6 +95,11 @@ def test_two_attempts_cannot_both_have_ended_a_trial(database: str) -> None:
     assert wrong(database) == {"one attempt ended each trial that has ended": (1, (trial(database, "seed = 8"),))}
 
 
+def test_a_trial_cannot_diverge_after_its_end(database: str) -> None:
+    change(database, "update trials set diverged_at_step = steps + 1 where status = 'diverged' and seed = 1")
+    assert wrong(database).keys() == {"diverged trials have their step"}
+
+
 def test_a_number_that_is_not_finite_is_no_damage(database: str) -> None:
     change(database, "update trials set test_loss = null, nonfinite = 'test_loss=inf' where status = 'finished'")
     assert wrong(database) == {}

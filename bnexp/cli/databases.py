@@ -5,7 +5,7 @@ import sys
 import click
 
 from bnexp.cli.options import DATABASE, Commands
-from bnexp.errors import BnexpError
+from bnexp.errors import BnexpError, UsageError
 
 
 @click.group(cls=Commands)
@@ -60,3 +60,26 @@ def merge(other: str, database: str) -> None:
     from bnexp.reports.databases import show_merged
 
     show_merged(join(database, other), other)
+
+
+@db.command()
+@click.argument("experiment")
+@DATABASE
+@click.option("--instance", type=int, metavar="NO", help="Only this one, by its number in `bnexp status`.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete(experiment: str, database: str, instance: int | None, yes: bool) -> None:
+    """Forget EXPERIMENT: all its instances, or one.
+
+    Its trials go with it, unless another instance wants them, and its verdicts and
+    choices. Claims stay, with the time when they were fixed.
+    """
+    from bnexp.db.deleting import foresee, forget, instances_of
+    from bnexp.reports.databases import show_forgotten
+
+    instances = instances_of(database, experiment, instance)
+    if not yes:
+        show_forgotten(foresee(database, instances), done=False)
+        if not sys.stdin.isatty():
+            raise UsageError("nothing was deleted: there is no terminal to ask on; --yes deletes without asking")
+        click.confirm("Delete this?", abort=True, err=True)
+    show_forgotten(forget(database, instances), done=True)

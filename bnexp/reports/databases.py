@@ -8,6 +8,7 @@ from rich.text import Text
 
 from bnexp.claims.overrides import run_command
 from bnexp.db.checking import Found
+from bnexp.db.deleting import Forgotten
 from bnexp.db.merging import Merged
 
 NAMED = 3
@@ -55,6 +56,25 @@ def show_checks(checks: Iterable[tuple[str, Found]]) -> int:
         made, failed = made + 1, failed + bool(found.wrong)
     console.print(Text(f"{failed} of {made} checks found something wrong" if failed else f"all {made} checks passed"))
     return failed
+
+
+def show_forgotten(forgotten: Forgotten, done: bool) -> None:
+    """What has gone, or, on standard error, what would go."""
+    for info in forgotten.instances:
+        overrides = f" ({info.overrides})" if info.overrides else ""
+        click.echo(f"{'deleted' if done else 'would delete'} instance {info.id}: {info.name}{overrides}", err=not done)
+    counts = {
+        f"trial{{}} ({forgotten.finished:,} finished, {forgotten.diverged:,} diverged)": forgotten.trials,
+        "attempt{}": forgotten.attempts,
+        "curve row{}": forgotten.curves,
+        "probe row{}": forgotten.probes,
+        "choice{}": forgotten.choices,
+        "verdict{}": forgotten.verdicts,
+    }
+    gone = [f"{count:,} {what.format('' if count == 1 else 's')}" for what, count in counts.items() if count]
+    click.echo(f"with {', '.join(gone)}" if gone else "with nothing that no other instance wants", err=not done)
+    if forgotten.shared:
+        click.echo(f"{counted(forgotten.shared, 'trial')} stay: other instances want them", err=not done)
 
 
 def counted(count: int, thing: str) -> str:
