@@ -108,16 +108,20 @@ def rows(database: str, query: str, **values: Any) -> list[tuple[Any, ...]]:
     return found
 
 
-def change(database: str, *statements: str, foreign_keys: bool = True) -> None:
-    """Change it behind the program's back."""
-    engine = create_engine(database) if "://" in database else make_engine(parse_url(database))
-    with engine.connect() as connection:
-        if "://" not in database and not foreign_keys:
-            connection.connection.driver_connection.execute("pragma foreign_keys = off")
-        for statement in statements:
-            connection.execute(text(statement))
-        connection.commit()
-    engine.dispose()
+def change(database: str, *statements: str, autocommit: bool = False, patience: float = 60) -> None:
+    """Change it behind the program's back, waiting for a lock so many seconds."""
+    url = parse_url(database)
+    sqlite = url.get_backend_name() == "sqlite"
+    engine = create_engine(url, connect_args={"timeout": patience} if sqlite else {})
+    try:
+        with engine.connect() as connection:
+            if autocommit:
+                connection.execution_options(isolation_level="AUTOCOMMIT")
+            for statement in statements:
+                connection.execute(text(statement))
+            connection.commit()
+    finally:
+        engine.dispose()
 
 
 CONTENTS: Mapping[str, str] = {

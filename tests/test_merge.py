@@ -5,10 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from bnexp.db import merging
+from bnexp.db.checking import check
+from bnexp.db.connection import parse_url
 from bnexp.db.merging import merge
 from bnexp.db.store import Store
+from bnexp.db.writing import writing
 from bnexp.errors import DatabaseError, UsageError
 from bnexp.records import Choice
 from tests.conftest import TINY, Bnexp
@@ -53,10 +57,29 @@ def test_all_of_it_comes_and_twice_is_once(here: str, there: str, made: bool) ->
     assert (merged.instances, merged.trials, merged.results) == (3, 7, 6)
     assert (merged.curves, merged.probes, merged.conflicts, merged.busy, merged.unjudged) == (10, 8, [], [], [])
     assert contents(here) == before == contents(there)
+    assert not [title for title, found in check(here) if found.wrong]
     assert rows(here, "select count(*) from cohorts") == rows(there, "select count(*) from cohorts")
     again = merge(here, there)
     assert again == replace(merged, instances=0, trials=0, results=0, curves=0, probes=0)
     assert contents(here) == before
+
+
+def test_between_two_on_one_postgresql(postgresql: str, there: str) -> None:
+    everything(there)
+    url = parse_url(postgresql)
+    name = f"{url.database}_other"
+    other = url.set(database=name).render_as_string(hide_password=False)
+    change(postgresql, f"create database {name}", autocommit=True)
+    merge(other, there)
+    assert merge(postgresql, other).trials == 7
+    assert contents(postgresql) == contents(there)
+
+
+def test_nobody_else_writes_meanwhile(here: str) -> None:
+    """A worker's statement waits; here it does not wait for long."""
+    register(here, of("e", seeds(1)))
+    with writing(parse_url(here), create=False), pytest.raises(OperationalError, match="lock"):
+        change(here, *["set lock_timeout = 100"] * ("://" in here), "update trials set failures = 1", patience=0.1)
 
 
 def test_back_from_postgresql(postgresql: str, there: str, tmp_path: Path) -> None:
@@ -148,6 +171,26 @@ def test_attempts_come_once_even_by_two_ways(here: str, there: str) -> None:
     train(there, numbers)
     assert merge(here, there).results == 1
     assert contents(here) == contents(there)
+
+
+def test_a_retried_trial_brings_the_attempts_that_failed(here: str, there: str) -> None:
+    numbers = register(there, of("e", seeds(1)))
+    train(there, numbers, never, leave="fail")
+    store = Store(there)
+    store.retry(numbers[0])
+    store.close()
+    assert merge(here, there).results == 0
+    assert contents(here) == contents(there)
+    assert rows(here, "select status, cohort_id from trials") == [("pending", None)]
+
+
+def test_links_older_than_arms_learn_theirs(here: str, there: str) -> None:
+    for database, arm in ((here, ""), (there, "norm batch")):
+        register(database, of("e", [replace(trial, arm=arm) for trial in seeds(1, 2)]))
+    change(here, "update experiment_trials set arm = 'ours' where trial_id in (select id from trials where seed = 2)")
+    merge(here, there)
+    query = "select t.seed, e.arm from experiment_trials e join trials t on t.id = e.trial_id order by 1"
+    assert rows(here, query) == [(1, "norm batch"), (2, "ours")]
 
 
 def test_a_worker_keeps_what_it_trains(here: str, there: str) -> None:
@@ -294,19 +337,39 @@ def test_a_hundred_thousand_curve_rows_take_seconds(here: str, there: str) -> No
     assert time.monotonic() - began < 10
 
 
-def test_through_the_command_line(tmp_path: Path, bnexp: Bnexp) -> None:
-    """Two people run halves of an experiment, then join them; the report is that of one who ran all of it."""
+def test_through_the_command_line(tiny: Path, tmp_path: Path, bnexp: Bnexp) -> None:
+    """Half of an experiment was run here, all of it elsewhere; the report is then that of one who ran all of it."""
     (tmp_path / "experiments.yaml").write_text(TINY)
-    run = ("run", "tiny", "--workers", "1")
-    assert bnexp(*run, "--seeds", "3", "--db", "a.db", cwd=tmp_path).code == 0
-    assert bnexp(*run, "--db", "b.db", cwd=tmp_path).code == 0
+    (tmp_path / "b.db").write_bytes((tiny / "bnexp.db").read_bytes())
+    run = ("run", "tiny", "--workers", "1", "--db", "a.db")
+    assert bnexp(*run, "--seeds", "3", cwd=tmp_path).code == 0
     first = bnexp("db", "merge", "b.db", "--db", "a.db", cwd=tmp_path)
     assert (first.code, first.err) == (0, "")
     assert first.out == "from b.db: 1 instance, 12 trials, 12 results, 60 curve rows\n"
     again = bnexp("db", "merge", "b.db", "--db", "a.db", cwd=tmp_path)
-    assert again.out == "from b.db: nothing that is not here already\n"
-    ours, theirs = (bnexp("report", "--db", name, cwd=tmp_path).out for name in ("a.db", "b.db"))
+    assert (again.code, again.out) == (0, "from b.db: nothing that is not here already\n")
+    options = (("--db", "a.db", "--instance", "2"), ("--db", "b.db", "--instance", "1"))
+    ours, theirs = (bnexp("report", *these, cwd=tmp_path).out for these in options)
     assert "12 diverged, 12 finished" in ours
     assert ours.split("trials on")[0] == theirs.split("trials on")[0]
-    nothing = bnexp(*run, "--db", "a.db", cwd=tmp_path)
+    nothing = bnexp(*run, cwd=tmp_path)
     assert nothing.code == 0 and "to train" not in nothing.err
+
+
+def test_what_did_not_come_is_told(tmp_path: Path, bnexp: Bnexp) -> None:
+    ours, theirs = str(tmp_path / "bnexp.db"), str(tmp_path / "there.db")
+    numbers = register(ours, of("e", seeds(*range(5)), overrides="seeds=5"), of("busy", seeds(7, batch_size=7)))
+    train(ours, register(ours, of("part", seeds(*range(4)))), better)
+    train(ours, numbers[1:], never, leave="stay")
+    train(theirs, register(theirs, of("e", seeds(*range(5)), overrides="seeds=5"), of("busy", seeds(7, batch_size=7))))
+    ended = bnexp("db", "merge", "there.db", cwd=tmp_path)
+    assert ended.code == 0
+    told = " ".join(ended.out.split())
+    keys = [trial.key[:12] for trial in seeds(*range(4))]
+    assert told.startswith(
+        "from there.db: 1 result, 2 curve rows, 2 probe rows 4 trials ended in both with different numb"
+    )
+    assert f"those here were kept: {keys[0]}, {keys[1]}, {keys[2]} and 1 more" in told
+    assert f"1 trial left to the workers that train them here: {seeds(7, batch_size=7)[0].key[:12]}" in told
+    assert "`bnexp run e --seeds 5` judges its claims again" in " ".join(ended.err.split())
+    assert max(map(len, (ended.out + ended.err).splitlines())) <= 80

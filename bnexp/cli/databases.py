@@ -56,10 +56,11 @@ def merge(other: str, database: str) -> None:
     only in OTHER comes along, with curves, probes and where it was trained. OTHER is
     only read. All of it is written, or nothing.
     """
+    from bnexp.db.connection import parse_url, shown
     from bnexp.db.merging import merge as join
     from bnexp.reports.databases import show_merged
 
-    show_merged(join(database, other), other)
+    show_merged(join(database, other), shown(parse_url(other)))
 
 
 @db.command()

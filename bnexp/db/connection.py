@@ -151,17 +151,22 @@ def upgrade(url: URL) -> str:
     return found
 
 
+def shown(url: URL) -> str:
+    """The database as a person may read it: the path, or the URL without its password."""
+    return str(url.database) if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
+
+
 def _unusable(url: URL, found: str | None) -> DatabaseError:
     """What to do about a database without a schema of ours, or with that of an older or newer bnexp."""
-    shown = str(url.database) if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
+    name = shown(url)
     if found is None or not found.isdigit():  # other programs name their revisions otherwise
-        return DatabaseError(f"{shown}: not a bnexp database")
+        return DatabaseError(f"{name}: not a bnexp database")
     if found > REVISION:
         newer = f"written by a newer bnexp (schema {found}; this one reads {REVISION})"
-        return DatabaseError(f"{shown}: {newer}: pip install --upgrade bnexp")
+        return DatabaseError(f"{name}: {newer}: pip install --upgrade bnexp")
     return DatabaseError(
-        f"{shown}: its schema is revision {found}, this bnexp reads {REVISION}; "
-        f"`bnexp db upgrade --db {shlex.quote(shown)}` upgrades it"
+        f"{name}: its schema is revision {found}, this bnexp reads {REVISION}; "
+        f"`bnexp db upgrade --db {shlex.quote(name)}` upgrades it"
     )
 
 

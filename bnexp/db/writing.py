@@ -27,6 +27,8 @@ def writing(url: URL, *, create: bool) -> Iterator[Connection]:
         with explained(url), engine.connect().execution_options(writes=True) as connection, connection.begin():
             if connection.dialect.name == "postgresql":
                 connection.execute(text("select pg_advisory_xact_lock(hashtext('bnexp'))"))
+                # For those who do not ask for the first one: a worker stores results without it.
+                connection.execute(text("lock table trials in share row exclusive mode"))
             yield connection
     finally:
         engine.dispose()

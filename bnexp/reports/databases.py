@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 
-import click
 from rich.console import Console
 from rich.text import Text
 
@@ -27,16 +26,17 @@ def show_merged(merged: Merged, other: str) -> None:
         "probe row": merged.probes,
     }
     came = [counted(count, thing) for thing, count in counts.items() if count]
-    click.echo(f"from {other}: {', '.join(came)}" if came else f"from {other}: nothing that is not here already")
+    console = Console()
+    console.print(Text(f"from {other}: {', '.join(came) or 'nothing that is not here already'}"))
     if merged.conflicts:
         what = f"{counted(len(merged.conflicts), 'trial')} ended in both with different numbers"
-        click.echo(f"{what}; those here were kept: {_named(merged.conflicts)}")
+        console.print(Text(f"{what}; those here were kept: {_named(merged.conflicts)}"))
     if merged.busy:
-        left = f"{counted(len(merged.busy), 'trial')} left to the workers that train them here"
-        click.echo(f"{left}: {_named(merged.busy)}")
+        what = f"{counted(len(merged.busy), 'trial')} left to the workers that train them here"
+        console.print(Text(f"{what}: {_named(merged.busy)}"))
     for name, overrides in merged.unjudged:
-        again = f"`{run_command([name], overrides)}` judges them again, `bnexp report {name}` shows them judged"
-        click.echo(f"{name}{f' ({overrides})' if overrides else ''}: its verdicts are out of date; {again}", err=True)
+        again = f"`{run_command([name], overrides)}` judges its claims again, and `bnexp report` shows them so"
+        Console(stderr=True).print(Text(f"{name} has other results than it was judged by: {again}"))
 
 
 def show_checks(checks: Iterable[tuple[str, Found]]) -> int:
@@ -60,9 +60,10 @@ def show_checks(checks: Iterable[tuple[str, Found]]) -> int:
 
 def show_forgotten(forgotten: Forgotten, done: bool) -> None:
     """What has gone, or, on standard error, what would go."""
+    console = Console(stderr=not done)
     for info in forgotten.instances:
         overrides = f" ({info.overrides})" if info.overrides else ""
-        click.echo(f"{'deleted' if done else 'would delete'} instance {info.id}: {info.name}{overrides}", err=not done)
+        console.print(Text(f"{'deleted' if done else 'would delete'} instance {info.id}: {info.name}{overrides}"))
     counts = {
         f"trial{{}} ({forgotten.finished:,} finished, {forgotten.diverged:,} diverged)": forgotten.trials,
         "attempt{}": forgotten.attempts,
@@ -72,9 +73,9 @@ def show_forgotten(forgotten: Forgotten, done: bool) -> None:
         "verdict{}": forgotten.verdicts,
     }
     gone = [f"{count:,} {what.format('' if count == 1 else 's')}" for what, count in counts.items() if count]
-    click.echo(f"with {', '.join(gone)}" if gone else "with nothing that no other instance wants", err=not done)
+    console.print(Text(f"with {', '.join(gone) or 'nothing that no other instance wants'}"))
     if forgotten.shared:
-        click.echo(f"{counted(forgotten.shared, 'trial')} stay: other instances want them", err=not done)
+        console.print(Text(f"{counted(forgotten.shared, 'trial')} stay, since other instances want them"))
 
 
 def counted(count: int, thing: str) -> str:
