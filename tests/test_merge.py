@@ -14,7 +14,7 @@ from bnexp.db.merging import merge
 from bnexp.db.store import Store
 from bnexp.db.writing import writing
 from bnexp.errors import DatabaseError, UsageError
-from bnexp.records import Choice
+from bnexp.records import Choice, Outcome
 from tests.conftest import TINY, Bnexp
 from tests.databases import (
     better,
@@ -55,7 +55,7 @@ def test_all_of_it_comes_and_twice_is_once(here: str, there: str, made: bool) ->
     before = contents(there)
     merged = merge(here, there)
     assert (merged.instances, merged.trials, merged.results) == (3, 7, 6)
-    assert (merged.curves, merged.probes, merged.conflicts, merged.busy, merged.unjudged) == (10, 8, [], [], [])
+    assert (merged.curves, merged.probes, merged.conflicts, merged.busy, merged.unjudged) == (10, 8, {}, [], [])
     assert contents(here) == before == contents(there)
     assert not [title for title, found in check(here) if found.wrong]
     assert rows(here, "select count(*) from cohorts") == rows(there, "select count(*) from cohorts")
@@ -112,7 +112,12 @@ def test_a_result_comes_where_none_is_and_stays_where_one_is(here: str, there: s
     judge(there, number)
     merged = merge(here, there)
     key_of_1 = seeds(1)[0].key
-    assert (merged.instances, merged.trials, merged.results, merged.conflicts) == (0, 0, 2, [key_of_1])
+    assert (merged.instances, merged.trials, merged.results, merged.conflicts) == (
+        0,
+        0,
+        2,
+        {key_of_1: pytest.approx(0.49)},
+    )
     assert merged.curves == 4 and merged.unjudged == [("e", ""), ("only 3", "")]
     assert rows(here, "select seed, status, test_accuracy from trials order by 1") == [
         (1, "finished", 1.0),
@@ -356,10 +361,13 @@ def test_through_the_command_line(tiny: Path, tmp_path: Path, bnexp: Bnexp) -> N
     assert nothing.code == 0 and "to train" not in nothing.err
 
 
+DIVERGED = (better, better, better, lambda slot, config: Outcome(slot, "diverged", (), None, 7, "nan"))
+
+
 def test_what_did_not_come_is_told(tmp_path: Path, bnexp: Bnexp) -> None:
     ours, theirs = str(tmp_path / "bnexp.db"), str(tmp_path / "there.db")
     numbers = register(ours, of("e", seeds(*range(5)), overrides="seeds=5"), of("busy", seeds(7, batch_size=7)))
-    train(ours, register(ours, of("part", seeds(*range(4)))), better)
+    train(ours, register(ours, of("part", seeds(*range(4)))), lambda slot, config: DIVERGED[config.seed](slot, config))
     train(ours, numbers[1:], never, leave="stay")
     train(theirs, register(theirs, of("e", seeds(*range(5)), overrides="seeds=5"), of("busy", seeds(7, batch_size=7))))
     ended = bnexp("db", "merge", "there.db", cwd=tmp_path)
@@ -369,7 +377,8 @@ def test_what_did_not_come_is_told(tmp_path: Path, bnexp: Bnexp) -> None:
     assert told.startswith(
         "from there.db: 1 result, 2 curve rows, 2 probe rows 4 trials ended in both with different numb"
     )
-    assert f"those here were kept: {keys[0]}, {keys[1]}, {keys[2]} and 1 more" in told
+    listed = f"{keys[3]} (another end), {keys[0]} (by 5e-1 of a number), {keys[1]} (by 5e-1 of a number) and 1 more"
+    assert f"those here were kept: {listed}" in told
     assert f"1 trial left to the workers that train them here: {seeds(7, batch_size=7)[0].key[:12]}" in told
     assert "`bnexp run e --seeds 5` judges its claims again" in " ".join(ended.err.split())
     assert max(map(len, (ended.out + ended.err).splitlines())) <= 80

@@ -1,5 +1,6 @@
 """The trials of another database, laid beside those here by their keys: which of them come, and which stay."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,8 +35,9 @@ class Matched:
     """Of those new or taken, the ones that have a result."""
     others: set[int] = field(default_factory=set)
     """Whose state here stays another than there."""
-    conflicts: list[str] = field(default_factory=list)
-    """Keys of those that ended in both with different numbers."""
+    conflicts: dict[str, float] = field(default_factory=dict)
+    """Keys of those that ended in both with different numbers, and by how much: the largest relative difference, which
+    is infinite where they did not end alike."""
     busy: list[str] = field(default_factory=list)
     """Keys of those that ended there while a worker trains them here."""
 
@@ -77,8 +79,9 @@ def _place(matched: Matched, there: Row[Any], here: Row[Any] | None) -> None:
         return
     matched.here[there.id] = here.id
     if here.status in RESULTS and there.status in RESULTS:
-        if any(getattr(here, name) != getattr(there, name) for name in NUMBERS):
-            matched.conflicts.append(there.key)
+        apart = max(_difference(getattr(here, name), getattr(there, name)) for name in NUMBERS)
+        if apart:
+            matched.conflicts[there.key] = apart
             matched.others.add(there.id)
     elif here.status in RESULTS or there.status not in RESULTS:
         if here.status != there.status:
@@ -91,3 +94,12 @@ def _place(matched: Matched, there: Row[Any], here: Row[Any] | None) -> None:
         matched.ended.append(there.id)
         if here.lease == "over":
             matched.leased[there.id] = here.cohort_id
+
+
+def _difference(here: Any, there: Any) -> float:
+    """|a - b| / max(|a|, |b|) of two losses or accuracies; infinite where anything else differs."""
+    if here == there:
+        return 0.0
+    if isinstance(here, float) and isinstance(there, float):
+        return abs(here - there) / max(abs(here), abs(there))
+    return math.inf

@@ -43,8 +43,9 @@ class Merged:
     """Rows of curves that came with them."""
     probes: int
     """Rows of probes."""
-    conflicts: list[str]
-    """Keys of trials that ended in both databases with different numbers; those here were kept."""
+    conflicts: dict[str, float]
+    """Keys of trials that ended in both databases with different numbers, and the largest relative difference, which is
+    infinite where they did not end alike; those here were kept."""
     busy: list[str]
     """Keys of trials that a worker trains here; they were left to it."""
     unjudged: list[tuple[str, str]]

@@ -1,11 +1,13 @@
 """What was done to a database as a whole, in sentences. Results go to standard output, advice to standard error."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.text import Text
 
 from bnexp.claims.overrides import run_command
+from bnexp.comparison import short
 from bnexp.db.checking import Found
 from bnexp.db.deleting import Forgotten
 from bnexp.db.merging import Merged
@@ -30,10 +32,12 @@ def show_merged(merged: Merged, other: str) -> None:
     console.print(Text(f"from {other}: {', '.join(came) or 'nothing that is not here already'}"))
     if merged.conflicts:
         what = f"{counted(len(merged.conflicts), 'trial')} ended in both with different numbers"
-        console.print(Text(f"{what}; those here were kept: {_named(merged.conflicts)}"))
+        worst = sorted(merged.conflicts, key=lambda key: -merged.conflicts[key])
+        named = _named([f"{key[:12]} {_apart(merged.conflicts[key])}" for key in worst])
+        console.print(Text(f"{what}; those here were kept: {named}"))
     if merged.busy:
         what = f"{counted(len(merged.busy), 'trial')} left to the workers that train them here"
-        console.print(Text(f"{what}: {_named(merged.busy)}"))
+        console.print(Text(f"{what}: {_named([key[:12] for key in merged.busy])}"))
     for name, overrides in merged.unjudged:
         again = f"`{run_command([name], overrides)}` judges its claims again, and `bnexp report` shows them so"
         Console(stderr=True).print(Text(f"{name} has other results than it was judged by: {again}"))
@@ -83,6 +87,10 @@ def counted(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
-def _named(keys: Sequence[str]) -> str:
-    more = f" and {len(keys) - NAMED:,} more" if len(keys) > NAMED else ""
-    return ", ".join(key[:12] for key in keys[:NAMED]) + more
+def _apart(relative: float) -> str:
+    return f"(by {short(relative)} of a number)" if math.isfinite(relative) else "(another end)"
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
