@@ -328,6 +328,19 @@ def test_refusals(tmp_path: Path, bnexp: Bnexp) -> None:
     assert ended.code == 1 and "Error: database there.db: database disk image is malformed" in ended.err
 
 
+def test_damage_is_told_of_the_database_that_has_it(here: str, there: str) -> None:
+    train(there, register(there, of("e", seeds(1))))
+    change(there, "pragma wal_checkpoint(truncate)")
+    [(page, size)] = rows(
+        there, "select rootpage, page_size from sqlite_master, pragma_page_size where name = 'curves'"
+    )
+    whole = Path(there).read_bytes()
+    Path(there).write_bytes(whole[: (page - 1) * size] + b"\xff" * size + whole[page * size :])
+    with pytest.raises(DatabaseError, match=r"database .*there\.db: database disk image is malformed"):
+        merge(here, there)
+    assert rows(here, "select count(*) from trials") == [(0,)]
+
+
 def test_a_hundred_thousand_curve_rows_take_seconds(here: str, there: str) -> None:
     [number] = register(there, of("e", seeds(*range(1000))))
     train(there, [number])
