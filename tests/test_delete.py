@@ -12,7 +12,8 @@ import pytest
 from bnexp.db import deleting
 from bnexp.db.checking import check
 from bnexp.db.deleting import foresee, forget, instances_of
-from bnexp.db.store import LeaseLostError, Store
+from bnexp.db.leases import LeaseLostError
+from bnexp.db.store import Store
 from bnexp.engine.cohort import group
 from bnexp.errors import DatabaseError, UsageError
 from tests.conftest import Bnexp, environment

@@ -8,9 +8,10 @@ from typing import Any
 from sqlalchemy import Connection, TextClause, bindparam, text
 
 from bnexp.db.connection import explained, parse_url
+from bnexp.db.leases import clock
 from bnexp.db.results import InstanceInfo, Results
 from bnexp.db.wishes import END_EMPTY_COHORTS
-from bnexp.db.writing import clock, parts, take_away, writing
+from bnexp.db.writing import parts, take_away, writing
 from bnexp.errors import DatabaseError
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, case, select
 
+from bnexp.db.leases import clock
 from bnexp.db.tables import CohortRow, TrialRow
-from bnexp.db.writing import PART, clock
+from bnexp.db.writing import PART
 
 NUMBERS = (
     "status", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy",

@@ -1,13 +1,14 @@
 """Changing a database as a whole: one transaction, which is written or leaves no trace, and no writer beside it."""
 
-import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, bindparam, text, update
 from sqlalchemy.engine import URL
 
 from bnexp.db.connection import explained, make_engine, open_engine
+from bnexp.db.rows import now
+from bnexp.db.tables import AttemptRow
 
 PART = 500
 """Numbers in one statement; SQLite may allow no more than 999."""
@@ -27,18 +28,11 @@ def writing(url: URL, *, create: bool) -> Iterator[Connection]:
         with explained(url), engine.connect().execution_options(writes=True) as connection, connection.begin():
             if connection.dialect.name == "postgresql":
                 connection.execute(text("select pg_advisory_xact_lock(hashtext('bnexp'))"))
-                # For those who do not ask for the first one: a worker stores results without it.
-                connection.execute(text("lock table trials in share row exclusive mode"))
+                # A worker stores results without that lock, but not without one on its cohort.
+                connection.execute(text("lock table cohorts in exclusive mode"))
             yield connection
     finally:
         engine.dispose()
-
-
-def clock(connection: Connection) -> float:
-    """Seconds since the epoch, by the clock that leases go by."""
-    if connection.dialect.name == "postgresql":
-        return float(connection.execute(text("select extract(epoch from clock_timestamp())")).scalar_one())
-    return time.time()
 
 
 def take_away(connection: Connection, cohort_ids: Collection[int]) -> None:
@@ -46,6 +40,8 @@ def take_away(connection: Connection, cohort_ids: Collection[int]) -> None:
     for part in parts(cohort_ids):
         for statement in TAKE_AWAY:
             connection.execute(statement.bindparams(bindparam("ids", expanding=True)), {"ids": part})
+        vanished = AttemptRow.cohort_id.in_(part) & AttemptRow.outcome.is_(None)
+        connection.execute(update(AttemptRow).where(vanished).values(outcome="interrupted", ended_at=now()))
 
 
 def parts(numbers: Collection[int], size: int = PART) -> Iterator[list[int]]:
