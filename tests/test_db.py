@@ -257,7 +257,7 @@ def test_refusals_say_what_is_wrong(tmp_path: Path) -> None:
 def test_a_newer_schema_is_refused(store: Store) -> None:
     with store.engine.begin() as connection:
         connection.execute(text("update alembic_version set version_num = '9999'"))
-    with pytest.raises(DatabaseError, match="install a newer bnexp"):
+    with pytest.raises(DatabaseError, match=r"written by a newer bnexp \(schema 9999; .* pip install --upgrade bnexp"):
         Store(store.database)
 
 
@@ -324,7 +324,10 @@ def test_an_old_database_is_upgraded_without_loss(revision: str, trials: dict[st
     columns = columns_of(path)
     before = rows_of(path, columns)
     assert all(before.values())
-    with pytest.raises(DatabaseError, match="its schema is older"):
+    with pytest.raises(
+        DatabaseError,
+        match=rf"revision {revision}, this bnexp reads .*; `bnexp db upgrade --db .*bnexp.db` upgrades it",
+    ):
         Results(str(path))
     store = Store(str(path))
     assert rows_of(path, columns) == before

@@ -3,6 +3,7 @@
 import click
 
 import bnexp
+from bnexp.cli.databases import db
 from bnexp.cli.datasets import data
 from bnexp.cli.options import Commands
 from bnexp.cli.reading import list_claims, query, report, show, status
@@ -21,5 +22,5 @@ def main() -> None:
     """
 
 
-for command in (run, plan, status, report, list_claims, query, show, verify, data):
+for command in (run, plan, status, report, list_claims, query, show, verify, data, db):
     main.add_command(command)

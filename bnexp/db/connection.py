@@ -1,6 +1,7 @@
 """Opening a results database: the engine, SQLite's settings, creation and upgrade under one lock."""
 
 import os
+import shlex
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -125,15 +126,48 @@ def open_engine(url: URL, *, create: bool) -> Engine:
         elif create and (found is None or found < REVISION):
             _migrate(engine)
             found = _revision(engine)
-    if found is None:
-        raise DatabaseError(f"{url.database}: not a bnexp database")
     if found != REVISION:
-        raise DatabaseError(
-            f"{url.database}: its schema is revision {found}, this bnexp reads {REVISION}; install a newer bnexp"
-            if found > REVISION
-            else f"{url.database}: its schema is older; `bnexp run` with this database upgrades it"
-        )
+        engine.dispose()
+        raise _unusable(url, found)
     return engine
+
+
+def upgrade(url: URL) -> str:
+    """Bring an older database to our revision; return the one that it had.
+
+    Raises UsageError where there is none, DatabaseError where it is not ours, or newer."""
+    if url.get_backend_name() == "sqlite":
+        _check_path(Path(url.database or ""), create=False)
+    engine = make_engine(url, read_only=True)
+    try:
+        with explained(url):
+            found = _revision(engine)
+    finally:
+        engine.dispose()
+    if found is None or found > REVISION:
+        raise _unusable(url, found)
+    if found < REVISION:
+        open_engine(url, create=True).dispose()
+    return found
+
+
+def shown(url: URL) -> str:
+    """The database as a person may read it: the path, or the URL without its password."""
+    return str(url.database) if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
+
+
+def _unusable(url: URL, found: str | None) -> DatabaseError:
+    """What to do about a database without a schema of ours, or with that of an older or newer bnexp."""
+    name = shown(url)
+    if found is None or not found.isdigit():  # other programs name their revisions otherwise
+        return DatabaseError(f"{name}: not a bnexp database")
+    if found > REVISION:
+        newer = f"written by a newer bnexp (schema {found}; this one reads {REVISION})"
+        return DatabaseError(f"{name}: {newer}: pip install --upgrade bnexp")
+    return DatabaseError(
+        f"{name}: its schema is revision {found}, this bnexp reads {REVISION}; "
+        f"`bnexp db upgrade --db {shlex.quote(name)}` upgrades it"
+    )
 
 
 def _check_path(path: Path, create: bool) -> None:
@@ -157,19 +191,24 @@ def _revision(engine: Engine) -> str | None:
 
 def _migrate(engine: Engine) -> None:
     """Bring the schema to our revision. Whoever comes while another migrates waits, then finds it done."""
-    from alembic import command
-    from alembic.config import Config
-
     if engine.dialect.name == "sqlite":
         _choose_journal(engine)
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.set_main_option("path_separator", "os")
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
         if engine.dialect.name == "postgresql":
             connection.execute(text("select pg_advisory_xact_lock(hashtext('bnexp migration'))"))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        migrate(connection)
+
+
+def migrate(connection: Connection) -> None:
+    """Bring the schema to our revision, inside the caller's transaction."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
 def _choose_journal(engine: Engine) -> None:

@@ -1,0 +1,51 @@
+"""Changing a database as a whole: one transaction, which is written or leaves no trace, and no writer beside it."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, bindparam, text, update
+from sqlalchemy.engine import URL
+
+from bnexp.db.connection import explained, make_engine, open_engine
+from bnexp.db.rows import now
+from bnexp.db.tables import AttemptRow
+
+PART = 500
+"""Numbers in one statement; SQLite may allow no more than 999."""
+
+TAKE_AWAY = (
+    text("update trials set status = 'pending' where status = 'running' and cohort_id in :ids"),
+    text("update cohorts set status = 'pending', worker = null, lease_until = null where id in :ids"),
+)
+
+
+@contextmanager
+def writing(url: URL, *, create: bool) -> Iterator[Connection]:
+    """A connection inside the transaction. With `create`, the database is made or upgraded first where need be."""
+    open_engine(url, create=create).dispose()
+    engine = make_engine(url)
+    try:
+        with explained(url), engine.connect().execution_options(writes=True) as connection, connection.begin():
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("select pg_advisory_xact_lock(hashtext('bnexp'))"))
+                # A worker stores results without that lock, but not without one on its cohort.
+                connection.execute(text("lock table cohorts in exclusive mode"))
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def take_away(connection: Connection, cohort_ids: Collection[int]) -> None:
+    """Give cohorts whose leases have run out back, so that a worker that wakes up writes nothing into them."""
+    for part in parts(cohort_ids):
+        for statement in TAKE_AWAY:
+            connection.execute(statement.bindparams(bindparam("ids", expanding=True)), {"ids": part})
+        vanished = AttemptRow.cohort_id.in_(part) & AttemptRow.outcome.is_(None)
+        connection.execute(update(AttemptRow).where(vanished).values(outcome="interrupted", ended_at=now()))
+
+
+def parts(numbers: Collection[int], size: int = PART) -> Iterator[list[int]]:
+    """The numbers, so many at a time."""
+    listed = list(numbers)
+    for start in range(0, len(listed), size):
+        yield listed[start : start + size]

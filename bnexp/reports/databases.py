@@ -1,0 +1,96 @@
+"""What was done to a database as a whole, in sentences. Results go to standard output, advice to standard error."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from bnexp.claims.overrides import run_command
+from bnexp.comparison import short
+from bnexp.db.checking import Found
+from bnexp.db.deleting import Forgotten
+from bnexp.db.merging import Merged
+
+NAMED = 3
+"""So many trials are named where there are more."""
+TITLE, COUNT = 45, 18
+"""Widths of columns."""
+
+
+def show_merged(merged: Merged, other: str) -> None:
+    """What came from `other`, what did not, and what to judge again."""
+    counts = {
+        "instance": merged.instances,
+        "trial": merged.trials,
+        "result": merged.results,
+        "curve row": merged.curves,
+        "probe row": merged.probes,
+    }
+    came = [counted(count, thing) for thing, count in counts.items() if count]
+    console = Console()
+    console.print(Text(f"from {other}: {', '.join(came) or 'nothing that is not here already'}"))
+    if merged.conflicts:
+        what = f"{counted(len(merged.conflicts), 'trial')} ended in both with different numbers"
+        worst = sorted(merged.conflicts, key=lambda key: -merged.conflicts[key])
+        named = _named([f"{key[:12]} {_apart(merged.conflicts[key])}" for key in worst])
+        console.print(Text(f"{what}; those here were kept: {named}"))
+    if merged.busy:
+        what = f"{counted(len(merged.busy), 'trial')} left to the workers that train them here"
+        console.print(Text(f"{what}: {_named([key[:12] for key in merged.busy])}"))
+    for name, overrides in merged.unjudged:
+        again = f"`{run_command([name], overrides)}` judges its claims again, and `bnexp report` shows them so"
+        Console(stderr=True).print(Text(f"{name} has other results than it was judged by: {again}"))
+
+
+def show_checks(checks: Iterable[tuple[str, Found]]) -> int:
+    """A line for each check as it is made, under it what is wrong, then the sentence; how many found something."""
+    console = Console()
+    made = failed = 0
+    for title, found in checks:
+        what = found.what.removesuffix("s") if found.looked_at == 1 else found.what
+        answer = Text(f"{found.wrong:,} wrong", "red") if found.wrong else Text("ok", "green")
+        console.print(
+            Text(f"{title:{TITLE}} {f'{found.looked_at:,} {what}' if what else '':>{COUNT}}  ").append(answer)
+        )
+        for name in found.named:
+            console.print(Text(f"  {name}"))
+        if found.wrong > len(found.named):
+            console.print(Text(f"  and {found.wrong - len(found.named):,} more"))
+        made, failed = made + 1, failed + bool(found.wrong)
+    console.print(Text(f"{failed} of {made} checks found something wrong" if failed else f"all {made} checks passed"))
+    return failed
+
+
+def show_forgotten(forgotten: Forgotten, done: bool) -> None:
+    """What has gone, or, on standard error, what would go."""
+    console = Console(stderr=not done)
+    for info in forgotten.instances:
+        overrides = f" ({info.overrides})" if info.overrides else ""
+        console.print(Text(f"{'deleted' if done else 'would delete'} instance {info.id}: {info.name}{overrides}"))
+    counts = {
+        f"trial{{}} ({forgotten.finished:,} finished, {forgotten.diverged:,} diverged)": forgotten.trials,
+        "attempt{}": forgotten.attempts,
+        "curve row{}": forgotten.curves,
+        "probe row{}": forgotten.probes,
+        "choice{}": forgotten.choices,
+        "verdict{}": forgotten.verdicts,
+    }
+    gone = [f"{count:,} {what.format('' if count == 1 else 's')}" for what, count in counts.items() if count]
+    console.print(Text(f"with {', '.join(gone) or 'nothing that no other instance wants'}"))
+    if forgotten.shared:
+        console.print(Text(f"{counted(forgotten.shared, 'trial')} stay, since other instances want them"))
+
+
+def counted(count: int, thing: str) -> str:
+    """Such as "1 trial" and "1,000 trials"."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def _apart(relative: float) -> str:
+    return f"(by {short(relative)} of a number)" if math.isfinite(relative) else "(another end)"
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
