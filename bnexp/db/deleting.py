@@ -101,7 +101,7 @@ def _wanted(connection: Connection, instances: Sequence[InstanceInfo]) -> tuple[
     moment = clock(connection)
     for worker, until in connection.execute(TRAINING, {"ids": numbers, "now": moment}):
         raise DatabaseError(
-            f"nothing was deleted: a worker on {worker.rsplit(':', 2)[0]} ({worker}) trains {instances[0].name!r}; "
+            f"nothing was deleted: a worker on {worker.partition(':')[0]} ({worker}) trains {instances[0].name!r}; "
             f"stop it with Ctrl-C, or, if it is gone, wait {until - moment:.0f} seconds until its lease has run out"
         )
     wanted = connection.execute(WANTED, {"ids": numbers}).all()
