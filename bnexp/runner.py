@@ -27,8 +27,8 @@ class _Training:
     began: float = field(default_factory=time.monotonic)
     started: Started | None = None
     step: int = 0
-    trained: int = 0
-    """Trial-steps."""
+    done: int = 0
+    """Trial-steps, those before a checkpoint included."""
     kept: bool = False
     """Whether the database knows that there is a checkpoint."""
     unstored: list[Outcome] = field(default_factory=list)
@@ -74,7 +74,7 @@ class Run:
                     self._under_lease(executor, worker, partial(self._store, training))
                 self._renew(executor)
                 watch(self.tally)
-            self._count_others()
+            self._count()
             self.folder.tidy(self.store.unfinished())
         finally:
             executor.close()
@@ -134,10 +134,10 @@ class Run:
             case Started():
                 training.started, self.tally.device = record, record.device
             case Resumed(steps):
-                self.tally.total_steps -= steps
+                training.done += steps
             case Progress(step, _, steps):
                 training.step = step
-                training.trained += steps
+                training.done += steps
                 self.tally.steps += steps
             case Saved(name) if not training.kept:
                 training.kept = True
@@ -174,7 +174,6 @@ class Run:
         if given_up:
             self.tally.errors.append(error)
         if again:
-            self.tally.total_steps += training.trained
             self.tally.notes.append(f"{again:,} trials are tried again: {error.strip().splitlines()[-1]}")
 
     def _store(self, training: _Training) -> None:
@@ -194,7 +193,7 @@ class Run:
             for worker, training in list(self._training.items()):
                 renew = partial(self.store.renew, training.job, self.worker, training.step)
                 self._under_lease(executor, worker, renew)
-            self._count_others()
+            self._count()
 
     def _under_lease(self, executor: Executor, worker: int, write: Callable[[], None]) -> None:
         """Write for the cohort of `worker`; where its lease is lost, whoever has it now trains it, and the worker is
@@ -203,11 +202,11 @@ class Run:
             write()
         except LeaseLostError:
             training = self._training.pop(worker)
-            self.tally.total_steps += training.trained
             self.tally.notes.append(f"another run has taken over {len(training.job.configs):,} trials")
             executor.drop(worker)
 
-    def _count_others(self) -> None:
-        """See what other runs have trained of what this one was to."""
-        left, _ = self.store.left(self.experiment_ids)
+    def _count(self) -> None:
+        """See what is left by now, since other runs train too, and what is trained again counts again."""
+        left, steps = self.store.left(self.experiment_ids)
         self.tally.elsewhere = max(0, self.tally.total - self.tally.ended - left)
+        self.tally.total_steps = self.tally.steps + steps - sum(training.done for training in self._training.values())
