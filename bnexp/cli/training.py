@@ -55,6 +55,7 @@ def run(
     """
     from bnexp.claims.parse import parse_claims
     from bnexp.db.store import Store
+    from bnexp.db.url import shown
     from bnexp.executors.local import LocalExecutor
     from bnexp.reports.progress import Progress
     from bnexp.stages import Course
@@ -70,7 +71,8 @@ def run(
             try:
                 failed = course.go(claims, retry_failed)
             except KeyboardInterrupt:
-                progress.interrupted(shlex.join(["bnexp", *sys.argv[1:]]))
+                again = (word.replace(database, shown(store.url)) for word in sys.argv[1:])
+                progress.interrupted(shlex.join(["bnexp", *again]))
                 raise
     finally:
         store.close()
@@ -99,8 +101,8 @@ def plan(
     how long the rest may take.
     """
     from bnexp.claims.parse import parse_claims
-    from bnexp.db.connection import exists
     from bnexp.db.results import Results
+    from bnexp.db.url import exists
     from bnexp.executors.local import cores
     from bnexp.reports.plan import show_plan
     from bnexp.stages import outlook

@@ -8,11 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 
+from bnexp.db.readonly import deny_writing
+from bnexp.db.url import exists as exists
+from bnexp.db.url import parse_url as parse_url
+from bnexp.db.url import shown
 from bnexp.errors import DatabaseError, UsageError
+from bnexp.text import without_passwords
 
 REVISION = "0004"
 """The schema that this program reads and writes."""
@@ -33,42 +38,14 @@ NETWORK_FILE_SYSTEMS = {
 }
 
 
-READING_ACTIONS = {
-    sqlite3.SQLITE_SELECT,
-    sqlite3.SQLITE_READ,
-    sqlite3.SQLITE_FUNCTION,
-    sqlite3.SQLITE_RECURSIVE,
-    sqlite3.SQLITE_PRAGMA,
-    sqlite3.SQLITE_TRANSACTION,
-}
-
-
-def parse_url(database: str) -> URL:
-    """The URL of `database`: a path means SQLite. Raises UsageError where it is neither."""
-    if "://" not in database:
-        return URL.create("sqlite", database=str(Path(database).expanduser()))
-    try:
-        return make_url(database)
-    except ArgumentError as error:
-        raise UsageError("--db: not a database URL; write a path, or dialect://user@host/name") from error
-
-
-def exists(database: str) -> bool:
-    """Whether there may be something to open."""
-    url = parse_url(database)
-    return url.get_backend_name() != "sqlite" or Path(url.database or "").exists()
-
-
 @contextmanager
 def explained(url: URL) -> Iterator[None]:
     """Turn the database library's errors into ours. Passwords in the URL are never shown."""
-    shown = url.database if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
     try:
         yield
-    except DBAPIError as error:
-        raise DatabaseError(f"database {shown}: {str(error.orig).splitlines()[0]}") from error
     except (SQLAlchemyError, sqlite3.Error) as error:
-        raise DatabaseError(f"database {shown}: {str(error).splitlines()[0]}") from error
+        said = str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]
+        raise DatabaseError(f"database {shown(url)}: {without_passwords(said)}") from error
 
 
 def make_engine(url: URL, *, read_only: bool = False) -> Engine:
@@ -89,7 +66,7 @@ def make_engine(url: URL, *, read_only: bool = False) -> Engine:
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         if read_only:
-            event.listen(engine, "connect", _deny_writing)
+            event.listen(engine, "connect", deny_writing)
     return engine.execution_options(postgresql_readonly=True) if read_only and not sqlite else engine
 
 
@@ -97,13 +74,6 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # the driver begins nothing by itself; _begin_sqlite does
     connection.execute("pragma foreign_keys = on")
     connection.execute("pragma synchronous = normal")
-
-
-def _deny_writing(connection: Any, _record: Any) -> None:
-    """Refuse everything but reading, the attaching of other files included, which read-only mode allows."""
-    connection.set_authorizer(
-        lambda action, *_: sqlite3.SQLITE_OK if action in READING_ACTIONS else sqlite3.SQLITE_DENY
-    )
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -126,12 +96,12 @@ def open_engine(url: URL, *, create: bool) -> Engine:
             _migrate(engine)
             found = _revision(engine)
     if found is None:
-        raise DatabaseError(f"{url.database}: not a bnexp database")
+        raise DatabaseError(f"{shown(url)}: not a bnexp database")
     if found != REVISION:
         raise DatabaseError(
-            f"{url.database}: its schema is revision {found}, this bnexp reads {REVISION}; install a newer bnexp"
+            f"{shown(url)}: its schema is revision {found}, this bnexp reads {REVISION}; install a newer bnexp"
             if found > REVISION
-            else f"{url.database}: its schema is older; `bnexp run` with this database upgrades it"
+            else f"{shown(url)}: its schema is older; `bnexp run` with this database upgrades it"
         )
     return engine
 
@@ -141,6 +111,8 @@ def _check_path(path: Path, create: bool) -> None:
         raise UsageError(f"--db {path}: is a folder; name a file in it, such as {path / 'bnexp.db'}")
     if not path.parent.is_dir():
         raise UsageError(f"--db {path}: the folder {path.parent} does not exist; make it first")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"--db {path}: is not a file")
     if not create and not path.exists():
         raise UsageError(f"no database at {path}; `bnexp run grid` makes one (or name another with --db)")
     if create and not os.access(path if path.exists() else path.parent, os.W_OK):
@@ -152,7 +124,8 @@ def _revision(engine: Engine) -> str | None:
     with engine.connect() as connection:
         if not engine.dialect.has_table(connection, "alembic_version"):
             return None
-        return connection.execute(text("select version_num from alembic_version")).scalar()
+        found = connection.execute(text("select version_num from alembic_version")).scalar()
+        return None if found is None else str(found)
 
 
 def _migrate(engine: Engine) -> None:
