@@ -9,7 +9,7 @@ CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud
 """What no terminal should be told by a name: control characters but for tab and line feed, marks that reorder a line,
 and halves of characters."""
 
-_PASSWORD = re.compile(r"(\w://[^\s:/@]*:)\S*(?=@)|((?:password|passwd|pwd)=)[^\s&'\"]*", re.IGNORECASE)
+_PASSWORD = re.compile(r"(\w://[^\s:/@]*:)\S*(?=@)|((?:password|passwd|pwd)(?:=|%3D))[^\s&'\"]*", re.IGNORECASE)
 
 
 def printable(text: str) -> str:

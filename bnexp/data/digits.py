@@ -1,6 +1,5 @@
 """The embedded default: 1797 handwritten digits of 8x8 pixels, inside scikit-learn."""
 
-import gzip
 import hashlib
 import importlib.util
 import zlib
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bnexp.data.dataset import Dataset, keyed_order
+from bnexp.data.gunzip import Gunzip
 from bnexp.errors import DatasetError
 from bnexp.files import open_file
 
@@ -42,8 +42,8 @@ class Digits:
         if path is None:
             raise DatasetError(f"digits: not found; {self.how_to_get}")
         try:
-            with open_file(path) as stored, gzip.open(stored) as file:
-                table = file.read(LARGEST)
+            with open_file(path) as file:
+                table = Gunzip(file).read(LARGEST)
         except (OSError, EOFError, zlib.error) as error:
             raise DatasetError(f"digits: {path} is damaged ({error}); install scikit-learn again") from error
         if table.count(b"\n") != EXAMPLES:

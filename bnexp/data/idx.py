@@ -1,17 +1,16 @@
 """IDX files, the format of MNIST: a magic number, the sizes, then the bytes; plain or gzipped."""
 
-import gzip
 import hashlib
 import math
 import struct
 import zlib
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from bnexp.data.dataset import Dataset
+from bnexp.data.gunzip import PIECE, Gunzip
 from bnexp.errors import DatasetError
 from bnexp.files import open_file
 
@@ -23,8 +22,6 @@ FILES = (
 )
 LARGEST = 4 << 30
 """Bytes that a header may announce; anything more is taken for damage."""
-PIECE = 1 << 24
-"""Bytes that are read at a time."""
 
 
 def read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
@@ -33,7 +30,8 @@ def read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
 
     Raises DatasetError where it is not such a file, or is shorter or longer than it says."""
     try:
-        with open_file(path) as stored, gzip.open(stored) if path.suffix == ".gz" else nullcontext(stored) as file:
+        with open_file(path) as stored:
+            file = Gunzip(stored) if path.suffix == ".gz" else stored
             magic = file.read(4)
             if magic != bytes([0, 0, 8, dimensions]):
                 raise DatasetError(f"{path}: not an IDX file of {dimensions} dimensions (it begins {magic.hex()})")

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from bnexp.db.readonly import deny_writing
 from bnexp.db.url import exists as exists
@@ -60,7 +60,7 @@ def make_engine(url: URL, *, read_only: bool = False) -> Engine:
         url = URL.create("sqlite", database=path.as_uri(), query=query)
     try:
         engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS} if sqlite else {})
-    except (NoSuchModuleError, ImportError) as error:
+    except (SQLAlchemyError, ImportError, ValueError, TypeError) as error:
         raise UsageError(f"--db: no driver for {url.drivername} is installed ({error})") from error
     if sqlite:
         event.listen(engine, "connect", _configure_sqlite)
@@ -89,7 +89,10 @@ def open_engine(url: URL, *, create: bool) -> Engine:
         _check_path(Path(url.database or ""), create)
     engine = make_engine(url, read_only=not create)
     with explained(url):
-        found = _revision(engine)
+        try:
+            found = _revision(engine)
+        except ValueError as error:  # of a host or name that cannot be one
+            raise UsageError(f"--db: {shown(url)}: {error}") from error
         if found is None and inspect(engine).get_table_names():
             found = _revision(engine)  # another process may just have made them
         elif create and (found is None or found < REVISION):

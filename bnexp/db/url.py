@@ -21,8 +21,9 @@ def parse_url(database: str) -> URL:
             raise UsageError(f"--db: not a database URL; {WRITE}")
         return _sqlite(URL.create("sqlite", database=database))
     try:
+        database.encode()
         url = make_url(database)
-    except (ArgumentError, ValueError) as error:  # a ValueError is of a port that is no number
+    except (ArgumentError, ValueError) as error:  # a ValueError is of a port that is no number, or of no UTF-8
         raise UsageError(f"--db: not a database URL; {WRITE}") from error
     if "@" in (url.host or ""):
         raise UsageError("--db: an @ in a user's name or password is written %40")
