@@ -29,7 +29,7 @@ def write_file(path: Path, text: str) -> None:
     """Put `text` into the file at `path`, as UTF-8. Raises OSError where that fails, and then what stood there stands
     still."""
     target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
+    if target.is_symlink() or (target.exists() and not target.is_file()):  # a link that is left leads to itself
         raise OSError(errno.EINVAL, "Not a regular file", str(path))
     beside = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     try:

@@ -23,7 +23,7 @@ def without_passwords(text: str) -> str:
 
 
 def message(text: str) -> str:
-    """An error's text as it may be shown: without passwords and control characters, and not endless."""
-    shown = printable(without_passwords(text))
+    """An error's text as it may be shown: without passwords and control characters, in a line, and not endless."""
+    shown = printable(without_passwords(text)).replace("\n", "\\n")
     half = LONGEST_MESSAGE // 2
     return shown if len(shown) <= LONGEST_MESSAGE else f"{shown[:half]} ... {shown[-half:]}"

@@ -154,10 +154,10 @@ def _ask_postgresql(connection: Any, sql: str, clock: _Clock) -> Iterator[Answer
                 return
             yield from batch
 
-    with explained():
-        # Prepared, or declared as a cursor: either way the server takes a single statement.
-        cursor.execute(sql, prepare=True) if unparted else cursor.execute(sql)
     try:
+        with explained():
+            # Prepared, or declared as a cursor: either way the server takes a single statement.
+            cursor.execute(sql, prepare=True) if unparted else cursor.execute(sql)
         yield Answer(_columns(cursor.description), rows())
     finally:
         connection.close()  # first: a cursor that is closed says so to the server, which may have no time left for us
