@@ -10,7 +10,9 @@ from typing import Any
 
 import yaml
 
+from bnexp.config import columns_by_name
 from bnexp.data.idx import FILES
+from bnexp.registry import ESTIMATORS, NONLINEARITIES, NORMS, PROBES
 
 SECRET = "s3cr3t"
 """The password of every URL; it may stand nowhere."""
@@ -67,6 +69,13 @@ ODD: list[Any] = [
     "\x9b", "\u202e", "é", "漢字", "\U0001f600", "'; drop table trials; --", "%s", "{}", "\\", "x" * 3000, [], {}, [[]],
     [None], [1, "a"], [1, 1], {"name": "batch"}, {"name": None}, {"a": {"b": {"c": []}}}, ["batch", "none"],
 ]  # fmt: skip
+FAMILIES: list[list[Any]] = [
+    [*ESTIMATORS], [*NORMS], [*NONLINEARITIES], [*PROBES], ["scored_accuracy", "trained"], ["margin", "-margin"],
+    [*columns_by_name(), "variant"], ["low", "high"], ["at_least", "at_most", "within", "around"], ["all", "any"],
+    ["treatment", "control"], ["at", "where"], ["over", "factor", "by"], ["include", "exclude"], [True, False],
+]  # fmt: skip
+"""Words and names that may stand in each other's place."""
+NUMBERS = [0, 1, 2, 3, 6, 10, 30, 60, 100, 1001, 0.001, 0.1, 0.5, 1.5, -1, 1e38]
 TEXTS = [
     "\0", "\t", "\n", "\r", "\x1b[2J", "\x85", "\ufeff", "&a [*a]", "*a", "&a", "!!python/name:os.system",
     "!!int ", "<<: ", "---\n", "...\n", "%YAML 1.1\n", "? ", "- ", ": ", "{", "}", "[", "]", '"', "'", "|\n", ">\n",
@@ -97,10 +106,11 @@ WORDS = [
 def experiments_file(rng: random.Random, shipped: str) -> bytes:
     """A damaged experiments file: by its values, or by its text."""
     text = SMALL if rng.random() < 0.7 else _part_of(rng, yaml.safe_load(shipped))
-    if rng.random() < 0.6:
+    kind = rng.random()
+    if kind < 0.8:
         data = yaml.safe_load(text)
         for _ in range(rng.choice([1, 1, 1, 2, 4])):
-            _change_a_value(rng, data)
+            (_change_a_value if kind < 0.4 else _exchange_a_value)(rng, data)
         text = yaml.safe_dump(data, allow_unicode=rng.random() < 0.5, sort_keys=False)
         return text.encode("utf-8", "surrogatepass")
     return mutated(rng, text, TEXTS).encode("utf-8", rng.choice(["surrogatepass", "replace"]))
@@ -129,6 +139,21 @@ def _change_a_value(rng: random.Random, data: Any) -> None:
         holder[rng.choice(names) if kind < 0.9 else key] = deepcopy(rng.choice(values))
     else:
         holder.append(deepcopy(rng.choice([holder[key], *ODD])))
+
+
+def _exchange_a_value(rng: random.Random, data: Any) -> None:
+    """Put in the place of one value, or name, what might as well stand there."""
+    places = _places(data)
+    holder, key = rng.choice(places)
+    value = holder[key]
+    alike = [other[at] for other, at in places if type(other[at]) is type(value)]
+    alike += NUMBERS if isinstance(value, int | float) and not isinstance(value, bool) else []
+    for family in FAMILIES:
+        alike += 10 * family if value in family else []
+        if isinstance(holder, dict) and key in family and rng.random() < 0.5:
+            holder[rng.choice(family)] = holder.pop(key)
+            return
+    holder[key] = deepcopy(rng.choice(alike))
 
 
 def _places(data: Any) -> list[tuple[Any, Any]]:
