@@ -264,6 +264,17 @@ def test_seeds_that_are_none_are_refused(seeds: str) -> None:
     assert "--seeds" in invoke("plan", "grid", "--seeds", seeds).err
 
 
+@pytest.mark.parametrize("number", ["nan", "-1", "inf", "x"])
+def test_numbers_in_no_range_are_refused(number: str) -> None:
+    assert "--timeout" in invoke("query", "select 1", "--timeout", number).err
+    assert "--tolerance" in invoke("verify", "--tolerance", number).err
+
+
+def test_a_key_that_is_none_is_refused(database: Path) -> None:
+    for key in ("", "x" * 9000, "%", "\udcff", "é", "\x1b[0m", "'"):
+        assert invoke("show", "--db", database, "--", key).code == 2
+
+
 PIECES = [
     "sqlite", "postgresql", "+psycopg", "+a", "://", ":", "/", "@", "u", "%", "%00", "127.0.0.1", ":1", ":x", "[::1",
     "]", "?", "&", "mode=ro", "=", "connect_timeout=1", ".", "~", " ", "\udcff", "é", "x" * 300, "file:",

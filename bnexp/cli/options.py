@@ -45,6 +45,16 @@ def _fail(error: Exception, code: int) -> NoReturn:
     sys.exit(code)
 
 
+class Number(click.FloatRange):
+    """A number in a range. NaN is in none, which click does not see."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if number != number:
+            self.fail("nan is not a number in a range", param, ctx)
+        return number
+
+
 def _options(*options: Callable[..., Any]) -> Callable[..., Any]:
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed(options):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from bnexp.cli.options import DATABASE, FILE, load_file
+from bnexp.cli.options import DATABASE, FILE, Number, load_file
 
 
 @click.command()
@@ -86,7 +86,7 @@ def list_claims(names: tuple[str, ...], file: Path | None) -> None:
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, 1_000_000, min_open=True),
+    type=Number(0, 1_000_000, min_open=True),
     default=60,
     show_default=True,
     metavar="SECONDS",

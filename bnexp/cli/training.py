@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bnexp.cli.options import DATA_DIR, DATABASE, DEVICE, EXPERIMENTS, WORKERS, load_file
+from bnexp.cli.options import DATA_DIR, DATABASE, DEVICE, EXPERIMENTS, WORKERS, Number, load_file
 from bnexp.errors import BnexpError
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def plan(
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other trials.")
 @click.option(
     "--tolerance",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=1e-6,
     show_default=True,
     help="Largest relative difference of a number that is no drift.",

@@ -199,6 +199,8 @@ class Results:
         """Everything about the one trial whose key begins with `prefix`: its row, attempts, curve, probes, experiments.
 
         Raises UsageError where there is none, or more than one."""
+        if not prefix.isascii():
+            raise UsageError(f"no trial's key begins with {prefix!r}; keys are hexadecimal digits")
         with self._read() as connection:
             found = connection.execute(
                 text("select id, key from trials where substr(key, 1, :n) = :prefix limit 2"),
