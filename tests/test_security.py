@@ -118,6 +118,8 @@ select set_config('transaction_read_only', 'off', true)
 explain analyze delete from claims
 explain analyze with d as (delete from claims returning 1) select * from d
 explain select 1; delete from claims
+explain select 1; commit; delete from claims
+show server_version; commit; delete from claims
 show server_version; delete from claims
 show x'; delete from claims; --
 lock table claims
@@ -207,7 +209,7 @@ def test_answers_are_bounded_but_for_csv(database: Path) -> None:
         ended = invoke("query", many, "--db", database, "--format", form)
         assert ended.code == 2 and "--format csv" in ended.err and ended.out == ""
     assert len(invoke("query", many, "--db", database, "--format", "csv").out.splitlines()) == 100_002
-    assert invoke("query", "select zeroblob(2000000000)", "--db", database).code == 2
+    assert invoke("query", "select zeroblob(20000000)", "--db", database).code == 2
 
 
 def test_what_a_statement_says_is_written_once_and_whole(database: Path) -> None:
@@ -259,6 +261,7 @@ URLS = [
     f"postgresql://127.0.0.1:1/x?user=u&password={SECRET}&connect_timeout=1",
     f"postgresql://127.0.0.1:1/x?sslmode=verify-full&sslpassword={SECRET}",
     f"postgresql://u:a@{SECRET}@127.0.0.1:1/x",
+    f"postgresql://u:a@b/{SECRET}@127.0.0.1:1/x",
     f"postgresql://u:%00{SECRET}@127.0.0.1:1/x",
     f"postgresql:/u:{SECRET}@127.0.0.1/x",
     f"postgresql+nosuch://u:{SECRET}@127.0.0.1/x",
@@ -380,7 +383,7 @@ def test_a_page_of_markdown_has_no_html_of_ours(evil: Path) -> None:
 
 
 def test_blocks_become_harmless_markdown() -> None:
-    hostile = "<script>x</script> [a](javascript:b) ![c](d) &#60;i&#62; e|f\n# g"
+    hostile = "<script>x</script> [a](javascript:b) ![c](d) &lt;i&gt; e|f\n# g"
     page = render(
         [
             Heading(hostile),
@@ -394,7 +397,7 @@ def test_blocks_become_harmless_markdown() -> None:
         ]
     )
     outside = page.split("````")[0] + page.split("````")[2]
-    for raw in ("<script", "](javascript", "![c", "&#60;", "\n# g", "\n- ", "\n1. ", "\n~~~"):
+    for raw in ("<script", "](javascript", "![c", "&lt;", "\n# g", "\n- ", "\n1. ", "\n~~~"):
         assert raw not in outside.replace(f"\\{raw.strip()}", ""), raw
     assert "````sql\nselect '```\n<script>'\n````" in page
     table = [line for line in page.splitlines() if line.startswith("| ")]

@@ -25,7 +25,8 @@ def parse_url(database: str) -> URL:
         url = make_url(database)
     except (ArgumentError, ValueError) as error:  # a ValueError is of a port that is no number, or of no UTF-8
         raise UsageError(f"--db: not a database URL; {WRITE}") from error
-    if "@" in (url.host or ""):
+    if url.get_backend_name() != "sqlite" and "@" in f"{url.host}{url.database}":
+        # What stands in front of it may be a part of the password, which would be shown as a host or name.
         raise UsageError("--db: an @ in a user's name or password is written %40")
     if "\0" in database or any("\0" in (part or "") for part in (url.username, str(url.password or ""))):
         raise UsageError("--db: has a NUL character")
