@@ -8,8 +8,8 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-from bnexp.db.connection import parse_url
 from bnexp.db.rows import Job
+from bnexp.db.url import parse_url
 from bnexp.records import Checkpoint
 
 FILE = re.compile(r"cohort-([0-9]{1,18})\.safetensors(\..*)?")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from bnexp import registry
 from bnexp.errors import did_you_mean
@@ -76,6 +76,12 @@ class Fields(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _no_negative_zero(cls, value: Any) -> Any:
+        """-0.0 is 0, which is written otherwise, and so would make another trial of the same one."""
+        return 0.0 if isinstance(value, float) and value == 0 else value
 
 
 class MlpOptions(Fields):
@@ -181,7 +187,7 @@ class TrialConfig(Fields):
     ] = "sigmoid"
     batch_size: Annotated[int, Field(ge=2, le=1_000_000), static("examples", "batch_size", origin=60)] = 60
     steps: Annotated[int, Field(ge=1, le=1_000_000_000), static("steps", "steps", origin=1000)] = 1000
-    eval_every: Annotated[int, Field(ge=1), recorded("steps", "eval_every")] = 50
+    eval_every: Annotated[int, Field(ge=1, le=1_000_000_000), recorded("steps", "eval_every")] = 50
     """Between two points of a curve; before the first, points stand at geometric steps."""
     probes: Annotated[
         tuple[Annotated[str, named("probe", registry.PROBES)], ...], Field(strict=False), recorded("names", "probes")

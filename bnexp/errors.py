@@ -12,6 +12,9 @@ What cannot happen is asserted, not raised.
 import difflib
 from collections.abc import Iterable
 
+MOST_NAMES = 100
+"""That an error lists."""
+
 
 class BnexpError(Exception):
     """Something failed while doing what was asked."""
@@ -44,6 +47,7 @@ class DatabaseError(BnexpError):
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown `name`: what is known, and the nearest of it."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name[:MOST_NAMES], names[:1000], n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"known: {', '.join(names)}{hint}"
+    more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
+    return f"known: {', '.join(names[:MOST_NAMES])}{more}{hint}"

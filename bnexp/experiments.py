@@ -96,7 +96,7 @@ def _tune(document: Document, path: Place, experiment: Experiment) -> Tune:
             f"tune needs a list of seeds of its own, such as [1001, 1002, 1003], not {entry['seeds']!r}", seeds_place
         )
     by = entry.get("by", "validation_accuracy")
-    if by not in TUNED_BY:
+    if not isinstance(by, str) or by not in TUNED_BY:
         raise ConfigurationError(
             f"cannot tune by {by!r} ({did_you_mean(str(by), TUNED_BY)})", document.place((*path, "by"))
         )

@@ -143,7 +143,7 @@ def _refusal(error: ErrorDetails, settings: Settings) -> ConfigurationError:
     """A sentence that names the value, what is allowed, and where it stands."""
     location = [part for part in error["loc"] if isinstance(part, str)]
     head, inner = location[0], location[-1] if len(location) > 1 else None
-    name = f"{head}.{inner}" if inner else f"{head}.name" if head in COMPONENTS else head
+    name = f"{head}.{inner}" if inner is not None else f"{head}.name" if head in COMPONENTS else head
     setting = settings.get(name) or settings.get(f"{head}.name") or next(iter(settings.values()), Setting(None, ""))
     shown = json.dumps(error["input"], default=str)
     context = error.get("ctx", {})

@@ -13,18 +13,32 @@ from typing import Any
 import yaml
 
 from bnexp.errors import ConfigurationError
+from bnexp.files import open_file
+from bnexp.text import CONTROLS
 
 Path = tuple[str | int, ...]
 """Where a value stands: keys and indices from the root."""
 
+LARGEST_FILE = 2_000_000
+"""Bytes. The shipped file has 30,000."""
 MOST_VALUES = 200_000
 DEEPEST = 40
+MAPPING, SEQUENCE = "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with YAML 1.2's core scalars."""
+    """SafeLoader with YAML 1.2's core scalars, which goes no deeper than files need."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (PyYAML's own)
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.depth > DEEPEST:
+            raise yaml.MarkedYAMLError(problem="nests too deeply", problem_mark=parent.start_mark if parent else None)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
 for _tag, _pattern, _first in (
@@ -74,11 +88,16 @@ def parse_scalar(text: str, place: str) -> Any:
 def read(path: FilePath) -> Document:
     """Read a file. Raises ConfigurationError where it cannot be read or is not plain YAML."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with open_file(path) as file:
+            content = file.read(LARGEST_FILE + 1)
+        text = content.decode("utf-8")
     except FileNotFoundError as error:
         raise ConfigurationError("no such file; name one with --file", str(path)) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"cannot be read ({error})", str(path)) from error
+        said = error.strerror if isinstance(error, OSError) else error
+        raise ConfigurationError(f"cannot be read ({said})", str(path)) from error
+    if len(content) > LARGEST_FILE:
+        raise ConfigurationError(f"has more than {LARGEST_FILE:,} bytes", str(path))
     return _read(text, str(path))
 
 
@@ -96,8 +115,8 @@ def _read(text: str, name: str) -> Document:
         raise ConfigurationError(f"not YAML: {error.problem}{context}", place) from error
     except yaml.YAMLError as error:
         raise ConfigurationError(f"not YAML: {str(error).splitlines()[0]}", name) from error
-    except RecursionError as error:
-        raise ConfigurationError("nests too deeply", name) from error
+    except (ValueError, OverflowError) as error:  # of an escape such as "\U00110000", which is no character
+        raise ConfigurationError(f"not YAML: {error}", name) from error
     return document
 
 
@@ -112,19 +131,24 @@ class _Reader:
         self.count += 1
         if self.count > MOST_VALUES or len(path) > DEEPEST:
             raise ConfigurationError("unfolds into too many values", self.document.place(path))
-        if isinstance(node, yaml.MappingNode):
+        if isinstance(node, yaml.MappingNode) and node.tag == MAPPING:
             return self._mapping(node, path)
-        if isinstance(node, yaml.SequenceNode):
+        if isinstance(node, yaml.SequenceNode) and node.tag == SEQUENCE:
             return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
-        assert isinstance(node, yaml.ScalarNode)
         return self._scalar(node)
 
-    def _scalar(self, node: yaml.ScalarNode) -> Any:
+    def _scalar(self, node: yaml.Node) -> Any:
+        """The value of a node that should be a scalar, of a tag that means one."""
+        shown, tag = repr(node.value), node.tag.replace("tag:yaml.org,2002:", "!!")
+        if not isinstance(node, yaml.ScalarNode):
+            raise ConfigurationError(f"not YAML: a list or mapping cannot be read as {tag}", self._at(node))
         try:
-            return SCALARS[node.tag](node.value)
+            value = SCALARS[node.tag](node.value)
         except (KeyError, ValueError) as error:
-            tag = node.tag.replace("tag:yaml.org,2002:", "!!")
-            raise ConfigurationError(f"not YAML: {node.value!r} cannot be read as {tag}", self._at(node)) from error
+            raise ConfigurationError(f"not YAML: {shown} cannot be read as {tag}", self._at(node)) from error
+        if isinstance(value, str) and CONTROLS.search(value):
+            raise ConfigurationError(f"{shown} has control characters, which no text here may have", self._at(node))
+        return value
 
     def _at(self, node: yaml.Node) -> str:
         return f"{self.document.name}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
@@ -133,9 +157,13 @@ class _Reader:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
             place = self._at(key_node)
-            key = self._scalar(key_node) if isinstance(key_node, yaml.ScalarNode) else key_node.value
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise ConfigurationError("a key must be text", place)
+            key = self._scalar(key_node)
             if not isinstance(key, str):
                 raise ConfigurationError(f"the key {key!r} must be text; put it in quotes", place)
+            if not key.isprintable():
+                raise ConfigurationError(f"the key {key!r} must be a line of printable text", place)
             if key in result:
                 raise ConfigurationError(f"the key {key!r} stands here a second time", place)
             self.document.marks[(*path, key)] = key_node.start_mark

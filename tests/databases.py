@@ -6,9 +6,10 @@ from typing import Any
 from sqlalchemy import create_engine, text
 
 from bnexp.config import TrialConfig
-from bnexp.db.connection import make_engine, parse_url
+from bnexp.db.connection import make_engine
 from bnexp.db.rows import Instance, Job, Judged, WantedTrial, Worker
 from bnexp.db.store import Store
+from bnexp.db.url import parse_url
 from bnexp.engine.cohort import group
 from bnexp.records import Choice, Final, Outcome, Point, Probe
 from tests.test_db import ONE, STARTED, wanted

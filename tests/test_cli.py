@@ -86,8 +86,8 @@ def test_query_formats(tiny: Path, bnexp: Bnexp) -> None:
     assert json.loads(bnexp("query", sql, "--format", "json", cwd=tiny).out)[0]["n"] == 12
     assert "batch" in bnexp("query", sql, cwd=tiny).out
     refused = bnexp("query", "delete from trials", cwd=tiny)
-    assert refused.code == 1 and "not authorized" in refused.err
-    assert bnexp("query", "select nonsense", cwd=tiny).code == 1
+    assert refused.code == 2 and "not authorized" in refused.err
+    assert bnexp("query", "select nonsense", cwd=tiny).code == 2
 
 
 def test_show_tells_everything_about_a_trial(tiny: Path, bnexp: Bnexp) -> None:

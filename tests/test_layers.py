@@ -25,7 +25,7 @@ LAYERS = [
     ["design"],
     ["settings", "identity"],
     ["config", "yamlfile", "columns"],
-    ["registry", "records", "errors"],
+    ["registry", "records", "errors", "files", "text"],
 ]
 HEIGHT = {name: -number for number, names in enumerate(LAYERS) for name in names}
 WITHOUT_TORCH = [

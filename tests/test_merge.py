@@ -9,11 +9,11 @@ from sqlalchemy.exc import OperationalError
 
 from bnexp.db import merging
 from bnexp.db.checking import check
-from bnexp.db.connection import parse_url
 from bnexp.db.merging import merge
 from bnexp.db.planning import MOST_FAILURES
 from bnexp.db.store import Store
-from bnexp.db.writing import writing
+from bnexp.db.url import parse_url
+from bnexp.db.writing import alone
 from bnexp.errors import DatabaseError, UsageError
 from bnexp.records import Choice, Outcome
 from tests.conftest import TINY, Bnexp
@@ -79,7 +79,7 @@ def test_between_two_on_one_postgresql(postgresql: str, there: str) -> None:
 def test_nobody_else_writes_meanwhile(here: str) -> None:
     """A worker's statement waits; here it does not wait for long."""
     register(here, of("e", seeds(1)))
-    with writing(parse_url(here), create=False), pytest.raises(OperationalError, match="lock"):
+    with alone(parse_url(here), create=False), pytest.raises(OperationalError, match="lock"):
         change(here, *["set lock_timeout = 100"] * ("://" in here), "update cohorts set step = 1", patience=0.1)
 
 

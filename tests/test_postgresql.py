@@ -21,6 +21,7 @@ from bnexp.engine.cohort import group
 from bnexp.records import Outcome, Point, Probe
 from tests.conftest import TINY, environment
 from tests.test_db import GOOD, ONE, STARTED, TWO, expire, instance, wanted
+from tests.test_results import rows_of
 
 
 def test_a_trial_goes_its_way(postgresql: str) -> None:
@@ -132,8 +133,8 @@ def test_two_runs_share_the_work_and_one_that_is_killed_loses_nothing(
     assert second.wait(timeout=120) == 0, second.stderr and second.stderr.read()
     results, here = Results(postgresql), Results(str(tiny / "bnexp.db"))
     query = "select trial_key, status, train_loss, test_accuracy from trial_results order by 1"
-    assert list(results.query(query)[1]) == list(here.query(query)[1])
-    assert list(results.query("select count(*) from attempts where outcome is null")[1]) == [(0,)]
+    assert rows_of(results, query) == rows_of(here, query)
+    assert rows_of(results, "select count(*) from attempts where outcome is null") == [(0,)]
     for opened in (first, second):
         assert opened.stderr is not None
         opened.stderr.close()

@@ -544,7 +544,8 @@ def test_mean_curves_are_those_of_the_database(suite: Path) -> None:
             f"on e.trial_key = c.trial_key where e.experiment = 'tiny' and e.norm = '{arm.about['norm']}' "
             "and e.lr_multiplier = 1 group by 1 order by 1"
         )
-        rows = [tuple(row) for row in results.query(sql)[1]]
+        with results.query(sql) as answer:
+            rows = list(answer.rows)
         assert arm.steps == [row[0] for row in rows] and arm.accuracy == pytest.approx([row[1] for row in rows])
 
 

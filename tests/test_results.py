@@ -82,7 +82,8 @@ def good(config: TrialConfig) -> Final:
 
 
 def rows_of(results: Results, query: str) -> list[tuple[Any, ...]]:
-    return [tuple(row) for row in results.query(query)[1]]
+    with results.query(query) as answer:
+        return [tuple(row) for row in answer.rows]
 
 
 def same(one: Any, other: Any) -> bool:

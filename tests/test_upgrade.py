@@ -10,8 +10,10 @@ from alembic.config import Config
 from sqlalchemy import create_engine, text
 
 from bnexp.db import connection
-from bnexp.db.connection import REVISION, parse_url, upgrade
+from bnexp.db.connection import upgrade
 from bnexp.db.results import Results
+from bnexp.db.schema import REVISION
+from bnexp.db.url import parse_url
 from bnexp.errors import DatabaseError
 from tests.conftest import Bnexp
 
@@ -72,6 +74,7 @@ def test_on_postgresql(postgresql: str) -> None:
         Results(postgresql)
     assert [upgrade(parse_url(postgresql)) for _ in range(2)] == ["0003", REVISION]
     results = Results(postgresql)
-    assert results.query("select key from claims")[1] == [("k",)]
+    with results.query("select key from claims") as answer:
+        assert [tuple(row) for row in answer.rows] == [("k",)]
     results.close()
     engine.dispose()

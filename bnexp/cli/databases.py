@@ -20,8 +20,9 @@ def upgrade(database: str) -> None:
 
     Nothing is lost. Reading and merging ask for it; `bnexp run` does it by itself.
     """
-    from bnexp.db.connection import REVISION, parse_url
     from bnexp.db.connection import upgrade as bring_up
+    from bnexp.db.schema import REVISION
+    from bnexp.db.url import parse_url
 
     found = bring_up(parse_url(database))
     click.echo(
@@ -56,8 +57,8 @@ def merge(other: str, database: str) -> None:
     only in OTHER comes along, with curves, probes and where it was trained. OTHER is
     only read. All of it is written, or nothing.
     """
-    from bnexp.db.connection import parse_url, shown
     from bnexp.db.merging import merge as join
+    from bnexp.db.url import parse_url, shown
     from bnexp.reports.databases import show_merged
 
     show_merged(join(database, other), shown(parse_url(other)))

@@ -3,12 +3,14 @@
 import errno
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from bnexp.errors import BnexpError
+from bnexp.text import message
 
 if TYPE_CHECKING:
     from bnexp.experiments import ExperimentsFile
@@ -24,18 +26,33 @@ class Commands(click.Group):
         return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack a character that we print
         try:
             return super().invoke(ctx)
         except BnexpError as error:
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(error.exit_code)
+            _fail(error, error.exit_code)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise  # whoever read our output has seen enough; click ends quietly
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(BnexpError.exit_code)
+            _fail(error, BnexpError.exit_code)
+
+
+def _fail(error: Exception, code: int) -> NoReturn:
+    click.echo(f"Error: {message(str(error))}", err=True)
+    sys.exit(code)
+
+
+class Number(click.FloatRange):
+    """A number in a range. NaN is in none, which click does not see."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if number != number:
+            self.fail("nan is not a number in a range", param, ctx)
+        return number
 
 
 def _options(*options: Callable[..., Any]) -> Callable[..., Any]:
@@ -65,7 +82,7 @@ FILE = click.option(
 )
 DATA_DIR = click.option(
     "--data-dir",
-    type=click.Path(path_type=Path),
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="FOLDER",
     help="Where to look for datasets first; then $BNEXP_DATA and the system's folder.",
 )

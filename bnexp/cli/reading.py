@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from bnexp.cli.options import DATABASE, FILE, load_file
+from bnexp.cli.options import DATABASE, FILE, Number, load_file
 
 
 @click.command()
@@ -84,8 +84,16 @@ def list_claims(names: tuple[str, ...], file: Path | None) -> None:
 @click.argument("sql")
 @DATABASE
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
-def query(sql: str, database: str, form: str) -> None:
-    """Run a reading SQL statement.
+@click.option(
+    "--timeout",
+    type=Number(0, 1_000_000, min_open=True),
+    default=60,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the database may take.",
+)
+def query(sql: str, database: str, form: str, timeout: float) -> None:
+    """Run one SQL statement that reads; others are refused.
 
     The views are trial_results, experiment_results, learning_curves, probe_values,
     tuning_choices and claim_verdicts.
@@ -93,7 +101,8 @@ def query(sql: str, database: str, form: str) -> None:
     from bnexp.db.results import Results
     from bnexp.reports.screens import show_rows
 
-    show_rows(*Results(database).query(sql), form)
+    with Results(database).query(sql, timeout) as answer:
+        show_rows(answer.columns, answer.rows, form)
 
 
 @click.command()

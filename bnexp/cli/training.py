@@ -1,5 +1,6 @@
 """Commands that train, or would: run, plan, verify."""
 
+import gc
 import shlex
 import signal
 import sys
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bnexp.cli.options import DATA_DIR, DATABASE, DEVICE, EXPERIMENTS, WORKERS, load_file
+from bnexp.cli.options import DATA_DIR, DATABASE, DEVICE, EXPERIMENTS, WORKERS, Number, load_file
 from bnexp.errors import BnexpError
 
 if TYPE_CHECKING:
@@ -27,7 +28,12 @@ def _wishes(
     for experiment in chosen:
         for note in experiment.notes:
             click.echo(f"{experiment.name}: {note}", err=True)
-    return [Wish.of(experiment, overrides, data) for experiment in chosen]
+    gc.disable()  # of a million trials nothing is garbage, and looking takes longer than making them
+    try:
+        return [Wish.of(experiment, overrides, data) for experiment in chosen]
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @click.command()
@@ -64,6 +70,7 @@ def run(
     from bnexp.artifacts import Folder, default_folder
     from bnexp.claims.parse import parse_claims
     from bnexp.db.store import Store
+    from bnexp.db.url import shown
     from bnexp.executors.local import LocalExecutor
     from bnexp.reports.progress import Progress
     from bnexp.stages import Course
@@ -80,7 +87,8 @@ def run(
             try:
                 failed = course.go(claims, retry_failed)
             except KeyboardInterrupt:
-                progress.interrupted(shlex.join(["bnexp", *sys.argv[1:]]))
+                again = (word.replace(database, shown(store.url)) for word in sys.argv[1:])
+                progress.interrupted(shlex.join(["bnexp", *again]))
                 raise
     finally:
         store.close()
@@ -117,8 +125,8 @@ def plan(
     how long the rest may take.
     """
     from bnexp.claims.parse import parse_claims
-    from bnexp.db.connection import exists
     from bnexp.db.results import Results
+    from bnexp.db.url import exists
     from bnexp.executors.local import cores
     from bnexp.reports.plan import show_plan
     from bnexp.stages import outlook
@@ -139,7 +147,7 @@ def plan(
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other trials.")
 @click.option(
     "--tolerance",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=1e-6,
     show_default=True,
     help="Largest relative difference of a number that is no drift.",

@@ -1,6 +1,5 @@
 """The embedded default: 1797 handwritten digits of 8x8 pixels, inside scikit-learn."""
 
-import gzip
 import hashlib
 import importlib.util
 import zlib
@@ -9,10 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from bnexp.data.dataset import Dataset, keyed_order
+from bnexp.data.gunzip import Gunzip
 from bnexp.errors import DatasetError
+from bnexp.files import open_file
 
 EXAMPLES = 1797
 TEST_EXAMPLES = 360
+LARGEST = 10_000_000
+"""Bytes, of which the table has half a million."""
 
 
 class Digits:
@@ -39,7 +42,8 @@ class Digits:
         if path is None:
             raise DatasetError(f"digits: not found; {self.how_to_get}")
         try:
-            table = gzip.decompress(path.read_bytes())
+            with open_file(path) as file:
+                table = Gunzip(file).read(LARGEST)
         except (OSError, EOFError, zlib.error) as error:
             raise DatasetError(f"digits: {path} is damaged ({error}); install scikit-learn again") from error
         if table.count(b"\n") != EXAMPLES:
@@ -51,7 +55,12 @@ class Digits:
 
     def read(self) -> Dataset:
         # The file itself, not sklearn.datasets, whose import takes longer than a small training run.
-        table = np.loadtxt(self._table().decode().splitlines(), delimiter=",", dtype=np.uint8)
+        try:
+            table = np.loadtxt(self._table().decode("ascii").splitlines(), delimiter=",", dtype=np.uint8)
+        except ValueError as error:
+            raise DatasetError(f"digits: {self.where()} is damaged ({error}); install scikit-learn again") from error
+        if table.shape[1:] != (65,) or table[:, -1].max() >= self.classes:
+            raise DatasetError(f"digits: {self.where()} is damaged (not 64 pixels and a digit a line)")
         images, labels = table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.int64)
         order = keyed_order(len(images), "digits test")
         test, rest = np.sort(order[:TEST_EXAMPLES]), np.sort(order[TEST_EXAMPLES:])

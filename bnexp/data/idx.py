@@ -1,6 +1,5 @@
 """IDX files, the format of MNIST: a magic number, the sizes, then the bytes; plain or gzipped."""
 
-import gzip
 import hashlib
 import math
 import struct
@@ -11,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bnexp.data.dataset import Dataset
+from bnexp.data.gunzip import PIECE, Gunzip
 from bnexp.errors import DatasetError
+from bnexp.files import open_file
 
 FILES = (
     "train-images-idx3-ubyte",
@@ -24,19 +25,23 @@ LARGEST = 4 << 30
 
 
 def read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
-    """The unsigned bytes of an IDX file with `dimensions` sizes. Never reads more than its header announces.
+    """The unsigned bytes of an IDX file with `dimensions` sizes. Never reads more than its header announces, and never
+    sets memory aside that the file does not fill.
 
     Raises DatasetError where it is not such a file, or is shorter or longer than it says."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with open_file(path) as stored:
+            file = Gunzip(stored) if path.suffix == ".gz" else stored
             magic = file.read(4)
             if magic != bytes([0, 0, 8, dimensions]):
                 raise DatasetError(f"{path}: not an IDX file of {dimensions} dimensions (it begins {magic.hex()})")
             sizes = struct.unpack(f">{dimensions}I", file.read(4 * dimensions))
             expected = math.prod(sizes)
-            if expected > LARGEST:
+            if not 0 < expected <= LARGEST:
                 raise DatasetError(f"{path}: its header announces {expected:,} bytes")
-            content = file.read(expected)
+            content = bytearray()
+            while len(content) < expected and (piece := file.read(min(expected - len(content), PIECE))):
+                content += piece
             if len(content) < expected or file.read(1):
                 difference = "fewer" if len(content) < expected else "more"
                 raise DatasetError(f"{path}: its header announces {expected:,} bytes, and it has {difference}")
@@ -92,8 +97,8 @@ class Idx:
         for part, pixels, names in (("train", images, labels), ("test", test_images, test_labels)):
             if len(pixels) != len(names):
                 raise DatasetError(f"{where}: {len(pixels)} {part} images but {len(names)} labels")
-            if len(names) == 0 or names.max() >= self.classes:
-                raise DatasetError(f"{where}: {part} labels must be 0 to {self.classes - 1}, and not none")
+            if names.max() >= self.classes:
+                raise DatasetError(f"{where}: {part} labels must be 0 to {self.classes - 1}, not {names.max()}")
         if images.shape[1:] != test_images.shape[1:]:
             raise DatasetError(f"{where}: train images are {images.shape[1:]}, test images {test_images.shape[1:]}")
         return Dataset(

@@ -6,8 +6,10 @@ from functools import partial
 
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
-from bnexp.db.connection import explained, migrate, open_engine, parse_url
+from bnexp.db.connection import explained, open_engine
 from bnexp.db.invariants import OWN, Invariant, reference, references
+from bnexp.db.schema import migrate
+from bnexp.db.url import parse_url
 from bnexp.errors import DatabaseError
 
 NAMED = 3

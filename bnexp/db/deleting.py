@@ -7,11 +7,12 @@ from typing import Any
 
 from sqlalchemy import Connection, TextClause, bindparam, text
 
-from bnexp.db.connection import explained, parse_url
+from bnexp.db.connection import explained
 from bnexp.db.leases import clock
 from bnexp.db.results import InstanceInfo, Results
+from bnexp.db.url import parse_url
 from bnexp.db.wishes import END_EMPTY_COHORTS
-from bnexp.db.writing import parts, take_away, writing
+from bnexp.db.writing import alone, parts, take_away
 from bnexp.errors import DatabaseError
 
 
@@ -83,7 +84,7 @@ def foresee(database: str, instances: Sequence[InstanceInfo]) -> Forgotten:
 
 def forget(database: str, instances: Sequence[InstanceInfo]) -> Forgotten:
     """Delete the instances and what only they want; what went. Raises DatabaseError where a worker trains them."""
-    with writing(parse_url(database), create=False) as connection:
+    with alone(parse_url(database), create=False) as connection:
         own, shared = _wanted(connection, instances)
         going = _count(connection, instances, own, shared)
         cohorts = _gather(connection, COHORTS, own)

@@ -1,7 +1,7 @@
 """Reading a results database: plain columns and rows, nothing that can write."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,10 +10,15 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, DateTime, Engine, text
 
 from bnexp.db import stored
-from bnexp.db.connection import explained, open_engine, parse_url
+from bnexp.db.asking import Answer, ask
+from bnexp.db.connection import explained, open_engine
 from bnexp.db.rows import Stage
-from bnexp.errors import UsageError, did_you_mean
+from bnexp.db.url import parse_url, shown
+from bnexp.errors import DatabaseError, UsageError, did_you_mean
 from bnexp.records import Choice, Columns
+
+QUERY_SECONDS = 60.0
+"""How long `query` waits for an answer unless told."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,11 @@ class Results:
     @contextmanager
     def _read(self) -> Iterator[Connection]:
         with explained(self.url), self.engine.connect() as connection:
-            yield connection
+            try:
+                yield connection
+            except (ValueError, TypeError, LookupError, OverflowError) as error:  # a date that is none, say
+                said = f"holds what bnexp did not write ({type(error).__name__}: {error})"
+                raise DatabaseError(f"database {shown(self.url)}: {said}") from error
 
     def instances(self) -> list[InstanceInfo]:
         """Every experiment instance, the latest run first."""
@@ -190,6 +199,8 @@ class Results:
         """Everything about the one trial whose key begins with `prefix`: its row, attempts, curve, probes, experiments.
 
         Raises UsageError where there is none, or more than one."""
+        if not prefix.isascii():
+            raise UsageError(f"no trial's key begins with {prefix!r}; keys are hexadecimal digits")
         with self._read() as connection:
             found = connection.execute(
                 text("select id, key from trials where substr(key, 1, :n) = :prefix limit 2"),
@@ -215,13 +226,12 @@ class Results:
                 "probes": rows("select * from probes where trial_id = :id order by name, layer, step"),
             }
 
-    def query(self, sql: str) -> tuple[list[str], Iterable[Sequence[Any]]]:
-        """The columns and rows of any reading statement."""
-        with self._read() as connection:
-            result = connection.exec_driver_sql(sql)
-            if not result.returns_rows:
-                raise UsageError("query: the statement returns no rows; `query` is for reading")
-            return list(result.keys()), [tuple(row) for row in result]
+    @contextmanager
+    def query(self, sql: str, seconds: float = QUERY_SECONDS) -> Iterator[Answer]:
+        """The answer to any one reading statement, which the database may take `seconds` to give: see
+        `bnexp.db.asking.ask`."""
+        with explained(self.url), ask(self.engine, sql, seconds) as answer:
+            yield answer
 
 
 def _ends(low: float | None, high: float | None) -> tuple[float, float]:

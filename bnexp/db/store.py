@@ -25,12 +25,13 @@ from sqlalchemy import (
 )
 
 from bnexp.db import leases, planning, registering, rows, wishes
-from bnexp.db.connection import explained, open_engine, parse_url
+from bnexp.db.connection import explained, open_engine, writing
 from bnexp.db.inserts import insert_new, insert_rows
 from bnexp.db.leases import Lease
 from bnexp.db.planning import Group
 from bnexp.db.rows import Instance, Job, Judged, WantedTrial, Worker, now
 from bnexp.db.tables import AttemptRow, Base, ClaimRow, ExperimentTrialRow, TrialRow, VerdictRow
+from bnexp.db.url import parse_url
 from bnexp.records import Choice, Outcome, Started
 
 
@@ -47,19 +48,6 @@ class Store:
         self.engine.dispose()
 
     @contextmanager
-    def _write(self, shared: bool = False) -> Iterator[Connection]:
-        """A transaction that writes. No other writes meanwhile; with `shared`, which is for rows that a lease protects,
-        a server lets other such transactions go on beside it."""
-        with (
-            explained(self.url),
-            self.engine.connect().execution_options(writes=True) as connection,
-            connection.begin(),
-        ):
-            if not shared and self.engine.dialect.name == "postgresql":
-                connection.execute(text("select pg_advisory_xact_lock(hashtext('bnexp'))"))
-            yield connection
-
-    @contextmanager
     def _read(self) -> Iterator[Connection]:
         with explained(self.url), self.engine.connect() as connection:
             yield connection
@@ -67,28 +55,28 @@ class Store:
     def register(self, instance: Instance) -> int:
         """Write down an experiment instance and the trials it wants at once (those of its tune stage if it has one,
         else all); return its number. Trials that are known already, from whichever experiment, are only linked."""
-        with self._write() as connection:
+        with writing(self.engine) as connection:
             return registering.register(connection, instance)
 
     def confirm(self, experiment_id: int, trials: Sequence[WantedTrial]) -> None:
         """Write down the confirming trials of an instance with a tune stage, once its levels are chosen."""
-        with self._write() as connection:
+        with writing(self.engine) as connection:
             registering.want(connection, experiment_id, trials, "confirm")
 
     def choose(self, experiment_id: int, choices: Sequence[Choice]) -> list[Choice]:
         """Freeze the levels chosen for the instance's arms. Return those that stand, which may be another process's."""
-        with self._write() as connection:
+        with writing(self.engine) as connection:
             return registering.choose(connection, experiment_id, choices)
 
     def widen(self, experiment_id: int, trials: Sequence[WantedTrial]) -> Counter[str]:
         """Let trials of the instance that are still to be trained record what `trials` want of them; return what those
         that are trained lack, in words, and how many lack it."""
-        with self._write() as connection:
+        with writing(self.engine) as connection:
             return wishes.widen(connection, experiment_id, trials)
 
     def retry(self, experiment_id: int) -> None:
         """Let the instance's failed trials be wanted again."""
-        with self._write() as connection:
+        with writing(self.engine) as connection:
             planning.retry(connection, experiment_id)
 
     def failed(self, experiment_ids: Sequence[int]) -> int:
@@ -100,13 +88,13 @@ class Store:
 
     def plan(self, experiment_id: int, group: Group) -> None:
         """Put every trial that the instance still needs, and that no unfinished cohort holds, into a new cohort."""
-        with self._write() as connection:
+        with writing(self.engine) as connection:
             planning.plan(connection, experiment_id, group)
 
     def take(self, experiment_ids: Sequence[int], worker: Worker) -> Job | None:
         """Take a cohort that holds work of these instances, and that nobody works on or whose lease has run out; None
         where there is none."""
-        with self._write() as connection:
+        with writing(self.engine) as connection:
             return leases.take(connection, experiment_ids, worker)
 
     def left(self, experiment_ids: Sequence[int]) -> tuple[int, int]:
@@ -131,25 +119,25 @@ class Store:
 
     def expire(self, lease: Lease) -> None:
         """End the lease of a worker that is known to be gone, unless it has been renewed or taken over since."""
-        with self._write() as connection:
+        with writing(self.engine) as connection:
             leases.expire(connection, lease)
 
     def renew(self, job: Job, worker: Worker, step: int) -> None:
         """Renew the lease of a cohort, and write down the step that it has come to. Raises LeaseLostError where the
         cohort is no longer this worker's, as all methods below do."""
-        with self._write(shared=True) as connection:
+        with writing(self.engine, shared=True) as connection:
             leases.renew(connection, job, worker, step)
 
     def keep(self, job: Job, worker: Worker, checkpoint: str) -> None:
         """The cohort can go on from the file of this name."""
-        with self._write(shared=True) as connection:
+        with writing(self.engine, shared=True) as connection:
             leases.check(connection, job, worker)
             leases.keep(connection, job, checkpoint)
 
     def store(self, job: Job, worker: Worker, outcomes: Sequence[Outcome], started: Started, seconds: float) -> None:
         """Write the results of trials that have ended, curves and probes included: all of them or none. `seconds` is
         what each cost. What has ended before stays as it is."""
-        with self._write(shared=True) as connection:
+        with writing(self.engine, shared=True) as connection:
             leases.check(connection, job, worker)
             unfinished = _running(connection, [job.trial_ids[outcome.slot] for outcome in outcomes])
             new = [(outcome, job.trial_ids[outcome.slot]) for outcome in outcomes]
@@ -169,13 +157,13 @@ class Store:
 
     def finish(self, job: Job, worker: Worker) -> None:
         """All trials of the cohort have ended."""
-        with self._write() as connection:
+        with writing(self.engine) as connection:
             leases.check(connection, job, worker)
             leases.leave(connection, job, "done")
 
     def release(self, job: Job, worker: Worker) -> None:
         """Give the cohort back unfinished; what has not ended of it will be taken again."""
-        with self._write() as connection:
+        with writing(self.engine) as connection:
             leases.check(connection, job, worker)
             leases.leave(connection, job, "pending")
             running = (TrialRow.cohort_id == job.cohort_id) & (TrialRow.status == "running")
@@ -185,7 +173,7 @@ class Store:
     def fail(self, job: Job, worker: Worker, error: str) -> list[int]:
         """What has not ended of the cohort has failed with `error`. Return the slots of the trials that are not tried
         again, since it was not the first time."""
-        with self._write() as connection:
+        with writing(self.engine) as connection:
             leases.check(connection, job, worker)
             given_up, status = planning.fail(connection, job)
             leases.leave(connection, job, status)
@@ -195,7 +183,7 @@ class Store:
     def lock_claims(self, claims: Sequence[tuple[str, str, dict[str, Any]]]) -> None:
         """Write down claims (key, name, definition) as they stand now; those known keep their time."""
         moment = now()
-        with self._write() as connection:
+        with writing(self.engine) as connection:
             insert_new(
                 connection,
                 ClaimRow,
@@ -204,7 +192,7 @@ class Store:
 
     def store_verdicts(self, experiment_id: int, verdicts: Sequence[Judged]) -> None:
         """Replace the instance's verdicts. Their claims must be locked already."""
-        with self._write() as connection:
+        with writing(self.engine) as connection:
             connection.execute(text("delete from verdicts where experiment_id = :id"), {"id": experiment_id})
             for judged in verdicts:
                 claim = select(ClaimRow.id).where(ClaimRow.key == judged.claim_key).scalar_subquery()

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, bindparam, text, update
 from sqlalchemy.engine import URL
 
-from bnexp.db.connection import explained, make_engine, open_engine
+from bnexp.db.connection import make_engine, open_engine, writing
 from bnexp.db.rows import now
 from bnexp.db.tables import AttemptRow
 
@@ -20,15 +20,14 @@ TAKE_AWAY = (
 
 
 @contextmanager
-def writing(url: URL, *, create: bool) -> Iterator[Connection]:
+def alone(url: URL, *, create: bool) -> Iterator[Connection]:
     """A connection inside the transaction. With `create`, the database is made or upgraded first where need be."""
     open_engine(url, create=create).dispose()
     engine = make_engine(url)
     try:
-        with explained(url), engine.connect().execution_options(writes=True) as connection, connection.begin():
+        with writing(engine) as connection:
             if connection.dialect.name == "postgresql":
-                connection.execute(text("select pg_advisory_xact_lock(hashtext('bnexp'))"))
-                # A worker stores results without that lock, but not without one on its cohort.
+                # A worker stores results beside others that write, but not without a lock on its cohort.
                 connection.execute(text("lock table cohorts in exclusive mode"))
             yield connection
     finally:

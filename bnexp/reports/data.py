@@ -8,6 +8,7 @@ from typing import Any
 
 from bnexp.claims.findings import Finding
 from bnexp.claims.report import Entry, Report, Reports
+from bnexp.text import CONTROLS
 
 
 def to_json(reports: Reports) -> str:
@@ -23,7 +24,8 @@ def to_json(reports: Reports) -> str:
 
 
 def dump(content: Any) -> str:
-    return json.dumps(_jsonable(content), indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(_jsonable(content), indent=2, ensure_ascii=False, default=str) + "\n"
+    return CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)  # they stand in strings only
 
 
 def instance(report: Report) -> dict[str, Any]:

@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from bnexp.errors import UsageError
+from bnexp.files import write_file
 from bnexp.reports import markdown, table
 from bnexp.reports.blocks import Block
+from bnexp.reports.screen import Screen
 
 WIDEST = 100
 """Columns; longer lines are hard to read."""
@@ -26,14 +27,14 @@ def render(blocks: Sequence[Block], form: str, output: Path | None, to_json: Cal
         click.echo(text, nl=False)
         return
     try:
-        output.write_text(text, encoding="utf-8")
+        write_file(output, text)
     except OSError as error:
         raise UsageError(f"--output {output}: cannot be written ({error.strerror})") from error
 
 
 def show(blocks: Sequence[Block]) -> None:
     """Print blocks as wide as the terminal is, up to WIDEST."""
-    console = Console()
+    console = Screen()
     console.width = min(console.width, WIDEST)
     table.render(blocks, console)
 
@@ -41,5 +42,5 @@ def show(blocks: Sequence[Block]) -> None:
 def as_text(blocks: Sequence[Block], width: int = WIDEST) -> str:
     """Blocks as plain text."""
     text = io.StringIO()
-    table.render(blocks, Console(width=width, file=text))
+    table.render(blocks, Screen(width=width, file=text))
     return text.getvalue()

@@ -19,6 +19,7 @@ from bnexp.identity import cohort_key
 from bnexp.records import Choice
 from bnexp.reports.numbers import amount
 from bnexp.reports.progress import duration
+from bnexp.reports.screen import Screen
 from bnexp.reports.screens import plain_table
 from bnexp.settings import in_words
 
@@ -56,7 +57,7 @@ class Kind(NamedTuple):
 def show_plan(outlook: Outlook, results: Results | None, workers: int) -> None:
     """An experiment's factors, arms, trials and cohorts, what of it is stored already, and what the rest may take so
     many workers."""
-    console, instance = Console(), outlook.instance
+    console, instance = Screen(), outlook.instance
     every = [*instance.tuning, *instance.trials]
     known = results.statuses([trial.key for trial in every]) if results else {}
     console.print(Text.assemble((instance.name, "bold"), f"  {instance.about}"))

@@ -3,13 +3,13 @@
 import time
 from types import TracebackType
 
-from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from bnexp.records import Tally
+from bnexp.reports.screen import Screen
 
 LINE_SECONDS = 10.0
 """Between two lines where there is no terminal."""
@@ -20,7 +20,7 @@ class Progress:
 
     def __init__(self, names: list[str]) -> None:
         self.names = ", ".join(names)
-        self.console = Console(stderr=True)
+        self.console = Screen(stderr=True)
         self.live = Live(console=self.console, refresh_per_second=4, transient=True)
         self.began = self.printed = time.monotonic()
         self.tally: Tally | None = None

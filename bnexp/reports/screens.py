@@ -1,10 +1,9 @@
 """The smaller screens: status, a trial, a query's rows, the datasets. Text is escaped before it is markup."""
 
 import csv
-import json
-import math
+import itertools
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import click
@@ -17,6 +16,13 @@ from rich.text import Text
 from bnexp.claims.model import shown
 from bnexp.data.dataset import Source
 from bnexp.db.results import Results
+from bnexp.errors import UsageError
+from bnexp.reports.data import dump
+from bnexp.reports.screen import Screen
+from bnexp.text import printable
+
+MOST_ROWS = {"table": 10_000, "json": 100_000}
+"""Of a query; they stand in memory."""
 
 
 def plain_table(*columns: str, header: bool = True) -> Table:
@@ -41,12 +47,12 @@ def show_status(results: Results) -> None:
         counts = results.counts(instance.id)
         shown_counts = (f"{counts.get(status, 0):,}" for status in statuses)
         table.add_row(str(instance.id), escape(name), *shown_counts, f"{instance.last_run_at:%Y-%m-%d %H:%M}")
-    Console().print(table if table.row_count else Text("nothing has been run into this database yet"))
+    Screen().print(table if table.row_count else Text("nothing has been run into this database yet"))
 
 
 def show_trial(trial: dict[str, Any]) -> None:
     """One trial: configuration and result, experiments, attempts, probes, curve."""
-    console = Console()
+    console = Screen()
     fields = plain_table("field", "value", header=False)
     for name, value in trial["trial"].items():
         if value is not None:
@@ -97,25 +103,49 @@ def _attempt(attempt: dict[str, Any]) -> str:
 
 
 def show_rows(columns: list[str], rows: Iterable[Sequence[Any]], form: str) -> None:
-    """The rows of a query as a table, CSV or JSON."""
+    """The rows of a query as a table, CSV or JSON; only CSV takes them as they come, however many. Raises UsageError
+    where there are more than the form takes, or where JSON would have two values of one name."""
     if form == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
-    elif form == "json":
-        listed = [dict(zip(columns, map(_jsonable, row), strict=True)) for row in rows]
-        click.echo(json.dumps(listed, indent=2))
+        _write_csv(columns, rows)
+        return
+    most = MOST_ROWS[form]
+    listed = list(itertools.islice(rows, most + 1))
+    if len(listed) > most:
+        raise UsageError(f"query: more than {most:,} rows; add a `limit`, or take --format csv, which has no bound")
+    if form == "json":
+        twice = next((name for name in columns if columns.count(name) > 1), None)
+        if twice is not None:
+            raise UsageError(f"query: two columns are called {twice!r}; rename one with `as`")
+        click.echo(dump([dict(zip(columns, map(_plain, row), strict=True)) for row in listed]), nl=False)
     else:
-        _show_table(columns, [[_shown(value) for value in row] for row in rows])
+        _show_table(columns, [list(map(_shown, row)) for row in listed])
+
+
+def _write_csv(columns: list[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Exactly what the database has; but a terminal is not told its control characters."""
+    told: Callable[[Any], Any] = _printable if sys.stdout.isatty() else _plain
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(map(told, columns))
+    writer.writerows(map(told, row) for row in rows)
+    sys.stdout.flush()  # a full disk shows here
+
+
+def _printable(value: Any) -> Any:
+    return printable(value) if isinstance(value, str) else _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """Blobs as hexadecimal digits."""
+    return bytes(value).hex() if isinstance(value, bytes | memoryview) else value
 
 
 def _shown(value: object) -> str:
-    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(_plain(value))
 
 
 def _show_table(columns: list[str], rows: list[list[str]]) -> None:
     """A table where it fits, else a block of lines for each row."""
-    console = Console()
+    console = Screen()
     widths = [max(map(len, values)) for values in zip(columns, *rows, strict=True)]
     if sum(widths) + 3 * len(widths) <= console.width:
         table = plain_table(*columns)
@@ -130,16 +160,10 @@ def _show_table(columns: list[str], rows: list[list[str]]) -> None:
         console.print()
 
 
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value if isinstance(value, int | float | str | bool | None) else str(value)
-
-
 def show_datasets(sources: Iterable[Source]) -> None:
     """Every dataset, and where it is or how to get it."""
     table = plain_table("dataset", "what", "where, or how to get it")
     for source in sources:
         found = source.where()
         table.add_row(escape(source.name), escape(source.about), escape(str(found) if found else source.how_to_get))
-    Console().print(table)
+    Screen().print(table)

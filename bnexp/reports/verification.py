@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -13,6 +12,7 @@ from bnexp.claims.model import shown
 from bnexp.comparison import Answer, Verified, short
 from bnexp.db.stored import Stored
 from bnexp.records import Started
+from bnexp.reports.screen import Screen
 
 STYLES: dict[Answer, str] = {
     "bitwise equal": "green",
@@ -27,7 +27,7 @@ STYLES: dict[Answer, str] = {
 def show_verification(verified: Sequence[Verified], now: Started | None) -> None:
     """A table with a row a trial, then where each that is not bitwise equal differs, then the sentence. `now` is what
     they were trained on, None where none was."""
-    console = Console()
+    console = Screen()
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 0))
     for name in ("trial", "norm", "rate", "dropout", "seed", "verdict", "largest difference"):
         table.add_column(name, overflow="fold", no_wrap=name in ("trial", "verdict"))

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from bnexp.db.inserts import ids_by_key
-from bnexp.db.matching import Matched
+from bnexp.db.merging.matching import Matched
 from bnexp.db.tables import AttemptRow, Base, CohortRow, TrialRow
 from bnexp.db.writing import parts
 

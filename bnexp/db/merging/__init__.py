@@ -8,19 +8,20 @@ from pathlib import Path
 from sqlalchemy import Connection, delete, event, select, text
 from sqlalchemy.engine import URL, ExceptionContext
 
-from bnexp.db.connection import explained, open_engine, parse_url
-from bnexp.db.copying import copy_measurements, copy_trials
-from bnexp.db.copying_attempts import copy_attempts
-from bnexp.db.copying_instances import (
+from bnexp.db.connection import explained, open_engine
+from bnexp.db.merging.attempts import copy_attempts
+from bnexp.db.merging.instances import (
     copy_claims,
     copy_instances,
     copy_links,
     copy_verdicts,
     match_instances,
 )
-from bnexp.db.matching import match
+from bnexp.db.merging.matching import match
+from bnexp.db.merging.trials import copy_measurements, copy_trials
 from bnexp.db.tables import ExperimentRow, ExperimentTrialRow, VerdictRow
-from bnexp.db.writing import parts, writing
+from bnexp.db.url import parse_url
+from bnexp.db.writing import alone, parts
 from bnexp.errors import UsageError
 
 IDENTITY = text(
@@ -58,7 +59,7 @@ def merge(database: str, other: str) -> Merged:
     Raises UsageError where they are one, DatabaseError where they cannot be joined."""
     here, there = parse_url(database), parse_url(other)
     _refuse_same_file(here, there)
-    with _snapshot(there) as source, writing(here, create=True) as target:
+    with _snapshot(there) as source, alone(here, create=True) as target:
         _refuse_same_database(source, target)
         return _join(source, target)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, insert, select, update
 
 from bnexp.db.inserts import insert_new, inserting
-from bnexp.db.matching import Matched
+from bnexp.db.merging.matching import Matched
 from bnexp.db.tables import ChoiceRow, ClaimRow, ExperimentRow, ExperimentTrialRow, VerdictRow
 from bnexp.db.writing import PART, parts
 from bnexp.errors import DatabaseError

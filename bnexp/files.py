@@ -1,0 +1,44 @@
+"""Files that users name: read only where they are files, and written whole or not at all."""
+
+import errno
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+
+def open_file(path: Path) -> BinaryIO:
+    """The regular file at `path`, open for reading. Raises OSError where there is none: a pipe would make us wait for
+    ever, and a device may never end."""
+    # Not to wait is asked for before it is known what opens; on a regular file it means nothing.
+    number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        kind = os.fstat(number).st_mode
+        if stat.S_ISDIR(kind):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(kind):
+            raise OSError(errno.EINVAL, "Not a regular file", str(path))
+        return os.fdopen(number, "rb")
+    except BaseException:
+        os.close(number)
+        raise
+
+
+def write_file(path: Path, text: str) -> None:
+    """Put `text` into the file at `path`, as UTF-8. Raises OSError where that fails, and then what stood there stands
+    still."""
+    target = Path(os.path.realpath(path))
+    if target.is_symlink() or (target.exists() and not target.is_file()):  # a link that is left leads to itself
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
+    beside = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("x", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+        if target.exists():
+            beside.chmod(stat.S_IMODE(target.stat().st_mode))
+        beside.replace(target)
+    except BaseException:
+        with suppress(OSError):
+            beside.unlink()
+        raise
