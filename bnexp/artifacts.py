@@ -16,14 +16,17 @@ FILE = re.compile(r"cohort-([0-9]{1,18})\.safetensors(\..*)?")
 """A checkpoint, or one that was being written, or set aside."""
 
 
-def default_folder(database: str) -> Path:
-    """Beside a file; in the user's cache for a database on a server."""
+def folder_for(database: str, root: Path | None = None) -> "Folder":
+    """The database's own folder: under `root` if given, else beside a file, and in the user's cache for a database on a
+    server."""
     url = parse_url(database)
-    if url.get_backend_name() == "sqlite":
-        return Path(f"{url.database}.checkpoints")
-    place = f"{url.host} {url.port} {url.database}"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "bnexp" / f"{hashlib.sha256(place.encode()).hexdigest()[:16]}.checkpoints"
+    sqlite = url.get_backend_name() == "sqlite"
+    if sqlite and root is None:
+        return Folder(Path(f"{url.database}.checkpoints"))
+    place = str(Path(url.database or "").resolve()) if sqlite else f"{url.host} {url.port} {url.database}"
+    name = hashlib.sha256(place.encode()).hexdigest()[:16]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bnexp"
+    return Folder((cache if root is None else root) / f"{name}.checkpoints")
 
 
 class Folder:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bnexp import runner
-from bnexp.artifacts import Folder, default_folder
+from bnexp.artifacts import folder_for
 from bnexp.config import TrialConfig
 from bnexp.db.store import Store
 from bnexp.engine.cohort import group
@@ -56,9 +56,7 @@ def store(tmp_path: Path) -> Store:
 
 def go(store: Store, number: int, *polls: list[Event]) -> tuple[Scripted, Tally]:
     executor = Scripted(*polls)
-    return executor, Run(store, lambda: executor, [number], Folder(default_folder(store.database))).go(
-        lambda tally: None
-    )
+    return executor, Run(store, lambda: executor, [number], folder_for(store.database)).go(lambda tally: None)
 
 
 def losses(store: Store) -> dict[int, float]:
@@ -135,7 +133,7 @@ def test_a_lost_lease_frees_its_worker_for_other_work(store: Store, monkeypatch:
     idle = Idle(0, capacity=2)
     theirs, ours = [Told(0, STARTED), outcome(0, 0.5)], [Told(0, STARTED), outcome(0, 0.25), idle]
     executor = Overtaken([idle], theirs, [idle], ours)
-    tally = Run(store, lambda: executor, [number], Folder(default_folder(store.database))).go(lambda tally: None)
+    tally = Run(store, lambda: executor, [number], folder_for(store.database)).go(lambda tally: None)
     assert executor.dropped == [0] and len(executor.given) == 2
     assert (tally.finished, tally.elsewhere, tally.failed) == (1, 1, 0)
     assert tally.notes == ["another run has taken over 1 trials"]
@@ -177,7 +175,7 @@ def test_abandoned_work_is_taken_over_while_others_still_train(
     executor = Patient([Idle(0, capacity=2)], [Told(0, STARTED), outcome(0, 0.5), Idle(0, capacity=2)])
     began = time.monotonic()
     with pytest.raises(AssertionError, match="waits for more"):  # for the two that are alive
-        Run(store, lambda: executor, [number], Folder(default_folder(store.database))).go(lambda tally: None)
+        Run(store, lambda: executor, [number], folder_for(store.database)).go(lambda tally: None)
     assert len(executor.given) == 1 and losses(store) == {1: 0.5}
     assert time.monotonic() - began < 5
     with store.engine.connect() as connection:

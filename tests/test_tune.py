@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bnexp.artifacts import Folder, default_folder
+from bnexp.artifacts import folder_for
 from bnexp.claims.tuning import choose, unfinished
 from bnexp.config import TrialConfig
 from bnexp.db.results import Results
@@ -463,7 +463,7 @@ def wishes(folder: Path, *names: str, **changes: Any) -> list[Wish]:
 def go(folder: Path, *names: str, stop_at: str = "", retry: bool = False, **executor: Any) -> tuple[int, list[str]]:
     store, notes = Store(str(folder / "bnexp.db")), Notes(stop_at)
     try:
-        kept = Folder(default_folder(store.database))
+        kept = folder_for(store.database)
         course = Course(store, wishes(folder, *names), lambda: Instantly(**executor), kept, notes)
         return course.go({}, retry), notes.lines
     except KeyboardInterrupt:

@@ -67,7 +67,7 @@ def run(
 
     Run it again after whatever happened: what has ended stays, and only what is missing is trained.
     """
-    from bnexp.artifacts import Folder, default_folder
+    from bnexp.artifacts import folder_for
     from bnexp.claims.parse import parse_claims
     from bnexp.db.store import Store
     from bnexp.db.url import shown
@@ -82,7 +82,7 @@ def run(
     store = Store(database)
     try:
         with Progress([wish.instance.name for wish in wishes]) as progress:
-            folder = Folder(checkpoints or default_folder(database))
+            folder = folder_for(database, checkpoints)
             course = Course(store, wishes, lambda: LocalExecutor(device, workers, data_dir), folder, progress)
             try:
                 failed = course.go(claims, retry_failed)

@@ -18,6 +18,14 @@ from bnexp.db.url import shown
 from bnexp.errors import DatabaseError, UsageError
 from bnexp.text import without_passwords
 
+REMEDIES = {
+    "database is locked": f"another program has held its lock for {BUSY_SECONDS} seconds; end it and run again",
+    "disk is full": "make room and run again: what was stored is kept",
+    "disk I/O error": "see whether the disk is full or failing, and run again: what was stored is kept",
+    "malformed": "`bnexp db check` says what is damaged",
+}
+"""What to do, by words in SQLite's errors."""
+
 
 @contextmanager
 def explained(url: URL) -> Iterator[None]:
@@ -26,7 +34,8 @@ def explained(url: URL) -> Iterator[None]:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
         said = str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]
-        raise DatabaseError(f"database {shown(url)}: {without_passwords(said)}") from error
+        remedy = next((f"; {what}" for words, what in REMEDIES.items() if words in said), "")
+        raise DatabaseError(f"database {shown(url)}: {without_passwords(said)}{remedy}") from error
 
 
 def make_engine(url: URL, *, read_only: bool = False) -> Engine:

@@ -68,8 +68,6 @@ class Keeper:
 
     def due(self, size: int) -> bool:
         """Whether it is time to write, which for `size` bytes is expected to cost what the last time did."""
-        if self.checkpoint is None:
-            return False
         cost = SLOW_START + size / SLOW_DISK if self._cost is None else self._cost
         return self._spent + cost <= SHARE * (time.monotonic() - self._began)
 
@@ -123,6 +121,7 @@ def _write(path: Path, snapshot: Snapshot, program: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
+        unfinished.unlink(missing_ok=True)  # a link would be followed
         save_file(tensors, unfinished, metadata)
         _force(unfinished)
         unfinished.replace(path)

@@ -131,9 +131,11 @@ class Training:
         yield from self.finish()
 
     def keep(self) -> Iterator[Record]:
-        """Keep how far the trials have come, if it is time to."""
+        """Keep how far the trials have come, if there is a place and it is time to."""
+        if self.keeper.checkpoint is None or self.step == self.resumed_at:
+            return
         kept = self.program.kept()
-        if self.step == self.resumed_at or not self.keeper.due(sum(tensor.nbytes for tensor in kept.values())):
+        if not self.keeper.due(sum(tensor.nbytes for tensor in kept.values())):
             return
         if len(self.left) < len(self.program.trials):
             places = torch.tensor(list(self.left), device=self.program.device)

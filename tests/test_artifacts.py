@@ -1,0 +1,64 @@
+"""Files of a database are found only in its own folder."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bnexp.artifacts import Folder, folder_for
+from bnexp.config import TrialConfig
+from bnexp.db.rows import Job
+
+JOB = Job(7, [1], [TrialConfig()], 10, keys=["k"], checkpoint="cohort-7.safetensors")
+
+
+def test_a_checkpoint_lies_in_the_folder(tmp_path: Path) -> None:
+    found = Folder(tmp_path / "kept").checkpoint(JOB, "bnexp")
+    assert found.path == tmp_path / "kept" / "cohort-7.safetensors"
+    assert (found.keys, found.program, found.resume) == (("k",), "bnexp", True)
+    assert not (tmp_path / "kept").exists(), "it is made when the first is written"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [None, "", "/etc/passwd", "../cohort-7.safetensors", "a/../../cohort-7.safetensors", "cohort-8.safetensors"],
+)
+def test_what_the_database_says_names_no_file(tmp_path: Path, said: str | None) -> None:
+    """Whoever may write the database makes nobody read a file of his choice."""
+    found = Folder(tmp_path).checkpoint(replace(JOB, checkpoint=said), "bnexp")
+    assert found.path == tmp_path / "cohort-7.safetensors" and not found.resume
+
+
+def test_links_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "outside").write_text("precious")
+    (tmp_path / "kept" / "cohort-7.safetensors").symlink_to(tmp_path / "outside")
+    folder = Folder(tmp_path / "kept")
+    assert not folder.checkpoint(JOB, "bnexp").resume
+    folder.remove(JOB)
+    assert (tmp_path / "outside").read_text() == "precious" and list((tmp_path / "kept").iterdir()) == []
+
+
+def test_tidying_removes_what_is_of_no_use_and_nothing_else(tmp_path: Path) -> None:
+    kept = ["cohort-2.safetensors", "cohort-2.safetensors.9.tmp", "notes.txt", "cohort-x.safetensors", "cohort-1"]
+    gone = ["cohort-1.safetensors", "cohort-1.safetensors.77.tmp", "cohort-33.safetensors.damaged"]
+    for name in kept + gone:
+        (tmp_path / name).write_text("")
+    Folder(tmp_path).tidy({2})
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+    Folder(tmp_path / "none").tidy(set())
+
+
+def test_each_database_has_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    server = "postgresql://user:secret@host:5433/results"
+    assert folder_for("a.db").path == tmp_path / "a.db.checkpoints"
+    assert folder_for(server).path.parent == tmp_path / "cache" / "bnexp"
+    named = [
+        folder_for(database, tmp_path / "kept").path for database in ("a.db", "b.db", str(tmp_path / "a.db"), server)
+    ]
+    assert {path.parent for path in named} == {tmp_path / "kept"}
+    assert named[0] == named[2] and len(set(named)) == 3
+    assert folder_for(server.replace("secret", "other")).path == folder_for(server).path
+    assert not any("secret" in str(path) for path in named)
