@@ -17,9 +17,11 @@ from sqlalchemy import Engine, text
 
 from bnexp.config import TrialConfig, columns_by_name
 from bnexp.db import connection, leases
+from bnexp.db.checking import check
 from bnexp.db.leases import LeaseLostError
 from bnexp.db.results import Results
 from bnexp.db.rows import Instance, WantedTrial, Worker
+from bnexp.db.schema import REVISION
 from bnexp.db.store import Store
 from bnexp.db.tables import Base, TrialRow
 from bnexp.engine.cohort import group
@@ -361,6 +363,33 @@ def test_what_older_trials_are_told_of_fields_that_came_later(revision: str, tmp
         links = opened.execute("select distinct stage, arm from experiment_trials").fetchall()
     assert new == [("batch", 0, "[]", 0, None, None), ("none", 0, "[]", None, None, None)]
     assert links == [("confirm", "")]
+
+
+def test_the_present_schema_has_a_file_too(tmp_path: Path) -> None:
+    """With attempts that failed, were interrupted and went on from a checkpoint: what the next schema will have to
+    keep."""
+    path = tmp_path / "bnexp.db"
+    shutil.copy(Path(__file__).parent / "databases" / f"{REVISION}.db", path)
+    results = Results(str(path))
+    assert {info.name for info in results.instances()} == {"tiny", "overlap", "tuned", "long", "doomed"}
+    with sqlite3.connect(path) as opened:
+        query = "select outcome, count(*), count(resumed_at_step) from attempts group by 1"
+        attempts = opened.execute(query).fetchall()
+    assert attempts == [("diverged", 12, 0), ("failed", 6, 0), ("finished", 29, 2), ("interrupted", 2, 0)]
+
+
+@pytest.mark.parametrize("revision", sorted(path.stem for path in (Path(__file__).parent / "databases").glob("*.db")))
+def test_a_file_of_each_schema_passes_every_check(revision: str, tmp_path: Path) -> None:
+    path = tmp_path / "bnexp.db"
+    shutil.copy(Path(__file__).parent / "databases" / f"{revision}.db", path)
+    Store(str(path)).close()
+    assert [(title, found.named) for title, found in check(str(path)) if found.wrong] == []
+
+
+def test_each_schema_has_its_file() -> None:
+    kept = {path.stem for path in (Path(__file__).parent / "databases").glob("*.db")}
+    migrations = Path(connection.__file__).parent / "migrations" / "versions"
+    assert kept == {path.name[:4] for path in migrations.glob("[0-9]*.py")}
 
 
 def test_an_old_databases_instance_is_found_again_and_its_trials_learn_their_arms(tmp_path: Path) -> None:
