@@ -37,7 +37,7 @@ experiments:
   faults:
     about: Four cohorts of sixteen cells, of which four diverge
     model: {name: mlp, hidden: [20, 20]}
-    steps: 2500
+    steps: 1500
     eval_every: 250
     probes: [moments]
     factors:
@@ -350,8 +350,8 @@ def main() -> None:
         for number, (kind, seed) in enumerate(rounds_of(options.rounds)):
             rounds.append(play(kind, Path(name) / str(number), seed, seconds, content))
             print(f"{number}: {json.dumps(asdict(rounds[-1]))}", flush=True)
-    kinds = {kind: [asdict(one) for one in rounds if one.kind == kind] for kind in KINDS}
-    write(options.output, record | {"cells": CELLS, "undisturbed_seconds": seconds, "kinds": kinds})
+            kinds = {kind: [asdict(one) for one in rounds if one.kind == kind] for kind in KINDS}
+            write(options.output, record | {"cells": CELLS, "undisturbed_seconds": seconds, "kinds": kinds})
     lost = sum(one.lost for one in rounds)
     print(f"{sum(one.faults for one in rounds)} faults in {len(rounds)} rounds; something was lost in {lost}")
     sys.exit(bool(lost))
