@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bnexp.db.checking import check
 from bnexp.db.store import Store
+from bnexp.db.upkeep.checking import check
 from tests.conftest import Bnexp
 from tests.databases import change, everything, never, of, register, rows, seeds, train
 

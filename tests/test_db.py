@@ -17,13 +17,13 @@ from sqlalchemy import Engine, text
 
 from bnexp.config import TrialConfig, columns_by_name
 from bnexp.db import connection, leases
-from bnexp.db.checking import check
 from bnexp.db.leases import LeaseLostError
 from bnexp.db.results import Results
 from bnexp.db.rows import Instance, WantedTrial, Worker
 from bnexp.db.schema import REVISION
 from bnexp.db.store import Store
 from bnexp.db.tables import Base, TrialRow
+from bnexp.db.upkeep.checking import check
 from bnexp.engine.cohort import group
 from bnexp.enrolling import instantiate
 from bnexp.errors import DatabaseError, UsageError

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bnexp.db import deleting
-from bnexp.db.checking import check
-from bnexp.db.deleting import foresee, forget, instances_of
 from bnexp.db.leases import LeaseLostError
 from bnexp.db.store import Store
+from bnexp.db.upkeep import deleting
+from bnexp.db.upkeep.checking import check
+from bnexp.db.upkeep.deleting import foresee, forget, instances_of
 from bnexp.engine.cohort import group
 from bnexp.errors import DatabaseError, UsageError
 from tests.conftest import Bnexp, environment

@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks import faults
-from benchmarks.faults import CELLS, KINDS, Ground, Round, play, undisturbed_run, workers_of
+from benchmarks import ground as grounds
+from benchmarks.faults import KINDS, play
+from benchmarks.ground import CELLS, Content, Ground, Round, undisturbed_run, workers_of
 from tests.conftest import TINY, environment
 
 RUN = [sys.executable, "-m", "bnexp"]
@@ -48,14 +49,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[float, dict[str, list[tuple[Any, ...]]]]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[float, Content]:
     return undisturbed_run(tmp_path_factory.mktemp("undisturbed"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_whatever_happens_each_cell_has_one_result_and_the_same(
-    tmp_path: Path, undisturbed: tuple[float, dict[str, list[tuple[Any, ...]]]], kind: str
+    tmp_path: Path, undisturbed: tuple[float, Content], kind: str
 ) -> None:
     for number in range(2 if kind.startswith("SIGKILL") else 1):
         found = play(kind, tmp_path / str(number), number, *undisturbed)
@@ -67,11 +68,11 @@ def test_a_killed_run_loses_nothing_and_goes_on_within_its_trials(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed as soon as there is a checkpoint."""
-    smaller = faults.EXPERIMENT.replace("nonlinearity: [relu, tanh]", "nonlinearity: [relu]")
-    monkeypatch.setattr(faults, "EXPERIMENT", smaller.replace("[1, 10, 1000, 1e38]", "[1]"))
+    smaller = grounds.EXPERIMENT.replace("nonlinearity: [relu, tanh]", "nonlinearity: [relu]")
+    monkeypatch.setattr(grounds, "EXPERIMENT", smaller.replace("[1, 10, 1000, 1e38]", "[1]"))
     whole, killed = Ground(tmp_path / "whole"), Ground(tmp_path / "killed")
     done = Round("")
-    faults.ended(whole.start(), done, 0)
+    grounds.ended(whole.start(), done, 0)
     process = killed.start()
     deadline = time.monotonic() + 60
     kept = "select count(*) from cohorts where checkpoint is not null"
@@ -81,10 +82,10 @@ def test_a_killed_run_loses_nothing_and_goes_on_within_its_trials(
     workers = workers_of(process.pid)
     process.kill()
     process.wait()
-    assert workers and faults.still_there(workers) == 0, "its workers ended with it"
-    faults.ended(killed.start(), done, 0)
+    assert workers and grounds.still_there(workers) == 0, "its workers ended with it"
+    grounds.ended(killed.start(), done, 0)
     assert killed.content() == whole.content() and len(whole.content()) == 8
-    [(resumed,)], [(twice,)], [(zombies,)] = map(killed.rows, (faults.RESUMED, faults.TWICE, faults.ZOMBIES))
+    [(resumed,)], [(twice,)], [(zombies,)] = map(killed.rows, (grounds.RESUMED, grounds.TWICE, grounds.ZOMBIES))
     assert resumed > 0 and (twice, zombies, done.complaints) == (0, 0, [])
     assert not (killed.folder / "bnexp.db.checkpoints").exists(), "what is done needs no checkpoint"
 
@@ -93,8 +94,8 @@ def test_a_killed_run_loses_nothing_and_goes_on_within_its_trials(
 def test_the_loop_notices_what_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A result that is another, one that is missing, one that came twice, and a trial without an end."""
     tiny = TINY.partition("claims:")[0].replace("tiny:", "faults:")
-    monkeypatch.setattr(faults, "CELLS", 4)
-    monkeypatch.setattr(faults, "EXPERIMENT", tiny.replace("seeds: 6", "seeds: 1"))
+    monkeypatch.setattr(grounds, "CELLS", 4)
+    monkeypatch.setattr(grounds, "EXPERIMENT", tiny.replace("seeds: 6", "seeds: 1"))
     _, content = undisturbed_run(tmp_path / "undisturbed")
     copied = "trial_id, cohort_id, slot, worker, host, precision, bnexp_version, python_version, started_at, outcome"
     spoil = {
@@ -106,7 +107,7 @@ def test_the_loop_notices_what_is_lost(tmp_path: Path, monkeypatch: pytest.Monke
     for number, (statement, what) in enumerate(spoil.items()):
 
         def fault(ground: Ground, round: Round, chance: object, seconds: float, statement: str = statement) -> None:
-            faults.ended(ground.start(), round, 0)
+            grounds.ended(ground.start(), round, 0)
             with sqlite3.connect(ground.database) as connection:
                 connection.execute(statement)
 
@@ -132,7 +133,7 @@ def test_a_signal_stops_it_at_once_and_it_says_how_to_go_on(tmp_path: Path, numb
     process.send_signal(number)
     assert process.wait(timeout=30) == 130 and time.monotonic() - began < 10
     assert "`bnexp run faults` again" in " ".join(ground.messages().split())
-    assert faults.still_there(workers) == 0
+    assert grounds.still_there(workers) == 0
     assert ground.rows("select count(*) from cohorts where status = 'running'") == [(0,)]
     assert ground.rows("select count(*) from attempts where outcome is null") == [(0,)]
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from bnexp.db import merging
-from bnexp.db.checking import check
-from bnexp.db.merging import merge
 from bnexp.db.planning import MOST_FAILURES
 from bnexp.db.store import Store
+from bnexp.db.upkeep import merging
+from bnexp.db.upkeep.checking import check
+from bnexp.db.upkeep.merging import merge
+from bnexp.db.upkeep.writing import alone
 from bnexp.db.url import parse_url
-from bnexp.db.writing import alone
 from bnexp.errors import DatabaseError, UsageError
 from bnexp.records import Choice, Outcome
 from tests.conftest import TINY, Bnexp

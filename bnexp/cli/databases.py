@@ -40,7 +40,7 @@ def check(database: str) -> None:
     The file, the schema and its views, foreign keys, and what must be true of the rows:
     a finished trial has its numbers, one attempt ended it, and so on. Exit code 1: something is wrong.
     """
-    from bnexp.db.checking import check as make_checks
+    from bnexp.db.upkeep.checking import check as make_checks
     from bnexp.reports.databases import show_checks
 
     if show_checks(make_checks(database)):
@@ -57,7 +57,7 @@ def merge(other: str, database: str) -> None:
     only in OTHER comes along, with curves, probes and where it was trained. OTHER is
     only read. All of it is written, or nothing.
     """
-    from bnexp.db.merging import merge as join
+    from bnexp.db.upkeep.merging import merge as join
     from bnexp.db.url import parse_url, shown
     from bnexp.reports.databases import show_merged
 
@@ -75,7 +75,7 @@ def delete(experiment: str, database: str, instance: int | None, yes: bool) -> N
     Its trials go with it, unless another instance wants them, and its verdicts and
     choices. Claims stay, with the time when they were fixed.
     """
-    from bnexp.db.deleting import foresee, forget, instances_of
+    from bnexp.db.upkeep.deleting import foresee, forget, instances_of
     from bnexp.reports.databases import show_forgotten
 
     instances = instances_of(database, experiment, instance)

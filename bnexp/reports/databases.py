@@ -8,9 +8,9 @@ from rich.text import Text
 
 from bnexp.claims.overrides import run_command
 from bnexp.comparison import short
-from bnexp.db.checking import Found
-from bnexp.db.deleting import Forgotten
-from bnexp.db.merging import Merged
+from bnexp.db.upkeep.checking import Found
+from bnexp.db.upkeep.deleting import Forgotten
+from bnexp.db.upkeep.merging import Merged
 
 NAMED = 3
 """So many trials are named where there are more."""

@@ -7,10 +7,10 @@ from sqlalchemy import Connection, bindparam, insert, select, text, update
 
 from bnexp.db import rows
 from bnexp.db.inserts import ids_by_key, insert_rows
-from bnexp.db.merging.matching import Matched
 from bnexp.db.tables import Base, TrialRow
+from bnexp.db.upkeep.merging.matching import Matched
+from bnexp.db.upkeep.writing import parts, take_away
 from bnexp.db.wishes import END_EMPTY_COHORTS
-from bnexp.db.writing import parts, take_away
 
 ROWS = 5_000
 """Rows of curves and probes in memory at once."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, insert, select, update
 
 from bnexp.db.inserts import insert_new, inserting
-from bnexp.db.merging.matching import Matched
 from bnexp.db.tables import ChoiceRow, ClaimRow, ExperimentRow, ExperimentTrialRow, VerdictRow
-from bnexp.db.writing import PART, parts
+from bnexp.db.upkeep.merging.matching import Matched
+from bnexp.db.upkeep.writing import PART, parts
 from bnexp.errors import DatabaseError
 
 IDENTITY = ("name", "overrides", "expansion")

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, case, select
 
 from bnexp.db.leases import clock
 from bnexp.db.tables import CohortRow, TrialRow
-from bnexp.db.writing import PART
+from bnexp.db.upkeep.writing import PART
 
 NUMBERS = (
     "status", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy",

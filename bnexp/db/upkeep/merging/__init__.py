@@ -9,19 +9,19 @@ from sqlalchemy import Connection, delete, event, select, text
 from sqlalchemy.engine import URL, ExceptionContext
 
 from bnexp.db.connection import explained, open_engine
-from bnexp.db.merging.attempts import copy_attempts
-from bnexp.db.merging.instances import (
+from bnexp.db.tables import ExperimentRow, ExperimentTrialRow, VerdictRow
+from bnexp.db.upkeep.merging.attempts import copy_attempts
+from bnexp.db.upkeep.merging.instances import (
     copy_claims,
     copy_instances,
     copy_links,
     copy_verdicts,
     match_instances,
 )
-from bnexp.db.merging.matching import match
-from bnexp.db.merging.trials import copy_measurements, copy_trials
-from bnexp.db.tables import ExperimentRow, ExperimentTrialRow, VerdictRow
+from bnexp.db.upkeep.merging.matching import match
+from bnexp.db.upkeep.merging.trials import copy_measurements, copy_trials
+from bnexp.db.upkeep.writing import alone, parts
 from bnexp.db.url import parse_url
-from bnexp.db.writing import alone, parts
 from bnexp.errors import UsageError
 
 IDENTITY = text(

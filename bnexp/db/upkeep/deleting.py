@@ -10,9 +10,9 @@ from sqlalchemy import Connection, TextClause, bindparam, text
 from bnexp.db.connection import explained
 from bnexp.db.leases import clock
 from bnexp.db.results import InstanceInfo, Results
+from bnexp.db.upkeep.writing import alone, parts, take_away
 from bnexp.db.url import parse_url
 from bnexp.db.wishes import END_EMPTY_COHORTS
-from bnexp.db.writing import alone, parts, take_away
 from bnexp.errors import DatabaseError
 
 

@@ -7,8 +7,8 @@ from functools import partial
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
 from bnexp.db.connection import explained, open_engine
-from bnexp.db.invariants import OWN, Invariant, reference, references
 from bnexp.db.schema import migrate
+from bnexp.db.upkeep.invariants import OWN, Invariant, reference, references
 from bnexp.db.url import parse_url
 from bnexp.errors import DatabaseError
 

@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from bnexp.db.inserts import ids_by_key
-from bnexp.db.merging.matching import Matched
 from bnexp.db.tables import AttemptRow, Base, CohortRow, TrialRow
-from bnexp.db.writing import parts
+from bnexp.db.upkeep.merging.matching import Matched
+from bnexp.db.upkeep.writing import parts
 
 ENDED = TrialRow.status.in_(("finished", "diverged", "failed"))
 

@@ -1,0 +1,1 @@
+"""Databases as a whole: checked, joined, and made to forget."""
