@@ -54,7 +54,8 @@ class Run:
         self.tally = Tally(total, total_steps=steps)
         self._training: dict[int, _Training] = {}
         self._idle: set[int] = set()
-        self._planned = False
+        self._capacity = 0
+        """The most trials in a cohort; 0 before a worker has told."""
         self._renewed = time.monotonic()
         self._seen: dict[Lease, float] = {}
         """The leases of others, and since when each has not moved, by our own clock that nobody sets."""
@@ -89,35 +90,42 @@ class Run:
         while self._idle:
             job = self.store.take(self.experiment_ids, self.worker)
             if job is None:
-                others = self._others()
-                if not any(map(self._is_abandoned, others)):
-                    return bool(self._training or others)
-                for lease in filter(self._is_abandoned, others):
-                    self.store.expire(lease)
+                if not self._end_abandoned():
+                    return bool(self._training or self._seen) or self._plan_again()
                 continue
             number = self._idle.pop()
             self._training[number] = _Training(job)
             executor.submit(number, job.configs, self.folder.checkpoint(job, self.worker.program))
         return True
 
-    def _others(self) -> list[Lease]:
-        """The leases under which others train what we want."""
+    def _end_abandoned(self) -> bool:
+        """End the leases of others, on what we want, under which nobody trains any more; whether there are any. Their
+        process is gone, or they were not renewed for as long as a lease lasts, whatever the clock by which they were
+        written says."""
         ours = {(training.job.cohort_id, training.job.taken) for training in self._training.values()}
         others = [lease for lease in self.store.held(self.experiment_ids) if (lease.cohort_id, lease.taken) not in ours]
         now = time.monotonic()
         self._seen = {lease: self._seen.get(lease, now) for lease in others}
-        return others
+        abandoned = [lease for lease in others if is_gone(lease.worker) or now - self._seen[lease] > LEASE_SECONDS]
+        for lease in abandoned:
+            self.store.expire(lease)
+        return bool(abandoned)
 
-    def _is_abandoned(self, lease: Lease) -> bool:
-        """Whether nobody trains under it any more: its process is gone, or it was not renewed for as long as it lasts,
-        whatever the clock by which it was written says."""
-        return is_gone(lease.worker) or time.monotonic() - self._seen[lease] > LEASE_SECONDS
+    def _plan_again(self) -> bool:
+        """Put what is left into cohorts, where somebody took it out of its own and did not come to that, or has just
+        given it back; whether anything is left."""
+        left, _ = self.store.left(self.experiment_ids)
+        if left:
+            self._plan()
+        return left > 0
 
     def _handle(self, event: Event) -> None:
         training = self._training.get(event.worker)
         match event:
             case Idle(worker, capacity):
-                self._plan(capacity)
+                if not self._capacity:
+                    self._capacity = capacity
+                    self._plan()
                 self._idle.add(worker)
                 if training:
                     self._end(worker, training, "the worker ended without a result" if training.left else None)
@@ -149,12 +157,10 @@ class Run:
                 training.unstored.append(record)
                 training.ended.add(record.slot)
 
-    def _plan(self, capacity: int) -> None:
-        """Put what is missing into cohorts, once it is known what the workers can take."""
-        if not self._planned:
-            for experiment_id in self.experiment_ids:
-                self.store.plan(experiment_id, partial(group, limit=capacity))
-            self._planned = True
+    def _plan(self) -> None:
+        """Put what is missing into cohorts that fit the workers."""
+        for experiment_id in self.experiment_ids:
+            self.store.plan(experiment_id, partial(group, limit=self._capacity))
 
     def _end(self, worker: int, training: _Training, error: str | None) -> None:
         """A worker has ended its cohort, with `error` if not all of it."""

@@ -10,6 +10,7 @@ import pytest
 from bnexp import runner
 from bnexp.artifacts import folder_for
 from bnexp.config import TrialConfig
+from bnexp.db.leases import Lease
 from bnexp.db.store import Store
 from bnexp.engine.cohort import group
 from bnexp.errors import BnexpError
@@ -181,6 +182,31 @@ def test_abandoned_work_is_taken_over_while_others_still_train(
     with store.engine.connect() as connection:
         held = connection.exec_driver_sql("select status from cohorts order by id").scalars().all()
     assert held == ["done", "running", "running"]
+
+
+@pytest.mark.parametrize("how", ["given back", "taken out of its cohort"])
+def test_nothing_is_left_behind_that_somebody_lets_go_of_just_now(
+    store: Store, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Another run held it when this one looked for work, and no longer does when this one looks at whom to wait for."""
+    number = store.register(instance(wanted(seed=1)))
+    store.plan(number, group)
+    theirs = store.take([number], TWO)
+    held = store.held
+
+    def late(experiment_ids: Sequence[int]) -> list[Lease]:
+        if theirs and held([number]) and losses(store) == {}:
+            store.release(theirs, TWO)
+            if how != "given back":
+                with store.engine.begin() as connection:
+                    connection.exec_driver_sql("update trials set cohort_id = null")
+                    connection.exec_driver_sql("update cohorts set status = 'done'")
+        return held(experiment_ids)
+
+    monkeypatch.setattr(store, "held", late)
+    idle = Idle(0, capacity=2)
+    executor, tally = go(store, number, [idle], [], [Told(0, STARTED), outcome(0, 0.5), idle])
+    assert (len(executor.given), tally.finished, losses(store)) == (1, 1, {1: 0.5})
 
 
 def test_only_what_was_wanted_counts(store: Store) -> None:

@@ -49,12 +49,12 @@ FREE = "select * from (select c.id from cohorts c where {is_so} and {holds_work}
 
 
 def _take(lock: str) -> TextClause:
-    kinds = {"unheld": "c.status = 'pending'", "stale": "c.status = 'running' and c.lease_until < :now"}
+    kinds = {"unheld": "c.status = 'pending'", "stale": "c.status = 'running' and coalesce(c.lease_until, 0) < :now"}
     found = [FREE.format(name=name, is_so=so, holds_work=HOLDS_WORK, lock=lock) for name, so in kinds.items()]
     return _of_experiments(
         "update cohorts set status = 'running', worker = :worker, lease_until = :until, taken = taken + 1, step = 0 "
         f"where id = (select min(id) from ({' union all '.join(found)}) free) "
-        "and (status = 'pending' or lease_until < :now) returning id, taken, checkpoint"
+        "and (status = 'pending' or coalesce(lease_until, 0) < :now) returning id, taken, checkpoint"
     )
 
 
@@ -63,8 +63,8 @@ TAKE = {"sqlite": _take(""), "postgresql": _take("for update of c skip locked")}
 is written."""
 
 LEASES = _of_experiments(
-    "select c.id, c.worker, c.taken, c.lease_until from cohorts c "
-    f"where c.status = 'running' and c.lease_until is not null and {HOLDS_WORK} order by c.id"
+    "select c.id, coalesce(c.worker, ''), c.taken, coalesce(c.lease_until, 0) from cohorts c "
+    f"where c.status = 'running' and {HOLDS_WORK} order by c.id"
 )
 WANTED = _of_experiments(
     "select t.id from trials t where t.cohort_id = :cohort and exists "

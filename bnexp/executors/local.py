@@ -112,7 +112,7 @@ class LocalExecutor:
 
     def close(self) -> None:
         for process in self._processes.values():
-            process.terminate()
+            process.kill()  # one that is stopped would not hear of anything gentler
         for process in self._processes.values():
             process.join()
 
