@@ -129,7 +129,9 @@ def start_together(ground: Ground, round: Round, chance: random.Random, seconds:
         ended(process, round, 0)
 
 
-def freeze(ground: Ground, round: Round, chance: random.Random, seconds: float) -> None:
+def freeze(
+    ground: Ground, round: Round, chance: random.Random, seconds: float, meanwhile: Callable[[], None] = lambda: None
+) -> None:
     """SIGSTOP to a run and its workers until its leases have ended, while another is there to take its work over; then
     SIGCONT."""
     first = ground.start("--workers", "1")
@@ -137,11 +139,25 @@ def freeze(ground: Ground, round: Round, chance: random.Random, seconds: float) 
     frozen = [first.pid, *workers_of(first.pid)]
     for number in frozen:
         os.kill(number, signal.SIGSTOP)
+    meanwhile()
     round.faults += 1
     ended(ground.start("--workers", "1"), round, 0)
     for number in frozen:
         os.kill(number, signal.SIGCONT)
     ended(first, round, 0)
+
+
+def set_the_clock_back(ground: Ground, round: Round, chance: random.Random, seconds: float) -> None:
+    """The same, but meanwhile the clock is set back by a day, so that by then the leases seem to last for long."""
+    ground.set_clock(86_400)
+
+    def set_back() -> None:
+        [(until,)] = ground.rows("select coalesce(max(lease_until), 0) from cohorts")
+        if until < time.time() + 80_000:
+            round.complaints.append("no lease seemed to last for long")
+        ground.set_clock(0)
+
+    freeze(ground, round, chance, seconds, set_back)
 
 
 def lock_the_database(ground: Ground, round: Round, chance: random.Random, seconds: float) -> None:
@@ -168,6 +184,7 @@ KINDS: dict[str, tuple[Fault, float]] = {
     "checkpoints damaged": (damage_the_checkpoints, 0.1),
     "sixteen runs at once on no database": (start_together, 0.05),
     "SIGSTOP past the lease": (freeze, 0.03),
+    "SIGSTOP past the lease, and the clock set back": (set_the_clock_back, 0.02),
     "database locked for 20 s": (lock_the_database, 0.03),
 }
 """What is done, and in how many of the rounds, of which those with SIGKILL make the whole."""

@@ -46,6 +46,15 @@ TWICE = (
 RESUMED = "select count(*) from attempts where resumed_at_step is not null and outcome in ('finished', 'diverged')"
 
 
+CLOCK = "clock"
+SHIFTED = """
+import pathlib
+import time
+
+system, ahead = time.time, pathlib.Path(__file__).with_name("ahead")
+time.time = lambda: system() + float(ahead.read_text())
+"""
+
 Content = dict[str, list[tuple[Any, ...]]]
 """Everything that was measured, by trial key."""
 
@@ -86,10 +95,19 @@ class Ground:
         """A run that goes on meanwhile, in a process group of its own; what it says goes to the file `messages`."""
         command = [sys.executable, "-m", "bnexp", "run", "faults", *options]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("BNEXP_")}
+        if (self.folder / CLOCK).exists():
+            environment["PYTHONPATH"] = os.pathsep.join([str(self.folder / CLOCK), environment.get("PYTHONPATH", "")])
         with (self.folder / "messages").open("ab") as messages:
             return subprocess.Popen(
                 command, cwd=self.folder, env=environment, stderr=messages, start_new_session=True, **given
             )
+
+    def set_clock(self, seconds: float) -> None:
+        """Let the clock of all runs here be so many seconds ahead, from now on. (A module that Python imports by itself
+        when it starts; those that have started before a clock was first set have the system's.)"""
+        (self.folder / CLOCK).mkdir(exist_ok=True)
+        (self.folder / CLOCK / "ahead").write_text(str(seconds))
+        (self.folder / CLOCK / "sitecustomize.py").write_text(SHIFTED)
 
     def messages(self) -> str:
         return (self.folder / "messages").read_text(errors="replace")

@@ -176,6 +176,7 @@ def small_disk(tmp_path: Path) -> Any:
     subprocess.run(["umount", "-l", disk], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_with_a_sentence_and_room_lets_it_go_on(folder: Path, small_disk: Path) -> None:
     database = str(small_disk / "bnexp.db")
     arguments = ["run", "tiny", "--workers", "1", "--db", database]
@@ -192,6 +193,7 @@ def test_a_full_disk_ends_the_run_with_a_sentence_and_room_lets_it_go_on(folder:
         ).fetchone() >= (24,)
 
 
+@pytest.mark.slow
 def test_where_checkpoints_find_no_room_the_run_goes_on_without(tmp_path: Path, small_disk: Path) -> None:
     """Cohorts of more than a megabyte."""
     text = "experiments: {wide: {model: {hidden: [200, 200]}, norm: batch, steps: 700, seeds: 16}}"
@@ -227,6 +229,7 @@ def test_a_folder_or_file_that_is_read_only(folder: Path) -> None:
     kept.chmod(0o755)
 
 
+@pytest.mark.slow
 def test_a_truncated_database(folder: Path) -> None:
     assert bnexp(folder, "run", "overlap", "--workers", "1").returncode == 0
     with sqlite3.connect(folder / "bnexp.db") as connection:
