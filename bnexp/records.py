@@ -104,8 +104,8 @@ class Progress:
 class Resumed:
     """A cohort goes on from a checkpoint."""
 
-    steps: int
-    """Trial-steps that are not trained again."""
+    step: int
+    trials: int
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ class Run:
         self.worker = this_worker()
         total, steps = store.left(self.experiment_ids)
         self.tally = Tally(total, total_steps=steps)
+        self._before = store.ended(self.experiment_ids)
         self._training: dict[int, _Training] = {}
         self._idle: set[int] = set()
         self._capacity = 0
@@ -141,8 +142,11 @@ class Run:
         match record:
             case Started():
                 training.started, self.tally.device = record, record.device
-            case Resumed(steps):
-                training.done += steps
+                with suppress(LeaseLostError):
+                    self.store.begin(training.job, self.worker, record)
+            case Resumed(step, trials):
+                training.done += step * trials
+                self.tally.notes.append(f"{trials:,} trials go on from step {step:,}")
             case Progress(step, _, steps):
                 training.step = step
                 training.done += steps
@@ -212,7 +216,8 @@ class Run:
             executor.drop(worker)
 
     def _count(self) -> None:
-        """See what is left by now, since other runs train too, and what is trained again counts again."""
+        """See what is left by now: other runs train too, and may add a stage; what is trained again counts again."""
         left, steps = self.store.left(self.experiment_ids)
-        self.tally.elsewhere = max(0, self.tally.total - self.tally.ended - left)
+        self.tally.elsewhere = max(0, self.store.ended(self.experiment_ids) - self._before - self.tally.ended)
+        self.tally.total = self.tally.ended + self.tally.elsewhere + left
         self.tally.total_steps = self.tally.steps + steps - sum(training.done for training in self._training.values())

@@ -102,8 +102,9 @@ def assigned(assignment: str) -> Settings:
 
 
 def seed_words(text: str) -> Any:
-    """What --seeds means: a list where there are commas."""
-    return [parse_scalar(part, "--seeds") for part in text.split(",")] if "," in text else parse_scalar(text, "--seeds")
+    """What --seeds means: a list where there are commas; "3," is a list of one."""
+    parts = text.removesuffix(",").split(",")
+    return [parse_scalar(part, "--seeds") for part in parts] if "," in text else parse_scalar(text, "--seeds")
 
 
 def as_seeds(value: Any, place: str) -> list[int]:

@@ -271,7 +271,7 @@ def test_a_worker_that_died_before_it_was_given_its_cohort_has_failed() -> None:
 def test_trial_steps_are_counted_once_more_where_they_are_trained_again(store: Store) -> None:
     number = store.register(instance(*(wanted(seed=seed) for seed in range(2))))
     idle, began = Idle(0, capacity=2), Told(0, STARTED)
-    resumed = [began, Told(0, Resumed(2 * 300)), Told(0, Progress(1000, 2, 2 * 700))]
+    resumed = [began, Told(0, Resumed(300, 2)), Told(0, Progress(1000, 2, 2 * 700))]
     _, tally = go(
         store,
         number,

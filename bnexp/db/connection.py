@@ -22,7 +22,8 @@ REMEDIES = {
     "database is locked": f"another program has held its lock for {BUSY_SECONDS} seconds; end it and run again",
     "disk is full": "make room and run again: what was stored is kept",
     "disk I/O error": "see whether the disk is full or failing, and run again: what was stored is kept",
-    "malformed": "`bnexp db check` says what is damaged",
+    "malformed": "restore a copy, or save what can still be read with `sqlite3 PATH .recover`",
+    "not a database": "name another with --db",
 }
 """What to do, by words in SQLite's errors."""
 
@@ -51,7 +52,8 @@ def make_engine(url: URL, *, read_only: bool = False) -> Engine:
     try:
         engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS} if sqlite else {})
     except (SQLAlchemyError, ImportError, ValueError, TypeError) as error:
-        raise UsageError(f"--db: no driver for {url.drivername} is installed ({error})") from error
+        hint = "; pip install 'bnexp[postgresql]', and write postgresql://..." if "postgres" in url.drivername else ""
+        raise UsageError(f"--db: no driver for {url.drivername} is installed ({error}){hint}") from error
     if sqlite:
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)

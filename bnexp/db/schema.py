@@ -38,7 +38,7 @@ def unusable(url: URL, found: str | None) -> DatabaseError:
     """What to do about a database without a schema of ours, or with that of an older or newer bnexp."""
     name = shown(url)
     if found is None or not found.isdigit():  # other programs name their revisions otherwise
-        return DatabaseError(f"{name}: not a bnexp database")
+        return DatabaseError(f"{name}: not a bnexp database; name another with --db")
     if found > REVISION:
         newer = f"written by a newer bnexp (schema {found}; this one reads {REVISION})"
         return DatabaseError(f"{name}: {newer}: pip install --upgrade bnexp")

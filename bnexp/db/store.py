@@ -81,8 +81,15 @@ class Store:
 
     def failed(self, experiment_ids: Sequence[int]) -> int:
         """How many trials of the instances have failed, now or before."""
+        return self._count(experiment_ids, ("failed",))
+
+    def ended(self, experiment_ids: Sequence[int]) -> int:
+        """How many trials of the instances have ended, now or before."""
+        return self._count(experiment_ids, leases.ENDED)
+
+    def _count(self, experiment_ids: Sequence[int], statuses: Sequence[str]) -> int:
         wanted = select(ExperimentTrialRow.trial_id).where(ExperimentTrialRow.experiment_id.in_(experiment_ids))
-        query = select(func.count()).where(TrialRow.id.in_(wanted), TrialRow.status == "failed")
+        query = select(func.count()).where(TrialRow.id.in_(wanted), TrialRow.status.in_(statuses))
         with self._read() as connection:
             return int(connection.execute(query).scalar_one())
 
@@ -127,6 +134,13 @@ class Store:
         cohort is no longer this worker's, as all methods below do."""
         with writing(self.engine, shared=True) as connection:
             leases.renew(connection, job, worker, step)
+
+    def begin(self, job: Job, worker: Worker, started: Started) -> None:
+        """The cohort trains on this machine."""
+        with writing(self.engine, shared=True) as connection:
+            leases.check(connection, job, worker)
+            running = (AttemptRow.cohort_id == job.cohort_id) & AttemptRow.outcome.is_(None)
+            connection.execute(update(AttemptRow).where(running).values(rows.machine(started)))
 
     def keep(self, job: Job, worker: Worker, checkpoint: str) -> None:
         """The cohort can go on from the file of this name."""

@@ -98,9 +98,8 @@ class Keeper:
             with suppress(OSError):
                 path.replace(aside)
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
-            return None, [
-                Note(f"the checkpoint {path} is damaged ({why}); its cohort starts again, and it is {aside.name}")
-            ]
+            kept = f"its cohort starts again, and the file is kept as {aside.name}"
+            return None, [Note(f"the checkpoint {path} is damaged ({why}); {kept}")]
         if program != self._program:
             return None, [Note(f"the checkpoint {path} is by {program}, not {self._program}; its cohort starts again")]
         return snapshot if set(snapshot.keys) & set(self.checkpoint.keys) else None, []

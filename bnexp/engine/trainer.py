@@ -111,7 +111,7 @@ class Training:
             self.add_probes(0)
         else:
             self.put_back(snapshot)
-            yield Resumed(self.step * len(self.left))
+            yield Resumed(self.step, len(self.left))
         for step in cohort.evaluation_steps(self.steps, self.every):
             if step <= self.step:
                 continue

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Sequence
 
-from rich.console import Console
 from rich.text import Text
 
 from bnexp.claims.overrides import run_command
@@ -11,6 +10,7 @@ from bnexp.comparison import short
 from bnexp.db.upkeep.checking import Found
 from bnexp.db.upkeep.deleting import Forgotten
 from bnexp.db.upkeep.merging import Merged
+from bnexp.reports.screen import Screen
 
 NAMED = 3
 """So many trials are named where there are more."""
@@ -28,7 +28,7 @@ def show_merged(merged: Merged, other: str) -> None:
         "probe row": merged.probes,
     }
     came = [counted(count, thing) for thing, count in counts.items() if count]
-    console = Console()
+    console = Screen()
     console.print(Text(f"from {other}: {', '.join(came) or 'nothing that is not here already'}"))
     if merged.conflicts:
         what = f"{counted(len(merged.conflicts), 'trial')} ended in both with different numbers"
@@ -40,12 +40,12 @@ def show_merged(merged: Merged, other: str) -> None:
         console.print(Text(f"{what}: {_named([key[:12] for key in merged.busy])}"))
     for name, overrides in merged.unjudged:
         again = f"`{run_command([name], overrides)}` judges its claims again, and `bnexp report` shows them so"
-        Console(stderr=True).print(Text(f"{name} has other results than it was judged by: {again}"))
+        Screen(stderr=True).print(Text(f"{name} has other results than it was judged by: {again}"))
 
 
 def show_checks(checks: Iterable[tuple[str, Found]]) -> int:
     """A line for each check as it is made, under it what is wrong, then the sentence; how many found something."""
-    console = Console()
+    console = Screen()
     made = failed = 0
     for title, found in checks:
         what = found.what.removesuffix("s") if found.looked_at == 1 else found.what
@@ -64,7 +64,7 @@ def show_checks(checks: Iterable[tuple[str, Found]]) -> int:
 
 def show_forgotten(forgotten: Forgotten, done: bool) -> None:
     """What has gone, or, on standard error, what would go."""
-    console = Console(stderr=not done)
+    console = Screen(stderr=not done)
     for info in forgotten.instances:
         overrides = f" ({info.overrides})" if info.overrides else ""
         console.print(Text(f"{'deleted' if done else 'would delete'} instance {info.id}: {info.name}{overrides}"))
@@ -77,7 +77,7 @@ def show_forgotten(forgotten: Forgotten, done: bool) -> None:
         "verdict{}": forgotten.verdicts,
     }
     gone = [f"{count:,} {what.format('' if count == 1 else 's')}" for what, count in counts.items() if count]
-    console.print(Text(f"with {', '.join(gone) or 'nothing that no other instance wants'}"))
+    console.print(Text(f"with {', '.join(gone) or 'no trial, since other instances want all of them'}"))
     if forgotten.shared:
         console.print(Text(f"{counted(forgotten.shared, 'trial')} stay, since other instances want them"))
 

@@ -76,7 +76,7 @@ class Progress:
 
     def done(self, failed: int) -> None:
         """Say what is left to say at the end of the run; `failed` counts earlier failures too."""
-        if self.tally is None:
+        if self.tally is None and not failed:
             self.say(f"{self.names}: nothing is missing")
         if failed:
             self.say(f"{failed:,} trials have failed; --retry-failed tries them again")
@@ -90,7 +90,7 @@ class Progress:
         left = self.tally.total - self.tally.ended - self.tally.elsewhere
         then = ", and then those at the chosen levels" if self.tuning else ""
         kept = f"{self.tally.ended:,} trials of this run are kept"
-        self.say(f"Stopped. {kept}; `{command}` again trains the {left:,} left{then}.")
+        self.say(f"Stopped. {kept}; `{command}` again trains the {left:,} left, from their last checkpoints on{then}.")
 
     def _tell_notes(self, tally: Tally) -> None:
         for note in tally.notes[self.told :]:

@@ -67,10 +67,11 @@ def show_trial(trial: dict[str, Any]) -> None:
     if trial["probes"]:
         _show_probes(console, trial["probes"])
     if trial["curve"]:
-        names = ["step", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
-        curve = plain_table(*(name.replace("_", " ") for name in names))
+        names = ["train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
+        curve = plain_table("step", *(name.replace("_", " ") for name in names))
         for point in trial["curve"]:
-            curve.add_row(*("-" if point[name] is None else f"{point[name]:.4g}" for name in names))
+            numbers = ("-" if point[name] is None else f"{point[name]:.4g}" for name in names)
+            curve.add_row(f"{point['step']:,}", *numbers)
         console.print(curve)
 
 
@@ -95,10 +96,11 @@ def _attempt(attempt: dict[str, Any]) -> str:
     error = f"\n{attempt['error']}" if attempt["error"] else ""
     resumed = attempt["resumed_at_step"]
     from_step = "" if resumed is None else f", from step {resumed:,} on"
+    torch = f"torch {attempt['torch_version']}, " if attempt["torch_version"] else ""
+    where = f"{attempt['device'] or 'before it began'}, slot {attempt['slot']} of cohort {attempt['cohort_id']}"
     return (
-        f"attempt on {attempt['host']} ({attempt['device']}, slot {attempt['slot']} of cohort {attempt['cohort_id']}): "
-        f"{attempt['outcome'] or 'no end known'}{from_step}; bnexp {attempt['bnexp_version']}{commit}, "
-        f"torch {attempt['torch_version']}, Python {attempt['python_version']}{error}"
+        f"attempt on {attempt['host']} ({where}): {attempt['outcome'] or 'no end known'}{from_step}; "
+        f"bnexp {attempt['bnexp_version']}{commit}, {torch}Python {attempt['python_version']}{error}"
     )
 
 

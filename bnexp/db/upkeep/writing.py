@@ -1,5 +1,6 @@
 """Changing a database as a whole: one transaction, which is written or leaves no trace, and no writer beside it."""
 
+import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,7 @@ from sqlalchemy.engine import URL
 from bnexp.db.connection import make_engine, open_engine, writing
 from bnexp.db.rows import now
 from bnexp.db.tables import AttemptRow
+from bnexp.errors import UsageError
 
 PART = 500
 """Numbers in one statement; SQLite may allow no more than 999."""
@@ -23,6 +25,8 @@ TAKE_AWAY = (
 def alone(url: URL, *, create: bool) -> Iterator[Connection]:
     """A connection inside the transaction. With `create`, the database is made or upgraded first where need be."""
     open_engine(url, create=create).dispose()
+    if url.get_backend_name() == "sqlite" and not os.access(url.database or "", os.W_OK):
+        raise UsageError(f"--db {url.database}: is not writable")
     engine = make_engine(url)
     try:
         with writing(engine) as connection:
