@@ -204,7 +204,7 @@ def play(kind: str, folder: Path, seed: int, seconds: float, undisturbed: Conten
     round.equal = sum(content.get(key) == rows for key, rows in undisturbed.items())
     if ground.rows("pragma integrity_check") != [("ok",)] or ground.rows("pragma foreign_key_check"):
         round.complaints.append("the database is damaged")
-    if list(ground.folder.glob("bnexp.db.checkpoints/cohort*")):
+    if list(ground.folder.glob("bnexp.db.checkpoints/*.safetensors")):
         round.complaints.append("checkpoints are left")
     if round.lost:
         round.complaints.append(ground.messages()[-2000:])

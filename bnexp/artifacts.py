@@ -12,8 +12,8 @@ from bnexp.db.rows import Job
 from bnexp.db.url import parse_url
 from bnexp.records import Checkpoint
 
-FILE = re.compile(r"cohort-([0-9]{1,18})\.safetensors(\..*)?")
-"""A checkpoint, or one that was being written, or set aside."""
+FILE = re.compile(r"cohort-([0-9]{1,18})\.safetensors(\.[0-9]+\.tmp)?")
+"""A checkpoint, or one that was being written. Those that were set aside are for a person to look at."""
 
 
 def folder_for(database: str, root: Path | None = None) -> "Folder":
@@ -22,8 +22,8 @@ def folder_for(database: str, root: Path | None = None) -> "Folder":
     url = parse_url(database)
     sqlite = url.get_backend_name() == "sqlite"
     if sqlite and root is None:
-        return Folder(Path(f"{url.database}.checkpoints"))
-    place = str(Path(url.database or "").resolve()) if sqlite else f"{url.host} {url.port} {url.database}"
+        return Folder(Path(f"{Path(url.database or '').resolve()}.checkpoints"))
+    place = str(Path(url.database or "").resolve()) if sqlite else str(url.set(password=None))
     name = hashlib.sha256(place.encode()).hexdigest()[:16]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bnexp"
     return Folder((cache if root is None else root) / f"{name}.checkpoints")
@@ -39,7 +39,9 @@ class Folder:
         """Where the job's training is kept by `program`. It goes on from there if the database says that it was."""
         path = self._file(job)
         safe = not path.is_symlink()
-        return Checkpoint(path, tuple(job.keys), program, resume=safe and job.checkpoint == path.name)
+        recorded = (f"{config.eval_every} {' '.join(config.probes)}" for config in job.configs)
+        keys = tuple(f"{key} every {what}" for key, what in zip(job.keys, recorded, strict=True))
+        return Checkpoint(path, keys, program, resume=safe and job.checkpoint == path.name)
 
     def remove(self, job: Job) -> None:
         """The job has ended; what was kept of it is of no use."""

@@ -19,7 +19,7 @@ def this_worker() -> Worker:
     """This process as a worker, with what it runs."""
     host, process = socket.gethostname(), os.getpid()
     name = ":".join([host, _machine(), str(process), _began(process) or "", uuid.uuid4().hex[:8]])
-    return Worker(name, host, bnexp.__version__, _git_commit(), platform.python_version())
+    return Worker(name, host, bnexp.__version__, _git_commit(), platform.python_version(), _sources())
 
 
 def is_gone(worker: str) -> bool:
@@ -28,7 +28,8 @@ def is_gone(worker: str) -> bool:
     parts = worker.rsplit(":", 4)
     if len(parts) < 5 or not _machine() or parts[1] != _machine() or not parts[2].isdecimal():
         return False
-    return _began(int(parts[2])) != parts[3]
+    began = _began(int(parts[2]))
+    return began != "" and began != parts[3]
 
 
 @cache
@@ -44,13 +45,28 @@ def _machine() -> str:
 
 
 def _began(process: int) -> str | None:
-    """When the process of this number began, in the system's own count; None where there is none that still runs."""
+    """When the process of this number began, in the system's own count; None where there is none that still runs, empty
+    where there is one that may not be looked at."""
     try:
         # The second field is the command's name in parentheses, with whatever is in it.
         fields = (PROCESSES / str(process) / "stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
-        return None
+        try:
+            os.kill(process, 0)
+        except (ProcessLookupError, OverflowError):
+            return None
+        except PermissionError:
+            pass
+        return ""
     return None if fields[0] in ("Z", "X") else fields[19]
+
+
+def _sources() -> str:
+    """Hash of the package's files."""
+    digest, package = hashlib.sha256(), Path(__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        digest.update(f"{path.relative_to(package)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _git_commit() -> str | None:

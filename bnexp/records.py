@@ -128,9 +128,9 @@ class Checkpoint:
 
     path: Path
     keys: tuple[str, ...]
-    """The trial key of each trial of the cohort, in slot order."""
+    """What tells each trial of the cohort, in slot order: its trial key, and what is recorded of it."""
     program: str
-    """What trains: bnexp, its commit. Only the same goes on from what it has written."""
+    """What trains. Only the same goes on from what it has written."""
     resume: bool
     """Whether to go on from what is there."""
 

@@ -78,6 +78,9 @@ class Run:
                 watch(self.tally)
             self._count()
             self.folder.tidy(self.store.unfinished())
+        except BaseException:
+            self.store.hurry()
+            raise
         finally:
             executor.close()
             for training in self._training.values():
@@ -94,6 +97,9 @@ class Run:
                 if not self._end_abandoned():
                     return bool(self._training or self._seen) or self._plan_again()
                 continue
+            for worker, lost in list(self._training.items()):
+                if lost.job.cohort_id == job.cohort_id:  # whoever took it over has given it back, or forgotten it
+                    self._lose(executor, worker)
             number = self._idle.pop()
             self._training[number] = _Training(job)
             executor.submit(number, job.configs, self.folder.checkpoint(job, self.worker.program))
@@ -211,9 +217,12 @@ class Run:
         try:
             write()
         except LeaseLostError:
-            training = self._training.pop(worker)
-            self.tally.notes.append(f"another run has taken over {len(training.job.configs):,} trials")
-            executor.drop(worker)
+            self._lose(executor, worker)
+
+    def _lose(self, executor: Executor, worker: int) -> None:
+        training = self._training.pop(worker)
+        self.tally.notes.append(f"another run has taken over {len(training.job.configs):,} trials")
+        executor.drop(worker)
 
     def _count(self) -> None:
         """See what is left by now: other runs train too, and may add a stage; what is trained again counts again."""

@@ -18,6 +18,7 @@ from bnexp.db.store import Store
 from bnexp.design import Experiment
 from bnexp.enrolling import Identifier, close_books, enroll, instantiate
 from bnexp.executors import Executor
+from bnexp.provenance import is_gone
 from bnexp.records import Choice, Tally
 from bnexp.reports.plan import Outlook
 from bnexp.runner import Run
@@ -92,6 +93,7 @@ class Course:
         included, what had ended is stored."""
         self._retry_failed = retry_failed
         self.ids = enroll(self.store, [wish.instance for wish in self.wishes], claims, retry_failed)
+        self._end_abandoned()
         for experiment_id, wish in zip(self.ids, self.wishes, strict=True):
             self._widen(experiment_id, wish, wish.instance.tuning or wish.instance.trials)
         tuned = [(number, wish) for number, wish in zip(self.ids, self.wishes, strict=True) if wish.instance.tune]
@@ -102,6 +104,12 @@ class Course:
             self._train([])
         close_books(self.store, self.ids, claims)
         return self.store.failed(self.ids)
+
+    def _end_abandoned(self) -> None:
+        """Give back what runs that are gone had begun, so that it may be trained otherwise."""
+        for lease in self.store.held(self.ids):
+            if is_gone(lease.worker):
+                self.store.expire(lease)
 
     def _settle(self, experiment_id: int, wish: Wish) -> bool:
         """Want the confirming trials, if the levels are chosen; whether they are."""

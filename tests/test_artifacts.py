@@ -15,7 +15,11 @@ JOB = Job(7, [1], [TrialConfig()], 10, keys=["k"], checkpoint="cohort-7.safetens
 def test_a_checkpoint_lies_in_the_folder(tmp_path: Path) -> None:
     found = Folder(tmp_path / "kept").checkpoint(JOB, "bnexp")
     assert found.path == tmp_path / "kept" / "cohort-7.safetensors"
-    assert (found.keys, found.program, found.resume) == (("k",), "bnexp", True)
+    assert (found.keys, found.program, found.resume) == (("k every 50 ",), "bnexp", True)
+    wider = replace(JOB, configs=[TrialConfig(eval_every=7, probes=("moments",))])
+    assert Folder(tmp_path / "kept").checkpoint(wider, "bnexp").keys == ("k every 7 moments",), (
+        "curves would not be whole"
+    )
     assert not (tmp_path / "kept").exists(), "it is made when the first is written"
 
 
@@ -41,7 +45,8 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
 
 def test_tidying_removes_what_is_of_no_use_and_nothing_else(tmp_path: Path) -> None:
     kept = ["cohort-2.safetensors", "cohort-2.safetensors.9.tmp", "notes.txt", "cohort-x.safetensors", "cohort-1"]
-    gone = ["cohort-1.safetensors", "cohort-1.safetensors.77.tmp", "cohort-33.safetensors.damaged"]
+    kept += ["cohort-33.safetensors.damaged"]
+    gone = ["cohort-1.safetensors", "cohort-1.safetensors.77.tmp", "cohort-33.safetensors"]
     for name in kept + gone:
         (tmp_path / name).write_text("")
     Folder(tmp_path).tidy({2})

@@ -1,5 +1,6 @@
 """Training that is kept on disk and goes on from there, to the same numbers, bit by bit."""
 
+import os
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from bnexp.config import TrialConfig
 from bnexp.engine import checkpoints
 from bnexp.engine.checkpoints import SHARE, Keeper
+from bnexp.engine.program import Program
 from bnexp.engine.trainer import Trainer
 from bnexp.records import Checkpoint, Note, Outcome, Progress, Record, Resumed, Saved
 from tests.cohorts import NORMS, data_of, trial
@@ -186,6 +189,50 @@ class Clock:
 
     def monotonic(self) -> float:
         return self.now
+
+
+def test_it_is_forced_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forced: list[Path] = []
+    force = os.fsync
+    names = Path("/proc/self/fd")
+    monkeypatch.setattr(os, "fsync", lambda number: (forced.append((names / str(number)).readlink()), force(number)))
+    trials = cohort()[:1]
+    train(trials, place(tmp_path, trials), stop_after=1)
+    assert [path.suffix for path in forced] == [".tmp", ""] and forced[1] == tmp_path
+
+
+def test_a_link_in_its_way_is_not_followed(tmp_path: Path) -> None:
+    outside, kept = tmp_path / "outside", tmp_path / "kept"
+    outside.write_text("precious")
+    kept.mkdir()
+    trials = cohort()[:1]
+    where = place(kept, trials, resume=False)
+    for name in (where.path.name, f"{where.path.name}.{os.getpid()}.tmp"):
+        (kept / name).symlink_to(outside)
+    train(trials, where, stop_after=3)
+    assert outside.read_text() == "precious" and not where.path.is_symlink()
+
+
+def test_another_device_starts_again(tmp_path: Path) -> None:
+    trials = cohort()[:1]
+    train(trials, place(tmp_path, trials), stop_after=3)
+    snapshot, [note] = Keeper(place(tmp_path, trials), "another device").load()
+    assert snapshot is None and "not p, torch" in note.sentence
+
+
+def test_everything_that_steps_have_left_is_kept() -> None:
+    trials = cohort(norm="batch")
+    program = Program(trials, data_of(trials[0].dataset, trials[0].precision))
+    names = set(program.kept())
+    assert {"diverged_at", "diverged_loss", "velocity 0"} <= names
+    assert len([name for name in names if "moving" in name]) == 2
+    assert len([name for name in names if "velocity" in name]) == len(list(program.model.parameters()))
+    program.run(1, 4)
+    kept = {name: tensor.clone() for name, tensor in program.kept().items()}
+    program.run(5, 4)
+    program.put_back(kept, 4)
+    assert all(torch.equal(tensor.nan_to_num(), kept[name].nan_to_num()) for name, tensor in program.kept().items())
+    assert int(program.now) == 4
 
 
 @pytest.mark.measured

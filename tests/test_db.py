@@ -8,15 +8,17 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from bnexp.config import TrialConfig, columns_by_name
-from bnexp.db import connection, leases
+from bnexp.db import connection, leases, planning
+from bnexp.db import store as store_module
 from bnexp.db.leases import LeaseLostError
 from bnexp.db.results import Results
 from bnexp.db.rows import Instance, WantedTrial, Worker
@@ -216,6 +218,65 @@ def test_whoever_lost_a_lease_writes_nothing_under_the_one_it_has_now(store: Sto
     )
     assert scalar(store, "select status from trials") == "running" and scalar(store, "select step from cohorts") == 0
     store.store(kept, ONE, outcome, STARTED, 1.0)
+
+
+def test_many_trials_are_written_down_and_planned_in_parts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others must renew their leases meanwhile."""
+    monkeypatch.setattr(store_module, "PART", 3)
+    monkeypatch.setattr(planning, "MOST_PLANNED", 4)
+    began: list[object] = []
+    event.listen(store.engine, "begin", began.append)
+    number = store.register(instance(*(wanted(seed=seed) for seed in range(10))))
+    assert len(began) == 1 + 4
+    store.plan(number, partial(group, limit=3))
+    assert len(began) == 1 + 4 + 4, "of four, four, two and none"
+    assert scalar(store, "select count(*) from trials where cohort_id is not null") == 10
+    assert scalar(store, "select sum(size) from cohorts") == 10
+
+
+def test_a_last_try_is_alone_also_where_it_is_planned_anew(store: Store) -> None:
+    number = store.register(instance(wanted(seed=1), wanted(seed=2), wanted(seed=3)))
+    with store.engine.begin() as connection:
+        connection.execute(text("update trials set failures = 2 where seed = 2"))
+    store.plan(number, group)
+    seeds = []
+    while job := store.take([number], ONE):
+        seeds.append([config.seed for config in job.configs])
+    assert seeds == [[1, 3], [2]]
+
+
+def test_retrying_is_of_ones_own(store: Store) -> None:
+    ours, theirs = store.register(instance(wanted(seed=1))), store.register(instance(wanted(seed=2), name="f"))
+    with store.engine.begin() as connection:
+        connection.execute(text("update trials set status = 'failed'"))
+    store.retry(ours)
+    assert (store.failed([ours]), store.failed([theirs])) == (0, 1)
+
+
+def test_a_cohort_that_is_done_has_no_checkpoint(store: Store) -> None:
+    number = store.register(instance(wanted(seed=1)))
+    store.plan(number, group)
+    job = store.take([number], ONE)
+    assert job is not None
+    store.keep(job, ONE, "cohort-1.safetensors")
+    store.release(job, ONE)
+    again = store.take([number], ONE)
+    assert again is not None and again.checkpoint == "cohort-1.safetensors"
+    store.store(again, ONE, [Outcome(0, "finished", (), GOOD)], STARTED, 1.0)
+    store.finish(again, ONE)
+    assert scalar(store, "select checkpoint from cohorts") is None
+
+
+@pytest.mark.parametrize("spoil", ["status = 'pending'", "worker = 'another'"])
+def test_a_lease_is_its_workers_while_it_runs(store: Store, spoil: str) -> None:
+    number = store.register(instance(wanted(seed=1)))
+    store.plan(number, group)
+    job = store.take([number], ONE)
+    assert job is not None
+    with store.engine.begin() as connection:
+        connection.execute(text(f"update cohorts set {spoil}"))
+    with pytest.raises(LeaseLostError):
+        store.store(job, ONE, [Outcome(0, "finished", (), GOOD)], STARTED, 1.0)
 
 
 def test_a_lease_that_was_renewed_meanwhile_is_not_ended(store: Store) -> None:

@@ -124,10 +124,7 @@ def test_the_loop_notices_what_is_lost(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_signal_stops_it_at_once_and_it_says_how_to_go_on(tmp_path: Path, number: signal.Signals) -> None:
     ground = Ground(tmp_path)
     process = ground.start()
-    deadline = time.monotonic() + 60
-    while not (ground.database.exists() and workers_of(process.pid)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(5)
+    wait_for_a_lease(ground)
     workers = workers_of(process.pid)
     began = time.monotonic()
     process.send_signal(number)
@@ -136,6 +133,47 @@ def test_a_signal_stops_it_at_once_and_it_says_how_to_go_on(tmp_path: Path, numb
     assert grounds.still_there(workers) == 0
     assert ground.rows("select count(*) from cohorts where status = 'running'") == [(0,)]
     assert ground.rows("select count(*) from attempts where outcome is null") == [(0,)]
+
+
+def wait_for_a_lease(ground: Ground) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        made = ground.database.exists() and ground.rows("select 1 from sqlite_master where name = 'attempts'")
+        if made and ground.rows("select 1 from cohorts where status = 'running'"):
+            return
+        time.sleep(0.05)
+    pytest.fail("nothing was taken")
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_heard_while_another_program_holds_the_lock(tmp_path: Path) -> None:
+    ground = Ground(tmp_path)
+    process = ground.start("--workers", "1")
+    wait_for_a_lease(ground)
+    connection = sqlite3.connect(ground.database, timeout=60, isolation_level=None)
+    connection.execute("begin exclusive")
+    time.sleep(15)  # it waits for the lock by then, to renew its lease
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130 and time.monotonic() - began < 15
+    connection.execute("rollback")
+    connection.close()
+    done = Round("")
+    grounds.ended(ground.start(), done, 0)
+    assert done.complaints == [] and ground.rows(grounds.ZOMBIES) == [(0,)]
+
+
+@pytest.mark.slow
+def test_a_run_ends_though_its_worker_is_frozen(tmp_path: Path) -> None:
+    ground = Ground(tmp_path)
+    process = ground.start("--workers", "1")
+    wait_for_a_lease(ground)
+    workers = workers_of(process.pid)
+    for worker in workers:
+        os.kill(worker, signal.SIGSTOP)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == 130 and grounds.still_there(workers) == 0
+    assert ground.rows("select count(*) from cohorts where status = 'running'") == [(0,)]
 
 
 # Disks

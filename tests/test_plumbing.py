@@ -23,7 +23,7 @@ from bnexp.records import Final, Outcome, Point
 from bnexp.reports import plan
 from bnexp.reports.plan import Outlook, show_plan
 from tests.conftest import Bnexp
-from tests.test_db import GOOD, ONE, STARTED, TWO, expire, instance, wanted
+from tests.test_db import GOOD, ONE, STARTED, TWO, instance, wanted
 
 
 @pytest.mark.parametrize(("loss", "trained"), [(0.99, True), (1.01, False), (2.0, False)])
@@ -65,7 +65,8 @@ def test_renewing_moves_the_lease_that_one_has_only(tmp_path: Path) -> None:
     store.plan(number, group)
     job = store.take([number], ONE)
     assert job is not None
-    expire(store, number)
+    with store.engine.begin() as connection:
+        connection.execute(text("update cohorts set lease_until = 0"))
     lease = text("select lease_until, step from cohorts where id = :id")
     for worker, lost in ((TWO, job), (ONE, replace(job, taken=job.taken + 1))):
         with pytest.raises(LeaseLostError):

@@ -1,12 +1,18 @@
 """The runner between a store and workers that die at bad moments."""
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from multiprocessing import connection
 from pathlib import Path
 
 import pytest
 
+from benchmarks.ground import still_there
 from bnexp import runner
 from bnexp.artifacts import folder_for
 from bnexp.config import TrialConfig
@@ -281,3 +287,108 @@ def test_trial_steps_are_counted_once_more_where_they_are_trained_again(store: S
         [*resumed, outcome(0, 0.5), outcome(1, 0.5), idle],
     )
     assert tally.steps == 2 * 500 + 2 * 700 == tally.total_steps and tally.finished == 2
+
+
+def test_a_message_that_is_cut_off_is_a_worker_that_died() -> None:
+    """Killed while it was telling something large."""
+    executor = LocalExecutor("cpu", 1, None)
+    try:
+        while executor.poll(1.0) != [Idle(0, capacity=48)]:
+            pass
+        executor._processes[0].kill()
+        executor._processes[0].join()
+        reader, writer = os.pipe()
+        os.write(writer, (1000).to_bytes(4, "big") + b"some of it")
+        os.close(writer)
+        executor._pipes[0] = connection.Connection(reader)
+        assert executor.poll(1.0) == [Failed(0, "the worker process died (exit code -9)")]
+    finally:
+        executor.close()
+
+
+PARENT = """
+import time
+from bnexp.config import TrialConfig
+from bnexp.executors.local import LocalExecutor
+
+if __name__ == "__main__":
+    executor = LocalExecutor("cpu", 1, None)
+    while not executor.poll(1.0):
+        pass
+    executor.submit(0, [TrialConfig(steps=10**8, eval_every=10**8)])
+    executor.poll(60.0)
+    print(executor._processes[0].pid, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_workers_end_with_their_parent(tmp_path: Path) -> None:
+    """At once, not when they next have something to tell."""
+    (tmp_path / "parent.py").write_text(PARENT)
+    parent = subprocess.Popen([sys.executable, tmp_path / "parent.py"], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    worker = int(parent.stdout.readline())
+    time.sleep(1.5)  # it is far from the next evaluation then
+    parent.kill()
+    parent.communicate()
+    assert still_there([worker], 1.0) == 0
+
+
+def test_leases_are_renewed_with_the_step(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "LEASE_SECONDS", 0.0)
+    number = store.register(instance(wanted(seed=1)))
+    seen = []
+
+    class Watching(Scripted):
+        def poll(self, seconds: float) -> list[Event]:
+            with store.engine.connect() as opened:
+                seen.append(opened.exec_driver_sql("select lease_until, step from cohorts").all())
+            return super().poll(seconds)
+
+    idle, began = Idle(0, capacity=2), Told(0, STARTED)
+    executor = Watching([idle], [began, Told(0, Progress(5, 1, 5))], [outcome(0, 0.5), idle])
+    Run(store, lambda: executor, [number], folder_for(store.database)).go(lambda tally: None)
+    [[], [(taken, _)], [(renewed, step)]] = seen
+    assert renewed > taken and step == 5
+
+
+def test_a_cohort_that_comes_back_is_trained_once(store: Store) -> None:
+    """Another run took it over and gave it back; a worker of ours takes it while another still trains it, as it was."""
+    number = store.register(instance(wanted(seed=1)))
+    rival = Store(store.database)
+
+    class Overtaken(Scripted):
+        def poll(self, seconds: float) -> list[Event]:
+            if len(self.given) == 1 and not self.dropped:
+                expire(rival, number)
+                job = rival.take([number], TWO)
+                assert job is not None
+                rival.release(job, TWO)
+            return super().poll(seconds)
+
+    ended = [Told(1, STARTED), replace(outcome(0, 0.25), worker=1), Idle(1, capacity=1)]
+    executor = Overtaken([Idle(0, capacity=1)], [Idle(1, capacity=1)], ended)
+    Run(store, lambda: executor, [number], folder_for(store.database)).go(lambda tally: None)
+    assert executor.dropped == [0] and [worker for worker, _ in executor.given] == [0, 1]
+    assert losses(store) == {1: 0.25}
+
+
+def test_a_stage_that_another_run_adds_counts_as_left(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "LEASE_SECONDS", 0.0)
+    number = store.register(instance(wanted(seed=1), wanted(seed=2)))
+    store.plan(number, partial(group, limit=1))
+    theirs = store.take([number], TWO)
+    assert theirs is not None
+
+    class Meanwhile(Scripted):
+        def poll(self, seconds: float) -> list[Event]:
+            if len(self.polls) == 4:
+                store.store(theirs, TWO, [Outcome(0, "finished", (), GOOD)], STARTED, 1.0)
+                store.finish(theirs, TWO)
+                store.confirm(number, [wanted(seed=3)])
+            return super().poll(seconds)
+
+    idle, began = Idle(0, capacity=1), Told(0, STARTED)
+    executor = Meanwhile([idle], [began], [outcome(0, 0.5), idle], [], [began, outcome(0, 0.5), idle])
+    tally = Run(store, lambda: executor, [number], folder_for(store.database)).go(lambda tally: None)
+    assert (tally.total, tally.finished, tally.elsewhere) == (3, 2, 1)

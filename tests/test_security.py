@@ -304,7 +304,8 @@ def test_a_stopped_run_shows_and_stores_no_password(postgresql: str, tmp_path: P
     """The server trusts everybody, so that any password opens it."""
     url = make_url(postgresql).set(password=SECRET).render_as_string(hide_password=False)
     (tmp_path / "experiments.yaml").write_text(TINY.replace("steps: 60", "steps: 100000"))
-    command = [sys.executable, "-m", "bnexp", "run", "tiny", "--workers", "1", f"--db={url}"]
+    other = url.replace("/test_", "/other_")  # of two, the last is meant
+    command = [sys.executable, "-m", "bnexp", "run", "tiny", "--workers", "1", "--db", other, f"--db={url}"]
     process = subprocess.Popen(
         command, env=environment(), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

@@ -17,17 +17,20 @@ from bnexp.config import TrialConfig
 from bnexp.db.results import Results
 from bnexp.db.store import Store
 from bnexp.design import Experiment, Trial
+from bnexp.engine.cohort import group
 from bnexp.enrolling import enroll
 from bnexp.errors import ConfigurationError
 from bnexp.executors import Event, Idle, Told
 from bnexp.experiments import load
 from bnexp.identity import trial_key, trial_keys
+from bnexp.provenance import this_worker
 from bnexp.records import Checkpoint, Choice, Columns, Final, Outcome, Tally
 from bnexp.stages import Course, Wish
 from tests.conftest import Bnexp
 from tests.test_db import STARTED
 from tests.test_experiments import marked
 from tests.test_run import rows, start, wait_until_training
+from tests.test_runner import GONE
 
 TUNED = """
 defaults:
@@ -470,6 +473,21 @@ def go(folder: Path, *names: str, stop_at: str = "", retry: bool = False, **exec
         return -1, notes.lines
     finally:
         store.close()
+
+
+def test_what_a_run_that_is_gone_had_begun_learns_new_wishes(folder: Path) -> None:
+    """It has not been trained, so nothing was trained without them."""
+    store = Store(str(folder / "bnexp.db"))
+    [plain] = wishes(folder, "plain")
+    number = store.register(plain.instance)
+    store.plan(number, group)
+    assert store.take([number], replace(this_worker(), name=GONE)) is not None
+    store.close()
+    text = (folder / "experiments.yaml").read_text().replace("  eval_every: 20", "  eval_every: 10")
+    (folder / "experiments.yaml").write_text(text)
+    assert go(folder, "plain")[1] == ["0 of 2 tune", "2 ended"]
+    with sqlite3.connect(folder / "bnexp.db") as connection:
+        assert connection.execute("select distinct eval_every from trials").fetchall() == [(10,)]
 
 
 def test_the_trials_of_experiments_without_a_stage_train_in_the_first_pass(folder: Path) -> None:

@@ -70,10 +70,10 @@ def run(
     from bnexp.artifacts import folder_for
     from bnexp.claims.parse import parse_claims
     from bnexp.db.store import Store
-    from bnexp.db.url import shown
     from bnexp.executors.local import LocalExecutor
     from bnexp.reports.progress import Progress
     from bnexp.stages import Course
+    from bnexp.text import without_passwords
 
     _stop_as_by_hand()
     experiments = load_file(file)
@@ -87,7 +87,7 @@ def run(
             try:
                 failed = course.go(claims, retry_failed)
             except KeyboardInterrupt:
-                again = (word.replace(database, shown(store.url)) for word in sys.argv[1:])
+                again = map(without_passwords, sys.argv[1:])
                 progress.interrupted(shlex.join(["bnexp", *again]))
                 raise
     finally:

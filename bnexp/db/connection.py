@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ from bnexp.db.schema import REVISION, migrate, revision, unusable
 from bnexp.db.url import shown
 from bnexp.errors import DatabaseError, UsageError
 from bnexp.text import without_passwords
+
+TURN_MILLISECONDS = 200
 
 REMEDIES = {
     "database is locked": f"another program has held its lock for {BUSY_SECONDS} seconds; end it and run again",
@@ -69,8 +72,24 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("begin immediate" if writes else "begin")
+    """Begin; for writing, wait for the lock by turns so short that a signal is heard in between."""
+    options = connection.get_execution_options()
+    if not options.get("writes", False):
+        connection.exec_driver_sql("begin")
+        return
+    deadline = time.monotonic() + options.get("patience", BUSY_SECONDS)
+    driver: Any = connection.connection.driver_connection
+    driver.execute(f"pragma busy_timeout = {TURN_MILLISECONDS}")
+    try:
+        while True:
+            try:
+                driver.execute("begin immediate")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+    finally:
+        driver.execute(f"pragma busy_timeout = {BUSY_SECONDS * 1000}")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, TextClause, bindparam, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, TextClause, bindparam, insert, select, text, true, update
 
 from bnexp.db import rows
 from bnexp.db.rows import Job, Worker, now
@@ -88,11 +88,7 @@ def take(connection: Connection, experiment_ids: Sequence[int], worker: Worker) 
     taken = connection.execute(TAKE[connection.dialect.name], values).one_or_none()
     if taken is None:
         return None
-    connection.execute(
-        update(AttemptRow)
-        .where(AttemptRow.cohort_id == taken.id, AttemptRow.outcome.is_(None))
-        .values(outcome="interrupted", ended_at=now())
-    )
+    end_attempts(connection, taken.id, true(), {"outcome": "interrupted"})
     members = (TrialRow.cohort_id == taken.id) & TrialRow.status.not_in(ENDED)
     columns = select(TrialRow.id, TrialRow.key, TrialRow.config, TrialRow.classes)
     found = connection.execute(columns.where(members).order_by(TrialRow.seed, TrialRow.id)).all()
@@ -118,10 +114,19 @@ def held(connection: Connection, experiment_ids: Sequence[int]) -> list[Lease]:
 
 
 def expire(connection: Connection, lease: Lease) -> None:
-    """End a lease, unless it has been renewed or taken over since."""
+    """Give a cohort back for its worker, who is known to be gone, unless its lease was renewed or taken over since."""
     same = (CohortRow.id == lease.cohort_id) & (CohortRow.worker == lease.worker) & (CohortRow.taken == lease.taken)
-    unmoved = CohortRow.lease_until == lease.until
-    connection.execute(update(CohortRow).where(same, unmoved).values(lease_until=0.0))
+    unmoved = (CohortRow.status == "running") & (CohortRow.lease_until == lease.until)
+    if connection.execute(select(CohortRow.id).where(same, unmoved).with_for_update()).scalar() is not None:
+        give_back(connection, lease.cohort_id)
+
+
+def give_back(connection: Connection, cohort_id: int) -> None:
+    """Let a cohort be taken again: whoever trained it has stopped, and its running attempts with him."""
+    leave(connection, cohort_id, "pending")
+    running = (TrialRow.cohort_id == cohort_id) & (TrialRow.status == "running")
+    connection.execute(update(TrialRow).where(running).values(status="pending"))
+    end_attempts(connection, cohort_id, true(), {"outcome": "interrupted"})
 
 
 def check(connection: Connection, job: Job, worker: Worker) -> None:
@@ -143,15 +148,15 @@ def keep(connection: Connection, job: Job, checkpoint: str) -> None:
     connection.execute(update(CohortRow).where(CohortRow.id == job.cohort_id).values(checkpoint=checkpoint))
 
 
-def leave(connection: Connection, job: Job, status: str) -> None:
+def leave(connection: Connection, cohort_id: int, status: str) -> None:
     """End the lease; the cohort is `status` then: done or pending."""
     left = {"status": status, "worker": None, "lease_until": None} | ({"checkpoint": None} if status == "done" else {})
-    connection.execute(update(CohortRow).where(CohortRow.id == job.cohort_id).values(left))
+    connection.execute(update(CohortRow).where(CohortRow.id == cohort_id).values(left))
 
 
-def end_attempts(connection: Connection, job: Job, which: ColumnElement[bool], values: dict[str, Any]) -> None:
-    """End those of the job's running attempts that are `which`."""
-    running = (AttemptRow.cohort_id == job.cohort_id) & AttemptRow.outcome.is_(None)
+def end_attempts(connection: Connection, cohort_id: int, which: ColumnElement[bool], values: dict[str, Any]) -> None:
+    """End those of the cohort's running attempts that are `which`."""
+    running = (AttemptRow.cohort_id == cohort_id) & AttemptRow.outcome.is_(None)
     connection.execute(update(AttemptRow).where(running, which).values(ended_at=now(), **values))
 
 

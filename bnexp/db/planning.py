@@ -16,26 +16,33 @@ MOST_FAILURES = 3
 Group = Callable[[Sequence[tuple[TrialConfig, str]]], Iterator[list[int]]]
 """Cuts trials (configuration and dataset fingerprint) into cohorts, as lists of indices."""
 
+MOST_PLANNED = 10_000
+"""Trials put into cohorts in one transaction."""
+
 NEEDED = text(
-    "select t.id, t.config, t.fingerprint from trials t "
+    "select t.id, t.config, t.fingerprint, t.failures from trials t "
     "join experiment_trials e on e.trial_id = t.id left join cohorts c on c.id = t.cohort_id "
     "where e.experiment_id = :experiment and t.status in ('pending', 'running') "
-    "and (c.id is null or c.status = 'done') group by t.id order by t.id"
-).columns(TrialRow.id, TrialRow.config, TrialRow.fingerprint)
+    "and (c.id is null or c.status = 'done') group by t.id order by t.id limit :most"
+).columns(TrialRow.id, TrialRow.config, TrialRow.fingerprint, TrialRow.failures)
 
 
-def plan(connection: Connection, experiment_id: int, group: Group) -> None:
-    """Put every trial that the instance still needs, and that no unfinished cohort holds, into a new cohort."""
-    found = connection.execute(NEEDED, {"experiment": experiment_id}).all()
-    cohorts = list(group([(rows.config(row.config), row.fingerprint) for row in found]))
-    _place(connection, [[found[index].id for index in members] for members in cohorts])
+def plan(connection: Connection, experiment_id: int, group: Group) -> bool:
+    """Put trials that the instance still needs, and that no unfinished cohort holds, into new cohorts; whether there
+    were any. Those that have their last try before them get one each."""
+    needed = connection.execute(NEEDED, {"experiment": experiment_id, "most": MOST_PLANNED}).all()
+    found = [row for row in needed if row.failures < MOST_FAILURES - 1]
+    cohorts = list(group([(rows.config(row.config), row.fingerprint) for row in found])) if found else []
+    last = [[row.id] for row in needed if row.failures >= MOST_FAILURES - 1]
+    _place(connection, [*([found[index].id for index in members] for members in cohorts), *last])
+    return bool(needed)
 
 
 def retry(connection: Connection, experiment_id: int) -> None:
     """Let the instance's failed trials be wanted again, as if they had never failed."""
     wanted = select(ExperimentTrialRow.trial_id).where(ExperimentTrialRow.experiment_id == experiment_id)
     failed = TrialRow.id.in_(wanted) & (TrialRow.status == "failed")
-    connection.execute(update(TrialRow).where(failed).values(status="pending", failures=0))
+    connection.execute(update(TrialRow).where(failed).values(status="pending", failures=0, cohort_id=None))
 
 
 def fail(connection: Connection, job: Job) -> tuple[list[int], str]:

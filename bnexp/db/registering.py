@@ -13,8 +13,7 @@ from bnexp.records import Choice
 
 
 def register(connection: Connection, instance: Instance) -> int:
-    """Write down an instance and the trials it wants at once: those of its tune stage, if it has one, else all. Return
-    its number. Trials that are known already, from whichever experiment, are only linked."""
+    """Write down an instance, not yet what it wants; return its number."""
     identity = {"name": instance.name, "overrides": instance.overrides, "expansion": instance.expansion}
     moment = now()
     row = {"about": instance.about, "margin": instance.margin, "created_at": moment, "last_run_at": moment}
@@ -22,15 +21,12 @@ def register(connection: Connection, instance: Instance) -> int:
     found = select(ExperimentRow.id).filter_by(**identity)
     experiment_id = int(connection.execute(found).scalar_one())
     connection.execute(update(ExperimentRow).where(ExperimentRow.id == experiment_id).values(last_run_at=moment))
-    if instance.tune:
-        want(connection, experiment_id, instance.tuning, "tune")
-    else:
-        want(connection, experiment_id, instance.trials, "confirm")
     return experiment_id
 
 
 def want(connection: Connection, experiment_id: int, trials: Sequence[WantedTrial], stage: Stage) -> None:
-    """Link `trials` to the instance, written down before where they are new."""
+    """Link `trials` to the instance, written down before where they are new. Those that are known already, from
+    whichever experiment, are only linked."""
     insert_new(connection, TrialRow, [rows.trial(trial) for trial in trials])
     ids = ids_by_key(connection, [trial.key for trial in trials])
     links = [

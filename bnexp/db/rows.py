@@ -69,11 +69,13 @@ class Worker:
     bnexp_version: str
     git_commit: str | None
     python_version: str
+    sources: str = ""
+    """Hash of the program's files: what it runs, whatever its version says."""
 
     @property
     def program(self) -> str:
         """What it runs, in words."""
-        return f"bnexp {self.bnexp_version}" + (f" at {self.git_commit}" if self.git_commit else "")
+        return f"bnexp {self.bnexp_version} ({self.sources})"
 
 
 @dataclass(frozen=True)

@@ -29,10 +29,15 @@ from bnexp.db.connection import explained, open_engine, writing
 from bnexp.db.inserts import insert_new, insert_rows
 from bnexp.db.leases import Lease
 from bnexp.db.planning import Group
-from bnexp.db.rows import Instance, Job, Judged, WantedTrial, Worker, now
+from bnexp.db.rows import Instance, Job, Judged, Stage, WantedTrial, Worker, now
 from bnexp.db.tables import AttemptRow, Base, ClaimRow, ExperimentTrialRow, TrialRow, VerdictRow
 from bnexp.db.url import parse_url
 from bnexp.records import Choice, Outcome, Started
+
+HURRIED_SECONDS = 2.0
+
+PART = 2_000
+"""Trials written down in one transaction."""
 
 
 class Store:
@@ -47,6 +52,10 @@ class Store:
     def close(self) -> None:
         self.engine.dispose()
 
+    def hurry(self) -> None:
+        """From now on, do not wait long for whoever has locked the database."""
+        self.engine = self.engine.execution_options(patience=HURRIED_SECONDS)
+
     @contextmanager
     def _read(self) -> Iterator[Connection]:
         with explained(self.url), self.engine.connect() as connection:
@@ -56,12 +65,20 @@ class Store:
         """Write down an experiment instance and the trials it wants at once (those of its tune stage if it has one,
         else all); return its number. Trials that are known already, from whichever experiment, are only linked."""
         with writing(self.engine) as connection:
-            return registering.register(connection, instance)
+            experiment_id = registering.register(connection, instance)
+        stage: Stage = "tune" if instance.tune else "confirm"
+        self._want(experiment_id, instance.tuning if instance.tune else instance.trials, stage)
+        return experiment_id
 
     def confirm(self, experiment_id: int, trials: Sequence[WantedTrial]) -> None:
         """Write down the confirming trials of an instance with a tune stage, once its levels are chosen."""
-        with writing(self.engine) as connection:
-            registering.want(connection, experiment_id, trials, "confirm")
+        self._want(experiment_id, trials, "confirm")
+
+    def _want(self, experiment_id: int, trials: Sequence[WantedTrial], stage: Stage) -> None:
+        """In parts, since others must write and renew their leases meanwhile; a run writes all before it trains any."""
+        for start in range(0, len(trials), PART):
+            with writing(self.engine) as connection:
+                registering.want(connection, experiment_id, trials[start : start + PART], stage)
 
     def choose(self, experiment_id: int, choices: Sequence[Choice]) -> list[Choice]:
         """Freeze the levels chosen for the instance's arms. Return those that stand, which may be another process's."""
@@ -95,8 +112,10 @@ class Store:
 
     def plan(self, experiment_id: int, group: Group) -> None:
         """Put every trial that the instance still needs, and that no unfinished cohort holds, into a new cohort."""
-        with writing(self.engine) as connection:
-            planning.plan(connection, experiment_id, group)
+        some = True
+        while some:
+            with writing(self.engine) as connection:
+                some = planning.plan(connection, experiment_id, group)
 
     def take(self, experiment_ids: Sequence[int], worker: Worker) -> Job | None:
         """Take a cohort that holds work of these instances, and that nobody works on or whose lease has run out; None
@@ -167,22 +186,19 @@ class Store:
             for status, resumed in {(outcome.status, outcome.resumed_at_step) for outcome, _ in new}:
                 alike = [trial for o, trial in new if (o.status, o.resumed_at_step) == (status, resumed)]
                 ended = {"outcome": status, "seconds": seconds, "resumed_at_step": resumed, **rows.machine(started)}
-                leases.end_attempts(connection, job, AttemptRow.trial_id.in_(alike), ended)
+                leases.end_attempts(connection, job.cohort_id, AttemptRow.trial_id.in_(alike), ended)
 
     def finish(self, job: Job, worker: Worker) -> None:
         """All trials of the cohort have ended."""
         with writing(self.engine) as connection:
             leases.check(connection, job, worker)
-            leases.leave(connection, job, "done")
+            leases.leave(connection, job.cohort_id, "done")
 
     def release(self, job: Job, worker: Worker) -> None:
         """Give the cohort back unfinished; what has not ended of it will be taken again."""
         with writing(self.engine) as connection:
             leases.check(connection, job, worker)
-            leases.leave(connection, job, "pending")
-            running = (TrialRow.cohort_id == job.cohort_id) & (TrialRow.status == "running")
-            connection.execute(update(TrialRow).where(running).values(status="pending"))
-            leases.end_attempts(connection, job, true(), {"outcome": "interrupted"})
+            leases.give_back(connection, job.cohort_id)
 
     def fail(self, job: Job, worker: Worker, error: str) -> list[int]:
         """What has not ended of the cohort has failed with `error`. Return the slots of the trials that are not tried
@@ -190,8 +206,8 @@ class Store:
         with writing(self.engine) as connection:
             leases.check(connection, job, worker)
             given_up, status = planning.fail(connection, job)
-            leases.leave(connection, job, status)
-            leases.end_attempts(connection, job, true(), {"outcome": "failed", "error": error})
+            leases.leave(connection, job.cohort_id, status)
+            leases.end_attempts(connection, job.cohort_id, true(), {"outcome": "failed", "error": error})
             return [job.trial_ids.index(trial) for trial in given_up]
 
     def lock_claims(self, claims: Sequence[tuple[str, str, dict[str, Any]]]) -> None:

@@ -86,7 +86,7 @@ class LocalExecutor:
     def _receive(self, worker: int, pipe: Connection) -> list[Event]:
         try:
             message = pipe.recv()
-        except (EOFError, ConnectionError):
+        except (EOFError, OSError):  # of a message that was cut off, too
             return self._replace(worker)
         if message == SURPLUS:
             self._processes.pop(worker).join()

@@ -4,21 +4,15 @@ import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, bindparam, text, update
+from sqlalchemy import Connection, text
 from sqlalchemy.engine import URL
 
 from bnexp.db.connection import make_engine, open_engine, writing
-from bnexp.db.rows import now
-from bnexp.db.tables import AttemptRow
+from bnexp.db.leases import give_back
 from bnexp.errors import UsageError
 
 PART = 500
 """Numbers in one statement; SQLite may allow no more than 999."""
-
-TAKE_AWAY = (
-    text("update trials set status = 'pending' where status = 'running' and cohort_id in :ids"),
-    text("update cohorts set status = 'pending', worker = null, lease_until = null where id in :ids"),
-)
 
 
 @contextmanager
@@ -40,11 +34,8 @@ def alone(url: URL, *, create: bool) -> Iterator[Connection]:
 
 def take_away(connection: Connection, cohort_ids: Collection[int]) -> None:
     """Give cohorts whose leases have run out back, so that a worker that wakes up writes nothing into them."""
-    for part in parts(cohort_ids):
-        for statement in TAKE_AWAY:
-            connection.execute(statement.bindparams(bindparam("ids", expanding=True)), {"ids": part})
-        vanished = AttemptRow.cohort_id.in_(part) & AttemptRow.outcome.is_(None)
-        connection.execute(update(AttemptRow).where(vanished).values(outcome="interrupted", ended_at=now()))
+    for cohort_id in cohort_ids:
+        give_back(connection, cohort_id)
 
 
 def parts(numbers: Collection[int], size: int = PART) -> Iterator[list[int]]:
