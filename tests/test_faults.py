@@ -2,6 +2,7 @@
 what happened. The long loop is `benchmarks/faults.py`."""
 
 import ctypes
+import json
 import os
 import re
 import resource
@@ -19,6 +20,7 @@ import pytest
 
 from benchmarks import ground as grounds
 from benchmarks.faults import KINDS, play
+from benchmarks.faults_table import PART, STORED, render
 from benchmarks.ground import CELLS, Content, Ground, Round, undisturbed_run, workers_of
 from tests.conftest import TINY, environment
 
@@ -328,3 +330,18 @@ def test_a_cohort_that_memory_does_not_hold_is_halved_and_the_numbers_stay(tmp_p
     halves, short = run(90 << 20)
     assert programs == 1 and halves > 1
     assert short == enough and len(short) == 96
+
+
+# The page
+
+
+def test_the_page_says_what_was_tried() -> None:
+    record = json.loads(STORED.read_text())
+    assert PART.replaced(PART.path.read_text(), render(record)) == PART.path.read_text(), "benchmarks/faults_table.py"
+    killed = sum(len(rounds) for kind, rounds in record["kinds"].items() if kind.startswith("SIGKILL"))
+    assert killed >= 100 and record["cells"] == CELLS
+    one = next(iter(record["kinds"].values()))
+    one[0]["equal"] -= 1
+    one[0]["complaints"] = ["it hung"]
+    spoilt = render(record)
+    assert "In 1 rounds" in spoilt and spoilt != render(json.loads(STORED.read_text()))
