@@ -99,7 +99,13 @@ class Ground:
             environment["PYTHONPATH"] = os.pathsep.join([str(self.folder / CLOCK), environment.get("PYTHONPATH", "")])
         with (self.folder / "messages").open("ab") as messages:
             return subprocess.Popen(
-                command, cwd=self.folder, env=environment, stderr=messages, start_new_session=True, **given
+                command,
+                cwd=self.folder,
+                env=environment,
+                stderr=messages,
+                start_new_session=True,
+                preexec_fn=_hear_signals,
+                **given,
             )
 
     def set_clock(self, seconds: float) -> None:
@@ -123,6 +129,12 @@ class Ground:
             for row in self.rows(query):
                 found.setdefault(row[0], []).append(row)
         return found
+
+
+def _hear_signals() -> None:
+    """Whoever started us may have had them ignored, as nohup does, and a run would stay so."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def workers_of(process: int) -> list[int]:
