@@ -23,6 +23,7 @@ from benchmarks.faults import KINDS, play
 from benchmarks.faults_table import PART, STORED, render
 from benchmarks.ground import CELLS, Content, Ground, Round, undisturbed_run, workers_of
 from tests.conftest import TINY, environment
+from tests.test_run import rows, wait_until_training
 
 RUN = [sys.executable, "-m", "bnexp"]
 
@@ -34,11 +35,6 @@ def bnexp(folder: Path, *arguments: str, **given: Any) -> "subprocess.CompletedP
     )
     assert "Traceback" not in ended.stderr, ended.stderr
     return ended
-
-
-def rows(folder: Path, query: str) -> list[tuple[Any, ...]]:
-    with sqlite3.connect(folder / "bnexp.db") as connection:
-        return connection.execute(query).fetchall()
 
 
 @pytest.fixture
@@ -126,7 +122,7 @@ def test_the_loop_notices_what_is_lost(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_signal_stops_it_at_once_and_it_says_how_to_go_on(tmp_path: Path, number: signal.Signals) -> None:
     ground = Ground(tmp_path)
     process = ground.start()
-    wait_for_a_lease(ground)
+    wait_until_training(ground.folder)
     workers = workers_of(process.pid)
     began = time.monotonic()
     process.send_signal(number)
@@ -137,21 +133,11 @@ def test_a_signal_stops_it_at_once_and_it_says_how_to_go_on(tmp_path: Path, numb
     assert ground.rows("select count(*) from attempts where outcome is null") == [(0,)]
 
 
-def wait_for_a_lease(ground: Ground) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        made = ground.database.exists() and ground.rows("select 1 from sqlite_master where name = 'attempts'")
-        if made and ground.rows("select 1 from cohorts where status = 'running'"):
-            return
-        time.sleep(0.05)
-    pytest.fail("nothing was taken")
-
-
 @pytest.mark.slow
 def test_ctrl_c_is_heard_while_another_program_holds_the_lock(tmp_path: Path) -> None:
     ground = Ground(tmp_path)
     process = ground.start("--workers", "1")
-    wait_for_a_lease(ground)
+    wait_until_training(ground.folder)
     connection = sqlite3.connect(ground.database, timeout=60, isolation_level=None)
     connection.execute("begin exclusive")
     time.sleep(15)  # it waits for the lock by then, to renew its lease
@@ -169,7 +155,7 @@ def test_ctrl_c_is_heard_while_another_program_holds_the_lock(tmp_path: Path) ->
 def test_a_run_ends_though_its_worker_is_frozen(tmp_path: Path) -> None:
     ground = Ground(tmp_path)
     process = ground.start("--workers", "1")
-    wait_for_a_lease(ground)
+    wait_until_training(ground.folder)
     workers = workers_of(process.pid)
     for worker in workers:
         os.kill(worker, signal.SIGSTOP)
