@@ -133,6 +133,26 @@ def test_a_signal_stops_it_at_once_and_it_says_how_to_go_on(tmp_path: Path, numb
     assert ground.rows("select count(*) from attempts where outcome is null") == [(0,)]
 
 
+STOPPED_IN_GENERATED_CODE = """
+import sys
+import bnexp.stages
+from bnexp.cli import main
+
+stop = f"import os, time; os.kill(os.getpid(), {sys.argv.pop(1)}); time.sleep(10)"
+bnexp.stages.Course.go = lambda *_: exec(stop)
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_heard_while_code_runs_that_was_made_from_a_string(folder: Path, number: signal.Signals) -> None:
+    """There Python by itself would end with SIGINT, though the exception was caught."""
+    (folder / "stopped.py").write_text(STOPPED_IN_GENERATED_CODE)
+    command = [sys.executable, "-m", "stopped", str(int(number)), "run", "tiny"]
+    ended = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 130 and "`bnexp run tiny` again" in " ".join(ended.stderr.split()), ended
+
+
 @pytest.mark.slow
 def test_ctrl_c_is_heard_while_another_program_holds_the_lock(tmp_path: Path) -> None:
     ground = Ground(tmp_path)
