@@ -12,8 +12,9 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
 from bnexp import random
-from bnexp.config import BatchNormOptions, TrialConfig
+from bnexp.config import TrialConfig
 from bnexp.data.batches import CURVE_EXAMPLES, Batches, DeviceData, Examples
+from bnexp.options import BatchNormOptions, MlpOptions
 
 NONLINEARITIES = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU, "tanh": nn.Tanh}
 CAPTURE_STEPS = 3
@@ -22,6 +23,7 @@ CAPTURE_STEPS = 3
 
 def network(config: TrialConfig, inputs: int, classes: int) -> nn.Sequential:
     """The trial's network as a person would write it, with bnexp's initial weights."""
+    assert isinstance(config.model, MlpOptions)
     layers: list[nn.Module] = []
     for units in config.model.hidden:
         if isinstance(config.norm, BatchNormOptions):

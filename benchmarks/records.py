@@ -63,7 +63,7 @@ def work_record(work: Work, measured: Mapping[Arm, Measured], peaks: list[Peaks]
     return {
         "work": work.name,
         "inputs": work.widths[0],
-        "hidden": list(config.model.hidden),
+        "hidden": list(work.hidden),
         "batch_size": config.batch_size,
         "norm": work.norm,
         "dropout": work.dropout,

@@ -14,6 +14,7 @@ import torch
 from bnexp.config import TrialConfig
 from bnexp.data.batches import DeviceData, to_device
 from bnexp.data.dataset import Dataset, source
+from bnexp.options import MlpOptions
 
 SHAPES = {"digits": (8, 8), "fashion-mnist": (28, 28)}
 CLASSES = 10
@@ -40,7 +41,13 @@ class Work:
     @property
     def widths(self) -> tuple[int, ...]:
         """Units of every layer, from the inputs to the classes."""
-        return (math.prod(SHAPES[self.dataset]), *self.trial(0).model.hidden, CLASSES)
+        return (math.prod(SHAPES[self.dataset]), *self.hidden, CLASSES)
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        model = self.trial(0).model
+        assert isinstance(model, MlpOptions)
+        return model.hidden
 
     def trial(self, number: int) -> TrialConfig:
         """The trial of this number, from 0: each seed at each learning rate, seed by seed."""

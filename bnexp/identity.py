@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from bnexp import registry
-from bnexp.config import MISSING, TrialConfig, leaves
+from bnexp.config import TrialConfig, leaves
+from bnexp.marks import MISSING
 
 
 def _text(content: Any) -> str:

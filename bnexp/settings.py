@@ -12,8 +12,10 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from bnexp.config import COMPONENTS, Fields, Mark, TrialConfig, as_layers, leaves
+from bnexp.config import TrialConfig, leaves
 from bnexp.errors import ConfigurationError, did_you_mean
+from bnexp.marks import Fields, Mark
+from bnexp.options import COMPONENTS, as_layers
 from bnexp.yamlfile import Path, parse_scalar
 
 SETTABLE = {name for name in TrialConfig.model_fields if name != "seed"}

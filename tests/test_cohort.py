@@ -15,9 +15,11 @@ from pydantic import BaseModel, ValidationError
 
 from bnexp import config as configuration
 from bnexp import identity, registry
-from bnexp.config import Fields, Mark, TrialConfig, columns, leaves, per_trial, recorded
+from bnexp import options as component_options
+from bnexp.config import TrialConfig, columns, leaves
 from bnexp.engine.cohort import CAPACITY, evaluation_steps, group, streams
 from bnexp.identity import cohort_key, trial_key
+from bnexp.marks import MISSING, Fields, Mark, per_trial, recorded, static
 
 PRINT = "fingerprint"
 DEFAULT = TrialConfig()
@@ -56,9 +58,16 @@ OTHER: dict[str, Any] = {
     "shuffle": "fixed",
     "precision": "float64",
     "seed": 1,
+    "member": 1,
+    "keep": ("weights",),
+    "image_size": 32,
+    "crops": 10,
+    "augment.name": "crop",
+    "norm.per_activation": 1,
+    "model.name": "cnn",
 }
 """Another value of every field than FULL's."""
-SINGLE = {"model.name", "optimizer.name"}
+SINGLE = {"optimizer.name"}
 """Fields that have one value so far."""
 
 
@@ -181,7 +190,7 @@ def test_evaluation_steps_of_the_defaults() -> None:
 def options(cls: type[BaseModel]) -> Iterator[type[Fields]]:
     """The package's own classes of fields under `cls`."""
     for child in cls.__subclasses__():
-        if child.__module__ == configuration.__name__ and issubclass(child, Fields):
+        if child.__module__ in (configuration.__name__, component_options.__name__) and issubclass(child, Fields):
             yield child
             yield from options(child)
 
@@ -229,9 +238,9 @@ def test_the_marks_are_as_the_design_says() -> None:
         "dropout",
         "init_scale",
     }
-    numbers |= {"schedule.decay", "schedule.every", "seed"}
+    numbers |= {"schedule.decay", "schedule.every", "seed", "member"}
     assert {name for name, kind in kinds.items() if kind == "per_trial"} == numbers
-    assert {name for name, kind in kinds.items() if kind == "recorded"} == {"eval_every", "probes"}
+    assert {name for name, kind in kinds.items() if kind == "recorded"} == {"eval_every", "probes", "keep"}
 
 
 @given(
@@ -273,7 +282,7 @@ def test_a_field_at_its_origin_is_left_out_of_the_trial_key(name: str, monkeypat
     other = {} if name in SINGLE else trial_key(with_value(FULL, name, OTHER[name]), PRINT)
     if mark.kind == "recorded":
         assert name not in trial_key(FULL, PRINT) and name not in other
-    elif mark.origin is configuration.MISSING:
+    elif mark.origin is MISSING:
         assert name.endswith(".name") or name in {"dataset", "seed", "schedule.decay", "schedule.every"}
         assert name in trial_key(FULL, PRINT)
     else:
@@ -285,14 +294,14 @@ class Later(TrialConfig):
     """TrialConfig some versions on: new fields, whose defaults have moved since they were introduced."""
 
     warmup: Annotated[float, per_trial("steps", "warmup", origin=0.0)] = 10.0
-    depth: Annotated[int, configuration.static("blocks", "depth", origin=1)] = 1
-    keep: Annotated[bool, recorded("whether", "keep")] = False
+    depth: Annotated[int, static("blocks", "depth", origin=1)] = 1
+    note: Annotated[bool, recorded("whether", "note")] = False
 
 
 def test_a_new_field_never_renames_old_trials() -> None:
     old = trial_key(DEFAULT, PRINT)
     assert trial_key(Later(warmup=0.0), PRINT) == old
-    assert trial_key(Later(warmup=0.0, keep=True), PRINT) == old
+    assert trial_key(Later(warmup=0.0, note=True), PRINT) == old
     assert len({old, trial_key(Later(), PRINT), trial_key(Later(warmup=0.0, depth=2), PRINT)}) == 3
 
 

@@ -41,12 +41,14 @@ GOOD = Final(0.1, 1.0, 0.2, 0.9, 0.3, 0.8)
 VIEWS = {
     "trial_results": "trial_key dataset model norm nonlinearity lr lr_multiplier dropout init_scale seed status steps "
     "train_loss train_accuracy validation_accuracy test_accuracy best_validation_accuracy diverged_at_step trained "
-    "scored_accuracy seconds binarize norm_groups norm_stop_gradient norm_shift norm_scale probes",
+    "scored_accuracy seconds binarize norm_groups norm_stop_gradient norm_shift norm_scale probes "
+    "channels model_width norm_per_activation augment crops keep member test_top5_accuracy",
     "experiment_results": "experiment variant trial_key dataset norm scored_accuracy stage arm probes binarize",
     "learning_curves": "trial_key step train_loss train_accuracy validation_loss validation_accuracy",
     "claim_verdicts": "experiment claim verdict effect low high n p p_adjusted look alpha measures trials",
     "probe_values": "trial_key step layer name value units nonfinite",
     "tuning_choices": "experiment experiment_id arm factor level score at_edge",
+    "kept_files": "trial_key kind sha256 bytes",
 }
 
 

@@ -12,11 +12,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnexp.config import BatchNormOptions, TrialConfig
+from bnexp.config import TrialConfig
 from bnexp.design import Trial
 from bnexp.errors import ConfigurationError, UsageError
 from bnexp.experiments import EXPERIMENT_KEYS, ROOT_KEYS, ExperimentsFile, load
 from bnexp.identity import trial_key
+from bnexp.options import BatchNormOptions
 from bnexp.settings import MOST_TRIALS, SETTABLE, flatten, resolve
 from bnexp.yamlfile import parse_scalar
 
@@ -432,13 +433,13 @@ def test_a_million_seeds_count_like_any_others(read: Load) -> None:
 
 # Errors
 
-LEVELS = "known: batch_size, binarize, dataset, "
+LEVELS = "known: augment, batch_size, binarize, crops, dataset, "
 NUMBER, WHOLE, FINITE = "it must be a number", "integer", "finite"
 SEEDS = "seeds must be a count or a list of different whole numbers, not"
 WRONG = [
     # Unknown names
     ("»experments: {}", "'experments'", "known: claims, defaults, experiments, suites", "did you mean 'experiments'?"),
-    (e("»factor: {}"), "unknown key 'factor'", "known: about, batch_size,", "did you mean 'factors'?"),
+    (e("»factor: {}"), "unknown key 'factor'", "known: about, augment, batch_size,", "did you mean 'factors'?"),
     (e("»drop: 0.1"), "'drop'", "did you mean 'dropout'?"),
     (e("»seed: 3"), "'seed'", "did you mean 'seeds'?"),
     ("defaults: {»dropuot: 0}\nexperiments: {e: {}}", "'dropuot'", LEVELS, "did you mean 'dropout'?"),
@@ -460,9 +461,9 @@ WRONG = [
     (e("factors: {norm: [none, »bach]}"), "'bach'", "did you mean 'batch'?"),
     (e("factors: {norm: [none, {»name: bach}]}"), "'bach'", "did you mean 'batch'?"),
     (e("»dataset: digit"), "digit", "fashion-mnist", "did you mean 'digits'?"),
-    (e("»model: mpl"), "'mpl'", "known: mlp", "did you mean 'mlp'?"),
+    (e("»model: mpl"), "'mpl'", "known: bn-inception, cnn, mlp", "did you mean 'mlp'?"),
     (e("»shuffle: epochs"), "'epochs'", "known: epoch, fixed", "did you mean 'epoch'?"),
-    (e("»precision: float16"), "'float16'", "known: float32, float64"),
+    (e("»precision: float16"), "'float16'", "known: bfloat16, float32, float64"),
     (e("»schedule: exponential"), "schedule.decay must be given"),
     (e("schedule: {»name: exponential, decay: 0.5}"), "schedule.every must be given"),
     # Impossible values

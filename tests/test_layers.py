@@ -25,6 +25,8 @@ LAYERS = [
     ["design"],
     ["settings", "identity"],
     ["config", "yamlfile", "columns"],
+    ["options"],
+    ["marks"],
     ["registry", "records", "errors", "files", "text"],
 ]
 HEIGHT = {name: -number for number, names in enumerate(LAYERS) for name in names}
@@ -44,6 +46,8 @@ WITHOUT_TORCH = [
     "settings",
     "identity",
     "config",
+    "options",
+    "marks",
     "yamlfile",
     "columns",
 ]

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bnexp.config import BatchNormOptions, GroupNormOptions, NoisyBatchNormOptions, TrialConfig
+from bnexp.config import TrialConfig
 from bnexp.errors import UsageError
 from bnexp.models.layers import Cohort, Layer, Mode, Pass
 from bnexp.models.mlp import mlp
 from bnexp.models.normalization import BatchNorm, GroupNorm, NoisyBatchNorm
+from bnexp.options import BatchNormOptions, GroupNormOptions, NoisyBatchNormOptions
 
 CPU = torch.device("cpu")
 

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from bnexp import registry
-from bnexp.config import ExponentialOptions, TrialConfig
+from bnexp.config import TrialConfig
 from bnexp.engine import device, probes, probing
 from bnexp.engine.cohort import evaluation_steps
 from bnexp.engine.program import Program
 from bnexp.engine.trainer import Trainer
 from bnexp.models.layers import Mode
+from bnexp.options import ExponentialOptions
 from bnexp.records import Outcome, Probe
 from tests.cohorts import NORMS, SMALL, assert_as_alone, data_of, records, together, trial, watch
 from tests.twins import Twin

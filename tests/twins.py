@@ -11,10 +11,10 @@ from torch.nn.functional import batch_norm, cross_entropy
 from torch.optim.lr_scheduler import ExponentialLR
 
 from bnexp import random
-from bnexp.config import BatchNormOptions, ExponentialOptions, GroupNormOptions, NoisyBatchNormOptions
 from bnexp.data.batches import CURVE_EXAMPLES, Batches, Examples
 from bnexp.engine.program import Program
 from bnexp.models.layers import Linear
+from bnexp.options import BatchNormOptions, ExponentialOptions, GroupNormOptions, NoisyBatchNormOptions
 from bnexp.records import Final, Point
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {

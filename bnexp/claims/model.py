@@ -10,8 +10,10 @@ from pydantic import AfterValidator, Field, model_validator
 from bnexp import registry
 from bnexp.claims.looks import ascending
 from bnexp.claims.rules import Rule, compatible
-from bnexp.config import Fields, as_layers, columns_by_name, named
+from bnexp.config import columns_by_name
 from bnexp.errors import ConfigurationError, did_you_mean
+from bnexp.marks import Fields, named
+from bnexp.options import as_layers
 from bnexp.settings import Setting, flatten, in_words
 
 Partial = dict[str, Any]

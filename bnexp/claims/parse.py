@@ -10,9 +10,10 @@ from pydantic_core import ErrorDetails
 from bnexp.claims.looks import preset
 from bnexp.claims.model import Claim, Partial, as_column, columns_of
 from bnexp.claims.reach import Path, as_written, cells_of, check_reach
-from bnexp.config import Fields, columns_by_name
+from bnexp.config import columns_by_name
 from bnexp.errors import ConfigurationError, did_you_mean
 from bnexp.experiments import ExperimentsFile
+from bnexp.marks import Fields
 
 
 def parse_claims(file: ExperimentsFile) -> dict[str, Claim]:

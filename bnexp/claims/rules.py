@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Protocol
 from pydantic import AfterValidator, Field, model_validator
 
 from bnexp.claims.statistics import Interval
-from bnexp.config import Fields
+from bnexp.marks import Fields
 
 Limit = float | Literal["margin", "-margin"]
 """In the measure's unit; `margin` is the dataset's, the difference below which accuracies count as equal."""

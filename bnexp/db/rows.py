@@ -118,8 +118,9 @@ class Judged:
 
 
 OPTIONAL = (
-    "hidden", "norm_eps", "norm_momentum", "norm_groups", "norm_stop_gradient", "norm_shift", "norm_scale",
-    "schedule_decay", "schedule_every",
+    "hidden", "channels", "convolutions", "dense", "model_width", "stem", "modules", "local_response",
+    "norm_eps", "norm_momentum", "norm_groups", "norm_stop_gradient", "norm_shift", "norm_scale",
+    "norm_per_activation", "augment_area", "augment_flip", "augment_photometric", "schedule_decay", "schedule_every",
 )  # fmt: skip
 """Columns of fields that do not apply to every trial."""
 
@@ -183,6 +184,8 @@ def result(job: Job, outcome: Outcome) -> dict[str, Any]:
         **blank,
         "test_loss": None,
         "test_accuracy": None,
+        "validation_top5_accuracy": None,
+        "test_top5_accuracy": None,
         **numbers,
         "best_validation_accuracy": best,
         "diverged_at_step": outcome.diverged_at_step,

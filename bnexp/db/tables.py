@@ -86,6 +86,13 @@ class TrialRow(Base):
     dataset: Mapped[str]
     model: Mapped[str]
     hidden: Mapped[str | None]
+    channels: Mapped[str | None]
+    convolutions: Mapped[int | None]
+    dense: Mapped[str | None]
+    model_width: Mapped[float | None]
+    stem: Mapped[str | None]
+    modules: Mapped[str | None]
+    local_response: Mapped[bool | None]
     norm: Mapped[str]
     norm_eps: Mapped[float | None]
     norm_momentum: Mapped[float | None]
@@ -93,6 +100,7 @@ class TrialRow(Base):
     norm_stop_gradient: Mapped[bool | None]
     norm_shift: Mapped[float | None]
     norm_scale: Mapped[float | None]
+    norm_per_activation: Mapped[int | None]
     nonlinearity: Mapped[str]
     batch_size: Mapped[int]
     steps: Mapped[int]
@@ -100,6 +108,12 @@ class TrialRow(Base):
     probes: Mapped[str]
     """Their names, as JSON."""
     binarize: Mapped[bool]
+    image_size: Mapped[int]
+    augment: Mapped[str]
+    augment_area: Mapped[float | None]
+    augment_flip: Mapped[float | None]
+    augment_photometric: Mapped[float | None]
+    crops: Mapped[int]
     optimizer: Mapped[str]
     lr: Mapped[float]
     momentum: Mapped[float | None]
@@ -113,7 +127,10 @@ class TrialRow(Base):
     split: Mapped[int]
     shuffle: Mapped[str]
     precision: Mapped[str]
+    keep: Mapped[str]
+    """What is kept of it, as JSON."""
     seed: Mapped[int] = mapped_column(BigInteger)
+    member: Mapped[int]
 
     train_loss: Mapped[float | None]
     train_accuracy: Mapped[float | None]
@@ -121,6 +138,8 @@ class TrialRow(Base):
     validation_accuracy: Mapped[float | None]
     test_loss: Mapped[float | None]
     test_accuracy: Mapped[float | None]
+    validation_top5_accuracy: Mapped[float | None]
+    test_top5_accuracy: Mapped[float | None]
     best_validation_accuracy: Mapped[float | None]
     diverged_at_step: Mapped[int | None]
     trained: Mapped[bool | None]
@@ -217,6 +236,19 @@ class ProbeRow(Base):
     units: Mapped[str | None]
     """A number for each unit, as a JSON list, where they are measured one by one; `value` is their mean."""
     nonfinite: Mapped[str | None]
+
+
+class FileRow(Base):
+    """A file that is kept of a finished trial, in the folder beside the database, under the hash of its content."""
+
+    __tablename__ = "files"
+    __table_args__ = (Index(None, "sha256"),)
+
+    trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"), primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    """weights, predictions"""
+    sha256: Mapped[str]
+    bytes: Mapped[int] = mapped_column(BigInteger)
 
 
 class ClaimRow(Base):

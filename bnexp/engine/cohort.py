@@ -19,7 +19,8 @@ def group(trials: Iterable[tuple[TrialConfig, str]], limit: int = CAPACITY["cpu"
     examples and random numbers; a seed's trials that do not fit into one cohort are spread evenly over several."""
     listed = list(trials)
     keyed = [
-        (cohort_key(config, fingerprint), config.seed, index) for index, (config, fingerprint) in enumerate(listed)
+        (cohort_key(config, fingerprint), config.random_seed, index)
+        for index, (config, fingerprint) in enumerate(listed)
     ]
     for _, members in groupby(sorted(keyed), key=lambda entry: entry[0]):
         seeds = [[index for *_, index in same] for _, same in groupby(members, key=lambda entry: entry[1])]

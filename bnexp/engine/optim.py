@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from bnexp import registry
-from bnexp.config import ExponentialOptions, TrialConfig
+from bnexp.config import TrialConfig
 from bnexp.models.layers import Layer
+from bnexp.options import ExponentialOptions
 
 STRETCH = 64
 """Steps whose numbers are prepared together."""

@@ -34,7 +34,7 @@ class Program:
         config = trials[0]
         self.trials, self.data = list(trials), data
         self.device, dtype = data.train.x.device, data.train.x.dtype
-        self.streams = cohort.streams([trial.seed for trial in trials])
+        self.streams = cohort.streams([trial.random_seed for trial in trials])
         self.batches = Batches(data.train, config.batch_size, config.shuffle == "fixed")
         members = Cohort(
             streams=self.streams,
@@ -147,7 +147,7 @@ class Program:
     def keep(self, places: list[int]) -> None:
         """Go on with the trials in `places` only."""
         self.trials = [self.trials[place] for place in places]
-        self.streams = cohort.streams([trial.seed for trial in self.trials])
+        self.streams = cohort.streams([trial.random_seed for trial in self.trials])
         slots = torch.tensor(places, device=self.device)
         self.model.keep(slots, self.streams)
         self.optimizer.take(self.trials)
@@ -181,7 +181,7 @@ def _shape(trials: Sequence[TrialConfig]) -> tuple[str, int, int, bool, bool]:
     return (
         cohort_key(trials[0], ""),
         len(trials),
-        len(cohort.streams([trial.seed for trial in trials])),
+        len(cohort.streams([trial.random_seed for trial in trials])),
         any(trial.dropout > 0 for trial in trials),
         any(trial.optimizer.weight_decay > 0 for trial in trials),
     )

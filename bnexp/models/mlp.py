@@ -7,6 +7,7 @@ from bnexp.config import TrialConfig
 from bnexp.models.chance import Dropout
 from bnexp.models.layers import Cohort, Layer, Linear, Nonlinearity, Sequential
 from bnexp.models.normalization import Bias
+from bnexp.options import MlpOptions
 
 
 def mlp(cohort: Cohort, config: TrialConfig, shape: tuple[int, ...], classes: int) -> Layer:
@@ -14,6 +15,7 @@ def mlp(cohort: Cohort, config: TrialConfig, shape: tuple[int, ...], classes: in
 
     Every hidden layer is normalized before its nonlinearity; without normalization it has a bias in that place. The
     output layer is plain, with a bias."""
+    assert isinstance(config.model, MlpOptions)
     normalizer = registry.load(registry.NORMS[config.norm.name])
     function = registry.load(registry.NONLINEARITIES[config.nonlinearity])
     layers: list[Layer] = []

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bnexp.config import BatchNormOptions, GroupNormOptions, NoisyBatchNormOptions, NoNormOptions
 from bnexp.errors import UsageError
 from bnexp.models.chance import Draws
 from bnexp.models.layers import Cohort, Layer, Mode, Pass
+from bnexp.options import BatchNormOptions, GroupNormOptions, NoisyBatchNormOptions, NoNormOptions
 
 
 class Bias(Layer):

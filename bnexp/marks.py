@@ -1,0 +1,74 @@
+"""What a field of a configuration is: its mark, and the model that all options are made of.
+
+The marks decide everything that must agree about a field: which trials may train together (the cohort key), what makes
+a trial the same trial (the trial key), and the column that shows it in the database.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, field_validator
+
+from bnexp.errors import did_you_mean
+
+MISSING: Any = object()
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a field is. `static`: it shapes the program. `per_trial`: only a number in it. `recorded`: it changes what
+    is written down, not what happens, so it is not part of a trial's identity."""
+
+    kind: Literal["static", "per_trial", "recorded"]
+    unit: str
+    column: str
+    """Its column in the database."""
+    origin: Any = MISSING
+    """The value that all trials had before the field existed. A field at its origin is left out of the trial key, so
+    a new field never renames old trials; its default may move later, its origin may not."""
+
+
+def static(unit: str, column: str, origin: Any = MISSING) -> Mark:
+    return Mark("static", unit, column, origin)
+
+
+def per_trial(unit: str, column: str, origin: Any = MISSING) -> Mark:
+    return Mark("per_trial", unit, column, origin)
+
+
+def recorded(unit: str, column: str) -> Mark:
+    return Mark("recorded", unit, column)
+
+
+def named(kind: str, known: Mapping[str, str]) -> AfterValidator:
+    """Accept the names in a registry only."""
+
+    def check(name: str) -> str:
+        if name not in known:
+            raise ValueError(f"no such {kind} ({did_you_mean(name, known)})")
+        return name
+
+    return AfterValidator(check)
+
+
+def _short(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+SHORT = BeforeValidator(_short)
+"""`norm: batch` is short for `norm: {name: batch}`."""
+
+
+class Fields(BaseModel):
+    """Fields that refuse unknown names, guessed types and non-finite numbers, and never change."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _no_negative_zero(cls, value: Any) -> Any:
+        """-0.0 is 0, which is written otherwise, and so would make another trial of the same one."""
+        return 0.0 if isinstance(value, float) and value == 0 else value
