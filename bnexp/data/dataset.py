@@ -11,11 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from bnexp import registry
+from bnexp.data.ragged import Ragged
 
 SYSTEM_FOLDER = Path("/usr/share/datasets")
 """Where Debian's dataset packages install."""
 
-Images = npt.NDArray[np.uint8]
+Images = npt.NDArray[np.uint8] | Ragged
+"""[examples, height, width] or [examples, height, width, channels], in memory or mapped from a file; Ragged where each
+has a size of its own."""
 Labels = npt.NDArray[np.int64]
 
 
@@ -28,7 +31,7 @@ class Dataset:
     scale: float
     """Pixels are divided by it, so that they lie in [0, 1]."""
     images: Images
-    """[examples, height, width]; train and validation are cut from these."""
+    """Train and validation are cut from these."""
     labels: Labels
     """[examples], from 0 to classes - 1."""
     test_images: Images
