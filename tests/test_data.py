@@ -55,7 +55,7 @@ def test_digits_on_the_device_are_scaled_flat_and_cut_as_the_split_says(digits: 
     for part, order in ((data.train, train), (data.validation, validation)):
         assert torch.equal(part.x * 16, torch.tensor(digits.images[order]).double().flatten(1))
         assert part.y.tolist() == digits.labels[order].tolist()
-    assert (data.shape, data.classes, len(data.test)) == ((8, 8), 10, 360)
+    assert (data.shape, data.classes, len(data.test)) == ((8, 8, 1), 10, 360)
     assert float(data.train.x.min()) == 0 and float(data.train.x.max()) == 1
     assert all(len(part.y.unique()) == 10 for part in (data.train, data.validation, data.test))
 

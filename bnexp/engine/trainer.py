@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 
 from bnexp.config import TrialConfig
-from bnexp.data.batches import CURVE_EXAMPLES, DeviceData
+from bnexp.data.batches import CURVE_EXAMPLES, FINAL_EXAMPLES, DeviceData
 from bnexp.engine import cohort, device, probing
 from bnexp.engine.checkpoints import Keeper, Snapshot
 from bnexp.engine.optim import STRETCH
@@ -32,7 +32,7 @@ class Trainer:
         now and then, and goes on from what is there. Where memory does not hold all trials, the halves of those that
         have not ended are trained one after the other; a lone trial that finds no room raises what torch did."""
         device.settle()
-        name = device.describe(data.train.x.device)
+        name = device.describe(data.device)
         yield Started(name, torch.get_num_threads(), torch.__version__)
         keeper = Keeper(checkpoint, name)
         snapshot, notes = keeper.load()
@@ -68,6 +68,9 @@ class Trainer:
                 raise
         else:
             return
+        finally:
+            if self._program is not None:
+                self._program.feed.stop()
         torch.cuda.empty_cache()
         unfinished = [slot for slot in slots if slot in left]
         for half in unfinished[::2], unfinished[1::2]:
@@ -187,11 +190,13 @@ class Training:
 
     def finish(self) -> Iterator[Outcome]:
         """The final numbers of every trial left. One whose last update made its loss non-finite has diverged too."""
-        data = self.program.data
+        data, crops = self.program.data, self.program.trials[0].crops
         self.program.gather_population()
-        numbers = [self.program.measure(examples, Mode.FINAL) for examples in (data.train, data.validation, data.test)]
+        training = self.program.measure(data.train.first(FINAL_EXAMPLES), Mode.FINAL)
+        validation, test = self.program.score(data.validation), self.program.score(data.test, crops)
         for place, slot in self.left.items():
-            final = Final(*(number for measured in numbers for number in measured[place]))
+            numbers = *training[place], *validation[place][:2], *test[place][:2]
+            final = Final(*numbers, validation[place].top5_accuracy, test[place].top5_accuracy)
             if math.isfinite(final.train_loss):
                 yield self._outcome(slot, "finished", final=final)
             else:
