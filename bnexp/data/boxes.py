@@ -69,7 +69,7 @@ def _between(lines_NLK: Tensor, at_NP: Tensor, dtype: torch.dtype) -> Tensor:
     count, lines, length = lines_NLK.shape
     first_NP = at_NP.floor()
     weight_NP1 = (at_NP - first_NP).to(dtype)[:, :, None]
-    flat, offset_N1 = lines_NLK.view(-1, length), torch.arange(count, device=at_NP.device)[:, None] * lines
+    flat, offset_N1 = lines_NLK.reshape(-1, length), torch.arange(count, device=at_NP.device)[:, None] * lines
     low_NP = first_NP.long()
     high_NP = (low_NP + 1).clamp_max(lines - 1)
     shape = (*at_NP.shape, length)
