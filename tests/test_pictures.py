@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from bnexp import random
-from bnexp.data.augmentation import GREY, Augmentation, crop_boxes, distort
+from bnexp.data.augmentation import Augmentation, crop_boxes
 from bnexp.data.boxes import Canvases, sample
 from bnexp.data.crops import boxes, single
+from bnexp.data.distortion import GREY, distort
 from bnexp.data.pictures import Pictures, View, fixed
 from bnexp.data.ragged import Ragged
 from bnexp.options import CropAugmentOptions
@@ -106,7 +107,7 @@ def test_the_single_crop_is_central(picture: tuple[int, int], size: tuple[int, i
 
 def cut(count: int, picture: tuple[int, int], size: int) -> list[tuple[tuple[float, ...], bool]]:
     found = boxes(count, torch.tensor([picture], dtype=torch.float64), (size, size))
-    return [(tuple(box[0].tolist()), mirrored) for box, mirrored in found]
+    return [(tuple(box[0].tolist()), mirrored is not None and bool(mirrored[0])) for box, mirrored in found]
 
 
 def test_ten_crops_are_corners_and_centre_and_mirrored() -> None:

@@ -2,14 +2,14 @@
 
 What an example meets is keyed by role, seed, step and its place in the batch: the same whoever trains beside it, when
 training goes on from a checkpoint, and wherever the pictures are kept. Shape suffixes: S streams, B batch, N = S x B
-pictures, R rows, Q columns, C channels, I inputs.
+pictures, I inputs.
 """
 
 import torch
 from torch import Tensor
 
 from bnexp import random
-from bnexp.data.boxes import Canvases, sample
+from bnexp.data.boxes import Canvases
 from bnexp.data.pictures import View
 from bnexp.options import CropAugmentOptions
 
@@ -18,9 +18,6 @@ DRAWS = 8
 
 ASPECT = 4 / 3
 """Crops are at most so much wider than high, or higher than wide."""
-
-GREY = (0.299, 0.587, 0.114)
-"""The shares of red, green and blue in how bright a colour is (ITU-R BT.601)."""
 
 
 class Augmentation:
@@ -37,11 +34,9 @@ class Augmentation:
         draws_8N = self.draws(len(pictures), step)
         boxes_N4 = crop_boxes(pictures.sizes, draws_8N[:4], self.options.area)
         mirrored_N = draws_8N[4] < self.options.flip
-        x_NRQC = self.view.scaled(sample(pictures, boxes_N4, mirrored_N, self.view.size, self.view.dtype))
-        if self.options.photometric:
-            factors_3N = 1 + self.options.photometric * (2 * draws_8N[5:] - 1)
-            x_NRQC = distort(x_NRQC, factors_3N.to(self.view.dtype))
-        return self.view.finished(x_NRQC).view(self.keys.shape[1], -1, x_NRQC[0].numel())
+        factors_3N = 1 + self.options.photometric * (2 * draws_8N[5:] - 1) if self.options.photometric else None
+        x_NI = self.view.seen(pictures, boxes_N4, mirrored_N, factors_3N)
+        return x_NI.view(self.keys.shape[1], -1, x_NI.shape[1])
 
     def draws(self, count: int, step: Tensor) -> Tensor:
         """Uniform numbers in [0, 1), float64 [8, N]; those of a stream's example depend on its place in the batch."""
@@ -67,17 +62,3 @@ def crop_boxes(sizes_N2: Tensor, draws_4N: Tensor, least: float) -> Tensor:
     tall_N = (area_N / ratio_N).sqrt().minimum(height_N).minimum(width_N / ratio_N)
     wide_N = (tall_N * ratio_N).minimum(width_N)
     return torch.stack([(height_N - tall_N) * down_N, (width_N - wide_N) * along_N, tall_N, wide_N], dim=1)
-
-
-def distort(x_NRQC: Tensor, factors_3N: Tensor) -> Tensor:
-    """Pictures in [0, 1] made brighter, richer in contrast (about each one's mean) and in colour (about its grey) by
-    their factors, and held in [0, 1]. What is grey has no colour."""
-    brightness_N, contrast_N, saturation_N = factors_3N[:, :, None, None, None]
-    x_NRQC = x_NRQC * brightness_N
-    mean_N = x_NRQC.flatten(1).mean(1)[:, None, None, None]
-    x_NRQC = (x_NRQC - mean_N) * contrast_N + mean_N
-    if x_NRQC.shape[3] == len(GREY):
-        red, green, blue = (x_NRQ * share for x_NRQ, share in zip(x_NRQC.unbind(3), GREY, strict=True))
-        grey_NRQ1 = (red + green + blue)[..., None]
-        x_NRQC = (x_NRQC - grey_NRQ1) * saturation_N + grey_NRQ1
-    return x_NRQC.clamp(0, 1)

@@ -19,19 +19,19 @@ CORNERS_AND_CENTRE = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5)
 """Places of a box in another: how much of the room above it and to its left lies there."""
 
 
-def boxes(count: int, sizes_N2: Tensor, size: Size) -> Iterator[tuple[Tensor, bool]]:
-    """`count` boxes of each picture, for what the network sees of `size`, each with whether it is mirrored. `sizes_N2`:
-    height and width of each picture, float64.
+def boxes(count: int, sizes_N2: Tensor, size: Size) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """`count` boxes of each picture, for what the network sees of `size`, each with which are mirrored (boolean [N];
+    None: none). `sizes_N2`: height and width of each picture, float64.
 
     1: `single`. 10: corners and centre of the picture (Krizhevsky et al. 2012). 144: at four scales three squares of
     the picture, of each the corners, the centre, and the whole, which is the same at every scale (Szegedy et al.
     2015)."""
     if count == 1:
-        yield single(sizes_N2, size), False
+        yield single(sizes_N2, size), None
         return
     for box_N4 in _ten(sizes_N2, size) if count == 10 else _many(sizes_N2, size):
-        yield box_N4, False
-        yield box_N4, True
+        yield box_N4, None
+        yield box_N4, torch.ones(len(sizes_N2), dtype=torch.bool, device=sizes_N2.device)
 
 
 def single(sizes_N2: Tensor, size: Size) -> Tensor:

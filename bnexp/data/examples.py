@@ -73,7 +73,7 @@ class Examples:
         view = self.view
         for pictures, y in zip(self.canvases(size), self.y.split(size), strict=True):
             cut = boxes(count, pictures.sizes, view.size)
-            yield (view.seen(pictures, box, mirrored) for box, mirrored in cut), y
+            yield (view.seen(pictures, box_N4, mirrored_N) for box_N4, mirrored_N in cut), y
 
 
 class Streamed(Examples):
