@@ -69,12 +69,23 @@ def test_binary_images_are_1_above_half_of_the_largest_value(digits: Dataset) ->
 
 
 @pytest.mark.parametrize(
-    "other", [{"split": 1}, {"precision": "float64"}, {"binarize": True}, {"dataset": "mnist"}], ids=str
+    "other",
+    [
+        {"split": 1},
+        {"precision": "float64"},
+        {"binarize": True},
+        {"dataset": "mnist"},
+        {"image_size": 16},
+        {"augment": "crop"},
+        {"crops": 10},
+    ],
+    ids=str,
 )
 def test_trials_share_loaded_data_only_where_their_data_are_the_same(other: dict[str, Any]) -> None:
     base = TrialConfig()
     assert data_key(base) == data_key(TrialConfig.model_validate({"seed": 3, "steps": 7, "norm": "batch"}))
     assert data_key(base) != data_key(TrialConfig.model_validate(other))
+    assert data_key(TrialConfig(crops=10)) == data_key(TrialConfig.model_validate({"augment": "crop"}))
 
 
 def test_what_is_loaded_is_what_the_configuration_says(digits: Dataset) -> None:
