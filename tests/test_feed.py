@@ -146,11 +146,13 @@ def test_augmented_training_goes_on_to_the_same_numbers(limit: int | None) -> No
     straight, first, second = (Program(trials, data) for _ in range(3))
     straight.run(1, 24)
     first.run(1, 10)
-    second.put_back({name: tensor.clone() for name, tensor in first.kept().items()}, 10)
-    first.feed.stop()
-    second.run(11, 14)
-    for name, tensor in straight.kept().items():
-        assert torch.equal(second.kept()[name], tensor), name
+    kept = {name: tensor.clone() for name, tensor in first.kept().items()}
+    first.run(11, 3)
+    for program in (first, second):
+        program.put_back(kept, 10)
+        program.run(11, 14)
+        for name, tensor in straight.kept().items():
+            assert torch.equal(program.kept()[name], tensor), name
     assert readers() == 0
 
 
@@ -227,6 +229,15 @@ def test_training_that_is_left_leaves_no_thread() -> None:
     assert readers() == 1
     records.close()  # type: ignore[attr-defined]
     assert readers() == 0
+
+
+def test_what_cannot_be_made_is_told_when_it_is_asked_for() -> None:
+    """And ends the rest."""
+    ahead = Ahead(lambda number: 6 // number, [3, 2, 0, 1])
+    assert [next(ahead), next(ahead)] == [2, 3]
+    with pytest.raises(ZeroDivisionError):
+        next(ahead)
+    assert readers() == 0 and next(ahead, None) is None
 
 
 @pytest.mark.parametrize("threads", [1, 4])

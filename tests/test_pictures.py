@@ -87,6 +87,14 @@ def test_what_is_sampled_does_not_depend_on_its_company() -> None:
         assert torch.equal(sample(lone, asked[[place]], None, (6, 6), torch.float32)[0], together[place])
 
 
+def test_a_small_picture_beside_one_that_has_the_size_is_resampled() -> None:
+    source = Pictures(Ragged.packed([pixels(6, 6, 3), pixels(4, 5, 3)]), np.arange(2))
+    view = View((6, 6), 255.0, False, torch.float32)
+    large, small = view.single(source.read(torch.arange(2)))
+    assert torch.equal(large, torch.from_numpy(pixels(6, 6, 3)).flatten() / 255)
+    assert torch.equal(small, view.single(source.read(torch.tensor([1])))[0])
+
+
 @pytest.mark.parametrize(
     ("picture", "size", "box"),
     [

@@ -153,7 +153,8 @@ class Batches:
 
     def labels(self, index_SB: Tensor) -> Tensor:
         """The labels y [S, B] at these indices."""
-        return self.examples.y.index_select(0, index_SB.reshape(-1)).view(index_SB.shape)
+        y = self.examples.y
+        return y.index_select(0, index_SB.reshape(-1).to(y.device)).view(index_SB.shape)
 
     def population(self, streams: list[int]) -> Iterator[Tensor]:
         """x [S, B, I] of the batches that Algorithm 2 averages over: an epoch of their own, at most 100 batches. They
@@ -163,7 +164,7 @@ class Batches:
             yield x_NI.view(len(streams), self.size, -1)
 
     def order(self, epoch: int | str, streams: list[int]) -> Tensor:
-        """Indices of every batch of `epoch`, int64 [S, batches, B], on the examples' device."""
+        """Indices of every batch of `epoch`, int64 [S, batches, B], where the examples want them."""
         used = self.per_epoch * self.size
         members_epoch = 0 if self.fixed else epoch
         members = random.permutation(random.keys("order", streams, members_epoch), len(self.examples))
@@ -171,4 +172,4 @@ class Batches:
         if self.fixed:
             order = random.permutation(random.keys("batch order", streams, epoch), self.per_epoch)
             batches = torch.take_along_dim(batches, order[:, :, None], dim=1)
-        return batches.to(self.examples.y.device)
+        return batches.to(self.examples.indexed_on)

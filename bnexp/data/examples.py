@@ -38,7 +38,12 @@ class Examples:
     @property
     def inputs(self) -> int:
         """Of one example."""
-        return self._x[0].numel()
+        return self._x.shape[1]
+
+    @property
+    def indexed_on(self) -> torch.device:
+        """Where lists of places are wanted: where the pictures are."""
+        return self.y.device
 
     def __len__(self) -> int:
         return len(self.y)
@@ -48,7 +53,7 @@ class Examples:
         return Examples(self._x[:count], self.y[:count], pixels, self.view)
 
     def each(self, places: Iterable[Tensor]) -> Iterator[Tensor]:
-        """The inputs [B, I] at each of some lists of places (int64 [B], on the device)."""
+        """The inputs [B, I] at each of some lists of places (int64 [B])."""
         return (self._x.index_select(0, place) for place in places)
 
     def pictures(self, places: Tensor) -> Canvases:
@@ -99,6 +104,10 @@ class Streamed(Examples):
         return self._inputs
 
     @property
+    def indexed_on(self) -> torch.device:
+        return torch.device("cpu")
+
+    @property
     def threads(self) -> int:
         """How many read ahead."""
         return READERS.get(self.y.device.type, 1)
@@ -107,10 +116,10 @@ class Streamed(Examples):
         return Streamed(self._stored.first(count), self.y[:count], self.view, self._inputs)
 
     def each(self, places: Iterable[Tensor]) -> Iterator[Tensor]:
-        return map(self.view.single, self._ahead(place.cpu() for place in places))
+        return map(self.view.single, self._ahead(places))
 
     def pictures(self, places: Tensor) -> Canvases:
-        return self.read(places.cpu()).to(self.y.device)
+        return self.read(places).to(self.y.device)
 
     def canvases(self, size: int) -> Iterator[Canvases]:
         return self._ahead(torch.arange(len(self)).split(size))

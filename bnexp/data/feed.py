@@ -69,7 +69,7 @@ class Feed:
         self._next = step + 1
         self._x.copy_(read if isinstance(read, Tensor) else self._inputs(read, step))
         self._y.copy_(self.batches.labels(index_SB))
-        if step == self.steps:
+        if step >= self.steps:
             self.stop()
 
     def stop(self) -> None:
@@ -80,7 +80,7 @@ class Feed:
 
     def _indices(self, first: int) -> Iterator[tuple[int, Tensor]]:
         """Each step from `first` on and the indices of its examples."""
-        for step in range(first, self.steps + 1):
+        for step in range(first, max(first, self.steps) + 1):
             yield step, self.batches.indices(step, 1, self.streams)[0]
 
     @torch.no_grad()
@@ -89,7 +89,7 @@ class Feed:
         step, index_SB = item
         examples = self.batches.examples
         assert isinstance(examples, Streamed)
-        pictures = examples.read(index_SB.reshape(-1).cpu())
+        pictures = examples.read(index_SB.reshape(-1))
         return step, index_SB, pictures if examples.y.is_cuda else self._inputs(pictures, step)
 
     def _inputs(self, pictures: Canvases, step: int) -> Tensor:

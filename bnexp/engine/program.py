@@ -7,7 +7,6 @@ time and reads nothing back: it can be captured in a CUDA graph, and any cohort 
 Shape suffixes: T trials, S streams, B batch, I inputs.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -201,18 +200,17 @@ class Program:
         """Of each class, averaged over `crops` crops of each example (1, 10 or 144): float32 [T, n, classes], for the
         next n examples each time."""
         for logits, _ in self._answers(examples, mode, crops):
-            yield logits.float().softmax(2)
+            yield logits.softmax(2).float()
 
     def _answers(self, examples: Examples, mode: Mode, crops: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Logits [T, n, classes] of the next n examples, and their labels [n]. Of several crops, they are the
-        logarithms of mean probabilities."""
+        """Logits [T, n, classes] of the next n examples, and their labels [n]. Those of several crops have the
+        probabilities that are the crops' on average."""
         for seen, y in examples.crops(chunk(examples.inputs), crops):
             logits = self.model(next(seen)[None], Pass(mode, self.now))
             if crops > 1:
                 logits = logits.log_softmax(2)
                 for x in seen:
                     logits = logits.logaddexp(self.model(x[None], Pass(mode, self.now)).log_softmax(2))
-                logits -= math.log(crops)
             yield logits, y
 
 
