@@ -9,6 +9,8 @@ import importlib
 from typing import Any
 
 DATASETS = {
+    "cifar10": "bnexp.data.cifar:Cifar10",
+    "cifar100": "bnexp.data.cifar:Cifar100",
     "digits": "bnexp.data.digits:Digits",
     "fashion-mnist": "bnexp.data.idx:FashionMnist",
     "mnist": "bnexp.data.idx:Mnist",
