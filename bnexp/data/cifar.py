@@ -86,7 +86,7 @@ class Cifar:
         for names in (self.train_files, (self.test_file,)):
             for array in self._set(names):
                 digest.update(repr(array.shape).encode())
-                digest.update(array)
+                digest.update(array.data)
         return digest.hexdigest()
 
     def read(self) -> Dataset:
