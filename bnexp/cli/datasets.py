@@ -57,6 +57,7 @@ def prepare(
 
     dataset, target = place(folder, name, data_dir)
     with Pictures(dataset) as pictures:
+        pictures.begin(folder)
         listing = layout.find(folder)
         index = preparing.prepare(listing, target, size, workers or cores(), skip_damaged, pictures.show)
     show_prepared(dataset, index)

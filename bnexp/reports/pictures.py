@@ -2,6 +2,7 @@
 plain lines elsewhere, on standard error; and what has been prepared."""
 
 import time
+from pathlib import Path
 from types import TracebackType
 
 import click
@@ -34,6 +35,10 @@ class Pictures:
         self.live.stop()
         if kind is not None and issubclass(kind, KeyboardInterrupt):
             self._say("Stopped; the same command again goes on.")
+
+    def begin(self, folder: Path) -> None:
+        """Say that it is found out what `folder` has, which may take minutes."""
+        self._say(f"{self.name}: looking for pictures in {folder}")
 
     def show(self, done: int, total: int, left_out: int = 0) -> None:
         """Show that so many of `total` pictures are done, of which some are left out as damaged."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from bnexp.data.imagefolder.pictures import Picture, read_picture
-from bnexp.errors import BnexpError, DatasetError
+from bnexp.errors import DatasetError
 
 AHEAD = 4
 """Times as many chunks as processes are begun before the first of them is taken."""
@@ -81,14 +81,12 @@ class Decoders:
 
 def _answer(pipe: Connection, chunk: Chunk) -> Decoded:
     try:
-        answer: Decoded | BnexpError = pipe.recv()
+        answer: Decoded = pipe.recv()
     except (EOFError, OSError) as error:
         raise DatasetError(
             f"{chunk[0]}: the process that decoded this picture, or one of the {len(chunk) - 1} after it, died; "
             "where memory was enough, one of them is an attack"
         ) from error
-    if isinstance(answer, BnexpError):
-        raise answer
     return answer
 
 
@@ -97,10 +95,7 @@ def _serve(pipe: Connection, root: Path, size: int) -> None:
     with suppress(EOFError, ConnectionError):
         while True:
             chunk: Chunk = pipe.recv()
-            try:
-                pipe.send([_decoded(root / path, root, size) for path in chunk])
-            except BnexpError as error:
-                pipe.send(error)
+            pipe.send([_decoded(root / path, root, size) for path in chunk])
 
 
 def _decoded(path: Path, root: Path, size: int) -> Picture | str:

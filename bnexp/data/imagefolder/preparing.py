@@ -1,14 +1,10 @@
 """Decoding a folder of pictures once, into one file that experiments map. It goes on where it was stopped."""
 
 import hashlib
-import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
-from bnexp.data.imagefolder.decoders import Chunk, Decoded, Decoders
 from bnexp.data.imagefolder.index import (
     FORMAT,
     INDEX,
@@ -16,7 +12,6 @@ from bnexp.data.imagefolder.index import (
     PIXELS,
     SIZES,
     Index,
-    Piece,
     read_index,
     sync_folder,
     write_whole,
@@ -24,17 +19,8 @@ from bnexp.data.imagefolder.index import (
 from bnexp.data.imagefolder.journal import JOURNAL, Entry, Journal, Plan
 from bnexp.data.imagefolder.layout import Listing, inside
 from bnexp.data.imagefolder.pictures import decoder
+from bnexp.data.imagefolder.pieces import Tell, decode_pieces
 from bnexp.errors import DatasetError, UsageError
-
-MOST_PICTURES = 1024
-"""Of a piece."""
-PIECE_BYTES = 64 << 20
-"""About as many, of a piece."""
-CHUNK = 16
-"""Pictures that a process decodes before it gives them away."""
-
-Tell = Callable[[int, int, int], None]
-"""Is told how many pictures are done, of how many, and how many of them were left out."""
 
 
 def prepare(listing: Listing, target: Path, size: int, workers: int, skip_damaged: bool, tell: Tell) -> Index:
@@ -47,13 +33,14 @@ def prepare(listing: Listing, target: Path, size: int, workers: int, skip_damage
     if inside(target, listing.root):
         raise UsageError(f"{target}: is in the folder of the pictures; choose another --data-dir")
     if (index := _found(target, plan)) is not None:
+        (target / JOURNAL).unlink(missing_ok=True)  # of one that was killed when all else was done
         return index
     target.mkdir(parents=True, exist_ok=True)
     with Journal(target, plan) as journal:
         if (index := _found(target, plan)) is None:  # else another process was done just now
             with (target / PIXELS).open("ab") as pixels:
                 sync_folder(target)
-                _decode(listing, pixels, journal, workers, skip_damaged, tell)
+                decode_pieces(listing, pixels, journal, workers, skip_damaged, tell)
             index = _finish(listing, target, journal.entries, plan)
         journal.end()
     return index
@@ -74,91 +61,6 @@ def _found(target: Path, plan: Plan) -> Index | None:
             "it anew, or give another --name"
         )
     return index
-
-
-def _decode(listing: Listing, pixels: BinaryIO, journal: Journal, workers: int, skip_damaged: bool, tell: Tell) -> None:
-    """Make the pieces that the journal does not have yet."""
-    per_piece = pictures_a_piece(journal.plan.size)
-    _cut_back(pixels, journal)
-    left_out = 0
-    for entry in journal.entries:
-        for reason in entry.left_out.values():
-            left_out += 1
-            if not skip_damaged:
-                raise _damage(reason)
-    total, begun = len(listing.paths), len(journal.entries)
-    tell(min(begun * per_piece, total), total, left_out)
-    chunks = [
-        range(at, min(at + CHUNK, start + per_piece, total))
-        for start in range(begun * per_piece, total, per_piece)
-        for at in range(start, min(start + per_piece, total), CHUNK)
-    ]
-    if not chunks:
-        return
-    with Decoders(min(workers, len(chunks)), listing.root, journal.plan.size) as decoders:
-        decoded = decoders.decode(_paths(listing, chunk) for chunk in chunks)
-        piece = _Piece(begun, pixels)
-        for chunk, pictures in zip(chunks, decoded, strict=True):
-            piece.add(chunk, pictures, skip_damaged)
-            if chunk.stop == total or chunk.stop % per_piece == 0:
-                entry = piece.complete()
-                journal.append(entry)
-                left_out += len(entry.left_out)
-                piece = _Piece(piece.number + 1, pixels)
-            tell(chunk.stop, total, left_out + len(piece.left_out))
-
-
-def pictures_a_piece(size: int) -> int:
-    """How many pictures make a piece; a picture is taken for a third longer than wide."""
-    return max(1, min(MOST_PICTURES, PIECE_BYTES // (4 * size * size)))
-
-
-def _paths(listing: Listing, chunk: range) -> Chunk:
-    return listing.paths[chunk.start : chunk.stop]
-
-
-def _cut_back(pixels: BinaryIO, journal: Journal) -> None:
-    """Cut the pixels off behind the last piece that is complete, and forget pieces that are not there after all."""
-    there, whole, end = os.fstat(pixels.fileno()).st_size, 0, 0
-    for entry in journal.entries:
-        if end + entry.piece.bytes > there:
-            break
-        whole, end = whole + 1, end + entry.piece.bytes
-    journal.keep(whole)
-    pixels.truncate(end)
-
-
-def _damage(reason: str) -> DatasetError:
-    return DatasetError(f"{reason}; --skip-damaged leaves such pictures out")
-
-
-class _Piece:
-    """A piece that is being written."""
-
-    def __init__(self, number: int, pixels: BinaryIO) -> None:
-        self.number, self._pixels = number, pixels
-        self._digest, self._bytes = hashlib.sha256(), 0
-        self._sizes: list[tuple[int, int]] = []
-        self.left_out: dict[str, str] = {}
-
-    def add(self, chunk: range, pictures: Decoded, skip_damaged: bool) -> None:
-        for place, picture in zip(chunk, pictures, strict=True):
-            if isinstance(picture, str):
-                if not skip_damaged:
-                    raise _damage(picture)
-                self.left_out[str(place)] = picture
-                continue
-            self._pixels.write(picture.data)
-            self._digest.update(picture.data)
-            self._bytes += picture.nbytes
-            self._sizes.append(picture.shape[:2])
-
-    def complete(self) -> Entry:
-        """What the journal says of it, once it is on the disk."""
-        self._pixels.flush()
-        os.fsync(self._pixels.fileno())
-        piece = Piece(pictures=len(self._sizes), bytes=self._bytes, sha256=self._digest.hexdigest())
-        return Entry(number=self.number, piece=piece, sizes=tuple(self._sizes), left_out=self.left_out)
 
 
 def _finish(listing: Listing, target: Path, entries: list[Entry], plan: Plan) -> Index:
