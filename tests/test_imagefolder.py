@@ -355,6 +355,7 @@ def test_changed_sizes_and_labels_are_found_at_once(name: str, copied: Path) -> 
 LIES: dict[str, tuple[str, object, str]] = {
     "sizes": (SIZES, [[-8, -8]] + [[8, 8]] * 17, "not as large as the pieces"),
     "huge sizes": (SIZES, [[2**31 - 1, 2**31 - 1]] * 18, "not as large as the pieces"),
+    "turned sizes": (SIZES, "negative", "not as large as the pieces"),
     "labels": (LABELS, [3] * 18, "labels must be 0 to 2"),
     "negative labels": (LABELS, [-1] * 18, "labels must be 0 to 2"),
 }
@@ -363,6 +364,8 @@ LIES: dict[str, tuple[str, object, str]] = {
 @pytest.mark.parametrize("lie", LIES)
 def test_arrays_that_lie_with_sound_checksums_are_an_error(lie: str, copied: Path) -> None:
     name, values, said = LIES[lie]
+    if values == "negative":
+        values = -np.fromfile(copied / SIZES, "<i4")
     content = np.array(values, "<i4" if name == SIZES else "<i8").tobytes()
     (copied / name).write_bytes(content)
     index = json.loads((copied / INDEX).read_text())

@@ -102,7 +102,7 @@ def cut(path: Path, count: int) -> None:
 STATES: dict[str, tuple[Callable[[Path], object], int]] = {
     "a line that is half written": (lambda folder: cut(folder / JOURNAL, 1), 8),
     "a line of zeros": (lambda folder: append(folder / JOURNAL, bytes(50) + b"\n"), 12),
-    "a line of another piece": (lambda folder: append(folder / JOURNAL, last_line(folder)), 12),
+    "a line of another piece": (lambda folder: repeat_last_piece(folder), 12),
     "no whole line": (lambda folder: os.truncate(folder / JOURNAL, 5), 0),
     "an empty journal": (lambda folder: os.truncate(folder / JOURNAL, 0), 0),
     "pixels that the journal does not have": (lambda folder: append(folder / PIXELS, b"x" * 99), 12),
@@ -116,8 +116,9 @@ def append(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def last_line(folder: Path) -> bytes:
-    return (folder / JOURNAL).read_bytes().splitlines(keepends=True)[-1]
+def repeat_last_piece(folder: Path) -> None:
+    append(folder / JOURNAL, (folder / JOURNAL).read_bytes().splitlines(keepends=True)[-1])
+    append(folder / PIXELS, bytes(100_000))
 
 
 def whole_tail(folder: Path) -> int:
@@ -269,6 +270,7 @@ DAMAGED: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "no pixels": (lambda folder: png(10, 10), "cannot be decoded"),
     "bomb": (lambda folder: png(60_000, 60_000), "DecompressionBombError"),
     "half a bomb": (lambda folder: png(10_000, 10_000, bytes(30_001 * 100)), "DecompressionBombWarning"),
+    "another format": (lambda folder: write_picture(folder / "x.pcx").read_bytes(), "cannot be decoded"),
     "postscript": (lambda folder: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "cannot be decoded"),
 }
 
