@@ -16,6 +16,9 @@ DATASETS = {
 
 MODELS = {
     "mlp": "bnexp.models.mlp:mlp",
+    "cnn": "bnexp.models.cnn:cnn",
+    "vgg": "bnexp.models.cnn:cnn",
+    "bn-inception": "bnexp.models.bn_inception:bn_inception",
 }
 
 NORMS = {
