@@ -147,8 +147,7 @@ def _refusal(document: Document, path: Path, detail: ErrorDetails) -> Configurat
             return ConfigurationError(f"{what} must be a mapping (name: value), not {given!r:.60}", place)
         case "too_short" | "too_long":
             return ConfigurationError(f"{what} must have from 1 to {MOST_ROWS} rows", place)
-    if isinstance(given, Mapping):  # of a row or the table as a whole
-        return ConfigurationError(f"{what}: {message}", place)
     for subject in ("Input should", "String should"):
         message = message.replace(subject, "it must")
-    return ConfigurationError(f"{what}: {message} (given: {given!r:.60})", place)
+    of_a_row = isinstance(given, Mapping)  # or of the table as a whole: too long to be shown
+    return ConfigurationError(f"{what}: {message}" + ("" if of_a_row else f" (given: {given!r:.60})"), place)

@@ -3,26 +3,32 @@
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.results import write
 from bnexp.claims.beside import Beside, Line, beside
 from bnexp.claims.data import Data, no_probes
 from bnexp.claims.findings import Finding, Number
+from bnexp.claims.report import report_on
 from bnexp.claims.statistics import Interval, sign_flip
 from bnexp.config import TrialConfig
 from bnexp.db.results import Results
+from bnexp.db.rows import WantedTrial
 from bnexp.errors import ConfigurationError
 from bnexp.experiments import load
+from bnexp.identity import trial_key
 from bnexp.paper import PaperTable
 from bnexp.reports.beside import table as blocks
 from bnexp.reports.data import beside as as_json
+from bnexp.reports.data import to_json
 from bnexp.reports.formats import as_text
 from bnexp.reports.markdown import render
-from tests import tables
+from tests import databases, tables
 from tests.conftest import Bnexp
 from tests.test_experiments import marked
 
@@ -106,8 +112,8 @@ def test_a_file_gives_a_table(tmp_path: Path) -> None:
         ("outcome: machine infinity", f"»outcome: {'x' * 21}", "it must have at most 20 characters"),
         ("Inception at 5x: {where: {norm: none},", "»Inception at 5x: {top1_error: 1,", "a row has one kind"),
         ("outcome: machine infinity", "top1_error: 1", "a table has one kind"),
-        ("Inception at 5x: {", "»Inception at 5x: {claim: ensemble, measure: x} # {", "about test errors; a table has"),
-        ("      rows:", "      »rows: {}\n      scale:", "paper.rows must have from 1 to 100 rows"),
+        ("paper:", "paper: {title: x, »rows: {}}\n    probes:", "paper.rows must have from 1 to 100 rows"),
+        ("title: Figure 3", "»title: 3", "paper.title: it must be a valid string (given: 3)"),
         ("paper:\n      title: Figure 3", "»paper: [Figure 3]\n    probes:\n", "paper must be a mapping"),
     ],
 )
@@ -224,9 +230,10 @@ def test_seeds_that_diverged_are_counted_and_reach_nothing() -> None:
     _, line = lines(trials("none", SLOW), trials("BN", FAST, None, FAST[:3], FAST))
     assert line["BN"].counts.diverged == 2
     assert course(line["BN"]) == (10, 4, 2, pytest.approx(80))
-    _, line = lines(trials("none", SLOW), trials("BN", FAST, None, None))
-    assert line["BN"].course is not None
-    assert line["BN"].course.median_steps is None
+    found, line = lines(trials("none", SLOW), trials("BN", FAST, None, None))
+    assert course(line["BN"]) == (None, None, 1, pytest.approx(80))
+    assert "ours 0.02 diverged - 1/3 80.0%" in squeezed(found)
+    assert "BN: 2 of 3 seeds diverged; its accuracies and errors are those of the others." in squeezed(found)
     _, line = lines(trials("none", SLOW), trials("BN", None, None))
     assert course(line["BN"]) == (None, None, 0, None)
     found, line = lines(trials("none", None, None), trials("BN", FAST))
@@ -249,6 +256,7 @@ def test_variants_that_are_missing_or_have_not_ended_have_no_numbers() -> None:
     found, line = lines(trials("none", SLOW), waiting)
     assert line["BN"].course is None
     assert line["BN"].doubt == "1 of 2 trials have ended"
+    assert "ours 0.02 not ended - - -" in squeezed(found)
     waiting[1][0]["status"] = "failed"
     assert "--retry-failed" in lines(trials("none", SLOW), waiting)[1]["BN"].doubt
     found, line = lines(trials("BN", FAST, FAST))
@@ -269,8 +277,10 @@ def test_evaluations_need_not_be_at_the_same_steps() -> None:
 
 def test_a_row_has_one_trial_a_seed_and_may_say_which() -> None:
     both = trials("BN", FAST) + trials("BN", SLOW, lr_multiplier=5)
-    _, line = lines(trials("none", SLOW), both)
+    found, line = lines(trials("none", SLOW), both)
     assert "narrow `where`" in line["BN"].doubt
+    assert "ours 0.02 to 0.1 - -" in squeezed(found)
+    assert "BN: several trials have one seed; narrow `where`." in squeezed(found)
     assert line["BN"].rates == (0.02, 0.1)
     rows = {**FIGURE["rows"], "BN": {"where": {"lr_multiplier": 5, "norm": "batch"}, "steps": 1.0}}  # type: ignore[dict-item]
     _, line = lines(trials("none", SLOW), both, rows=rows)
@@ -326,6 +336,11 @@ def test_an_ensembles_row_is_what_its_claim_measures() -> None:
 # What people see
 
 
+def squeezed(found: Beside) -> str:
+    """What is shown, with one space between words."""
+    return " ".join(shown(found).split())
+
+
 def shown(found: Beside) -> str:
     text = as_text(blocks(found), 80)
     assert max(map(len, text.splitlines())) <= 80
@@ -355,7 +370,7 @@ def test_the_table_of_curves_fits_a_terminal() -> None:
         "  ours                -           not run      -      -",
         "Inception at 5x  0.0075  machine infinity      -",
         "  ours: none-x5     0.1          diverged      -   0/12",
-        "None-x5: all 12 seeds diverged.",
+        "none-x5: all 12 seeds diverged.",
         "The paper's scale: ImageNet.",
         "Our scale: digits, mlp 3x100, 1,000 steps of batches of 60, 12 seeds.",
     ):
@@ -379,13 +394,9 @@ def test_json_has_numbers() -> None:
 
 
 PAPER = """
+experiments:
   tiny:
-    about: Two variants
-    model: {name: mlp, hidden: [8]}
-    steps: 60
-    eval_every: 20
-    nonlinearity: identity
-    variants: {none: {norm: none}, BN: {norm: batch}, BN-huge: {norm: none, lr_multiplier: 1.0e+38}}
+    variants: {none: {norm: none}, BN: {norm: batch}, BN-huge: {norm: batch, lr_multiplier: 1.0e+3}}
     seeds: 2
     paper:
       title: Figure 3
@@ -394,29 +405,64 @@ PAPER = """
         none: {learning_rate: 0.0015, steps: 31.0e+6, accuracy: 72.2}
         BN: {steps: 13.3e+6}
         BN-huge: {outcome: machine infinity}
+  ensemble:
+    seeds: 2
+    paper:
+      title: Figure 4
+      rows:
+        single crop: {crops: 1, models: 1, top1_error: 25.2, top5_error: 7.82}
+        multicrop: {crops: 144, models: 1, top1_error: 21.99}
+suites: {both: [tiny, ensemble]}
 """
 
 
-def test_a_report_of_a_stored_experiment_has_the_table(tmp_path: Path, bnexp: Bnexp) -> None:
-    (tmp_path / "experiments.yaml").write_text(f"experiments:{PAPER}")
-    assert bnexp("run", "tiny", "--workers", "1", cwd=tmp_path).code == 0
-    text = bnexp("report", "tiny", cwd=tmp_path).out
-    assert "Figure 3 of the paper, and ours (tiny)" in text
-    assert "machine infinity" in text
-    assert "BN-huge: all 2 seeds diverged." in text
-    assert max(map(len, text.splitlines())) <= 80
-    [instance] = json.loads(bnexp("report", "tiny", "--format", "json", cwd=tmp_path).out)["instances"]
-    [none, bn, huge] = instance["paper"]["rows"]
-    assert none["ours"]["course"]["ratio"] == 1
-    assert bn["ours"]["course"]["best"]["point"] > 20
-    assert (huge["ours"]["diverged"], huge["ours"]["course"]["best"]) == (2, None)
-    assert "| BN |" in bnexp("report", "tiny", "--format", "markdown", cwd=tmp_path).out
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with this file and a database in which both experiments have ended; tests read it only."""
+    folder = tmp_path_factory.mktemp("paper")
+    (folder / "experiments.yaml").write_text(PAPER)
+    database = str(folder / "bnexp.db")
+    experiments = load(folder / "experiments.yaml").experiments
+    instances = [
+        databases.of(
+            name, [WantedTrial(trial_key(one.config, ""), one.config, "", 10, one.variant) for one in design.expand()]
+        )
+        for name, design in experiments.items()
+    ]
+    databases.train(database, databases.register(database, *instances))
+    databases.change(database, "update trials set test_top5_accuracy = 0.75 where norm = 'none'")
+    return folder
 
-    # Another table makes no other instance, and none leaves the report as it was.
-    (tmp_path / "experiments.yaml").write_text(f"experiments:{PAPER.partition('    paper:')[0]}")
-    again = bnexp("run", "tiny", "--workers", "1", cwd=tmp_path)
-    assert again.code == 0
-    results = Results(str(tmp_path / "bnexp.db"))
-    assert len(results.instances()) == 1
+
+def test_a_stored_experiments_table_is_in_its_report(stored: Path, bnexp: Bnexp) -> None:
+    ended = bnexp("report", "both", cwd=stored)
+    assert ended.code == 0, ended.err
+    for expected in (
+        "Figure 3 of the paper, and ours (tiny)",
+        "none     0.0015             31.0M     1x      -         72.2%\n"
+        "  ours     0.02                10     1x    2/2         50.0%\n",
+        "BN-huge       -  machine infinity      -      -             -\n"
+        "  ours       20          diverged      -    0/2             -\n",
+        "BN-huge: all 2 seeds diverged.",
+        "Figure 4 of the paper, and ours (ensemble)",
+        "single crop      1       1        25.2%        7.82%\n  ours           1       1        49.5%        25.0%",
+        "multicrop      144       1       21.99%            -\n  ours           -       -      not run            -",
+    ):
+        assert expected in ended.out
+    assert max(map(len, ended.out.splitlines())) <= 80
+
+
+def test_it_is_in_json_and_on_the_page_of_results(stored: Path) -> None:
+    file, database = load(stored / "experiments.yaml"), str(stored / "bnexp.db")
+    results = Results(database)
+    content = json.loads(to_json(report_on(results, file, {}, "tiny")))
     results.close()
-    assert "Figure 3" not in bnexp("report", "tiny", cwd=tmp_path).out
+    none, bn, huge = content["instances"][0]["paper"]["rows"]
+    assert (none["ours"]["course"]["ratio"], bn["ours"]["course"]["best"]["point"]) == (1, 50)
+    assert (huge["ours"]["diverged"], huge["ours"]["course"]["best"]) == (2, None)
+    page = write([database], file, "both", {})
+    assert "### Figure 3 of the paper, and ours (tiny)" in page
+    assert "| single crop | 1 | 1 | 25.2% | 7.82% |" in page
+    results = Results(database)
+    assert report_on(results, replace(file, experiments={}), {}, "tiny").reports[0].beside is None
+    results.close()

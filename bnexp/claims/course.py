@@ -39,7 +39,7 @@ class Course:
     median_steps: float | None
     """At which half of all seeds, those that diverged too, have come to the control's best; None where fewer do."""
     mean_steps: float | None
-    """At which the mean curve first is there; None where it never is."""
+    """At which the mean curve first is there; None where it never is, and where most seeds diverged."""
     reached: int
     """How many seeds come to it."""
     ratio: float | None = None
@@ -114,6 +114,8 @@ class Seen:
         first = np.full(self.counts.trials, math.inf)
         first[: len(self.accuracy)] = self._first(self.accuracy, target)
         half, mean = np.sort(first)[(len(first) - 1) // 2], self._first(self.mean[None], target)[0]
+        if 2 * self.counts.diverged > self.counts.trials:
+            mean = math.inf  # a curve of the few that are left is not the variant's
         return Course(best, _known(half), _known(mean), int(np.isfinite(first).sum()))
 
     def _first(self, accuracy: Values, target: float) -> Values:

@@ -36,8 +36,8 @@ def table(beside: Beside) -> list[Block]:
         rows.append(Row([line.name, *paper]))
         rows.append(Row([f"  ours: {line.ours}" if line.ours else "  ours", *ours]))
     columns = ERRORS if of_errors else CURVES
-    grid = Grid(columns, rows, right=tuple(range(1, len(columns))))
-    return [grid, *(Paragraph(words.sentence(note), "faint") for note in [*_meaning(beside), *_notes(beside)])]
+    grid = Grid(columns, rows, tuple(range(1, len(columns))), "The paper's numbers, and ours below them")
+    return [grid, *(Paragraph(f"{note}.", "faint") for note in [*_meaning(beside), *_notes(beside)])]
 
 
 def _curves_there(row: PaperRow, beside: Beside) -> list[str]:
@@ -56,7 +56,7 @@ def _curves_here(line: Line) -> list[str]:
     course = line.course
     rate = " to ".join(f"{rate:g}" for rate in sorted({*line.rates[:1], *line.rates[-1:]})) or NONE
     if course is None:
-        return [rate, "not ended" if line.counts.trials else "not run", NONE, NONE, NONE]
+        return [rate, _missing(line), NONE, NONE, NONE]
     steps = "not reached" if course.steps is None else _steps(course.steps)
     if 2 * line.counts.diverged > line.counts.trials:
         steps = "diverged"
@@ -74,11 +74,16 @@ def _errors_here(line: Line) -> list[str]:
         found = line.claimed
         return [NONE, NONE, numbers.both(found.effect, found.unit, found.n) if found else "not tested", NONE]
     if line.errors is None:
-        ended = line.counts.ended == line.counts.trials
-        what = "not run" if not line.counts.trials else "diverged" if ended else "not ended"
-        return [NONE, NONE, what, NONE]
+        return [NONE, NONE, "diverged" if line.counts.trials and not line.doubt else _missing(line), NONE]
     crops = ", ".join(map(str, line.errors.crops))
     return [crops, "1", _interval(line.errors.top1), _interval(line.errors.top5)]
+
+
+def _missing(line: Line) -> str:
+    """Why a row has no numbers of ours, where that can be said in a cell."""
+    if not line.counts.trials:
+        return "not run"
+    return "not ended" if line.counts.ended < line.counts.trials else NONE
 
 
 def _steps(steps: float) -> str:
@@ -118,15 +123,15 @@ def _meaning(beside: Beside) -> Iterator[str]:
         return
     control = beside.control
     if beside.target is None or control is None:
-        yield f"there is no target: {beside.table.control} has no curves that have ended"
+        yield f"There is no target: {beside.table.control} has no curves that have ended"
     else:
         ours = control.ours or control.name
         yield (
-            f"steps: until half of the seeds have come to a validation accuracy of {beside.target:.1f}%, the best of "
+            f"Steps: until half of the seeds have come to a validation accuracy of {beside.target:.1f}%, the best of "
             f"the mean curve of {ours} (where fewer do: until their mean has); seeds: how many have; "
             f"ratio: the steps of {ours} over these"
         )
-    yield "best accuracy: the largest validation accuracy on a seed's curve, mean over seeds [95%]"
+    yield "Best accuracy: the largest validation accuracy on a seed's curve, mean over seeds [95%]"
 
 
 def _notes(beside: Beside) -> Iterator[str]:
@@ -141,8 +146,8 @@ def _notes(beside: Beside) -> Iterator[str]:
             diverged = f"{line.counts.diverged} of {line.counts.trials} seeds diverged"
             yield f"{name}: {diverged}; its accuracies and errors are those of the others"
     if beside.table.scale:
-        yield f"the paper's scale: {beside.table.scale}"
-    yield f"our scale: {_scale(beside)}"
+        yield f"The paper's scale: {beside.table.scale}"
+    yield f"Our scale: {_scale(beside)}"
 
 
 def _scale(beside: Beside) -> str:
