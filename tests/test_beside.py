@@ -127,13 +127,25 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, old: str, new: str
     assert said in str(refused.value)
 
 
-def test_a_row_names_a_claim_of_the_file(tmp_path: Path) -> None:
-    text, place = marked(
-        FILE.partition("    paper:")[0]
-        + "    paper: {title: F, rows: {E: {»claim: ensembel}}}\nclaims: {ensemble: {}}\n"
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("rows: {»E: {measure: gain}}", "measure needs `claim`"),
+        ("rows: {»E: {claim: ensemble, variant: BN}}", "a row has `claim`, or `variant`, `where`"),
+        ("control: E, rows: {E: {top1_error: 1}}", "control is for a table about curves"),
+        ("rows: {E: {»claim: ensembel}}", "paper: no claim 'ensembel' (known: ensemble; did you mean 'ensemble'?)"),
+    ],
+)
+def test_a_table_of_errors_is_checked_too(tmp_path: Path, table: str, said: str) -> None:
+    paper = f"paper: {{title: F, {table}}}"
+    text = (
+        f"{FILE.partition('    paper:')[0]}    {paper if '»' in paper else f'»{paper}'}\nclaims: {{ensemble: {{}}}}\n"
     )
-    with pytest.raises(ConfigurationError, match=rf"{place}: paper: no claim 'ensembel' \(known: ensemble; did you"):
+    text, place = marked(text)
+    with pytest.raises(ConfigurationError) as refused:
         read(tmp_path, text)
+    assert f"file.yaml:{place}: " in str(refused.value)
+    assert said in str(refused.value)
 
 
 def test_a_table_is_no_part_of_an_instance(tmp_path: Path) -> None:
@@ -198,6 +210,8 @@ def test_steps_are_counted_to_the_best_of_the_controls_mean_curve() -> None:
     assert course(line["BN"]) == (10, 4, 2, pytest.approx(80))
     assert line["Inception"].ours == "none"
     assert line["BN"].ours == ""
+    rows = {**FIGURE["rows"], "BN": {"variant": "BN", "steps": 1.0}}  # type: ignore[dict-item]
+    assert lines(trials("none", SLOW), trials("BN", FAST), rows=rows)[1]["BN"].ours == ""
 
 
 def test_steps_are_those_by_which_half_of_the_seeds_have_come_to_it() -> None:
@@ -214,6 +228,12 @@ def test_a_control_of_which_few_seeds_come_to_its_own_mean_has_its_steps() -> No
     _, line = lines(trials("none", [0.1, 0.5, 0.9, 0.9, 0.98], *[[*SLOW[:-1], 0.61]] * 2), trials("BN", *[FAST] * 3))
     assert course(line["Inception"])[:3] == (40, 1, 1)
     assert course(line["BN"])[:2] == (20, 2)
+
+
+def test_the_best_of_a_curve_need_not_be_its_end() -> None:
+    found, line = lines(trials("none", [0.1, 0.3, 0.7, 0.6, 0.5]), trials("BN", FAST))
+    assert found.target == pytest.approx(70)
+    assert course(line["Inception"]) == (20, 1, 1, pytest.approx(70))
 
 
 def test_what_is_never_reached_has_no_steps() -> None:
