@@ -17,7 +17,7 @@ from bnexp.settings import flatten
 from bnexp.yamlfile import Document, Path
 
 OF_CURVES = ("learning_rate", "steps", "accuracy", "outcome")
-OF_ERRORS = ("crops", "models", "top1_error", "top5_error", "claim", "measure")
+OF_ERRORS = ("crops", "models", "top1_error", "top5_error", "claim", "measures")
 """What a row may say, in a table about learning curves and in one about errors on the test set."""
 
 MOST_ROWS = 100
@@ -30,6 +30,13 @@ def _steps(value: Any) -> Any:
     if value == "not reached" or (type(value) in (int, float) and 0 < value < math.inf):
         return value
     raise ValueError('it must be a number above 0, or "not reached"')
+
+
+class ErrorMeasures(Fields):
+    """The names of the measures of a claim that stand in the places of errors."""
+
+    top1_error: str | None = None
+    top5_error: str | None = None
 
 
 class PaperRow(Fields):
@@ -56,8 +63,8 @@ class PaperRow(Fields):
     top5_error: Percent | None = None
     claim: str | None = None
     """The claim whose measured value stands beside it, instead of trials' errors."""
-    measure: str | None = None
-    """Which of its measures; the first, unless told."""
+    measures: ErrorMeasures | None = None
+    """Which of its measures; the first one in the place of top-1 error, unless told."""
 
     def given(self, names: Sequence[str]) -> list[str]:
         """Which of `names` the row says."""
@@ -70,8 +77,8 @@ class PaperRow(Fields):
             raise ValueError(f"{curves[0]} is about curves and {errors[0]} about test errors; a row has one kind")
         if self.steps is not None and self.outcome is not None:
             raise ValueError("outcome stands in the place of steps; a row has one of them")
-        if self.measure is not None and self.claim is None:
-            raise ValueError("measure needs `claim`, whose measure it is")
+        if self.measures is not None and self.claim is None:
+            raise ValueError("measures needs `claim`, whose they are")
         if self.claim is not None and (self.variant is not None or self.where):
             raise ValueError("beside it stands a claim's value or our trials; a row has `claim`, or `variant`, `where`")
         return self
@@ -138,7 +145,8 @@ def _refusal(document: Document, path: Path, detail: ErrorDetails) -> Configurat
     message = detail["msg"].removeprefix("Value error, ")
     match detail["type"]:
         case "extra_forbidden":
-            model = PaperRow if location[0] == "rows" else PaperTable
+            models: list[type[Fields]] = [PaperTable, PaperRow, ErrorMeasures]
+            model = models[len(location) // 2] if location[0] == "rows" else PaperTable
             hint = did_you_mean(str(location[-1]), model.model_fields)
             return ConfigurationError(f"unknown key {location[-1]!r} ({hint})", place)
         case "missing":

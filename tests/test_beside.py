@@ -130,7 +130,8 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, old: str, new: str
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ("rows: {»E: {measure: gain}}", "measure needs `claim`"),
+        ("rows: {»E: {measures: {top1_error: gain}}}", "measures needs `claim`"),
+        ("rows: {E: {claim: ensemble, measures: {»top1: gain}}}", "unknown key 'top1' (known: top1_error, top5_error;"),
         ("rows: {»E: {claim: ensemble, variant: BN}}", "a row has `claim`, or `variant`, `where`"),
         ("control: E, rows: {E: {top1_error: 1}}", "control is for a table about curves"),
         ("rows: {E: {»claim: ensembel}}", "paper: no claim 'ensembel' (known: ensemble; did you mean 'ensemble'?)"),
@@ -312,18 +313,23 @@ def test_a_row_without_trials_of_its_name_has_none() -> None:
     assert line["BN"].counts.trials == 0
 
 
+GAINS = {"top1_error": "gain", "top5_error": "of five"}
 ENSEMBLE = {
     "title": "Figure 4",
     "rows": {
         "single crop": {"crops": 1, "models": 1, "top1_error": 25.2, "top5_error": 7.82},
         "multicrop": {"crops": 144, "models": 1, "top1_error": 21.99, "top5_error": 5.82},
-        "ensemble": {"crops": 144, "models": 6, "top1_error": 20.1, "claim": "ensemble", "measure": "gain"},
+        "ensemble": {"crops": 144, "models": 6, "top1_error": 20.1, "claim": "ensemble", "measures": GAINS},
     },
 }
 
 
 def finding() -> Finding:
-    numbers = [Number("other", "points", Interval(9, 8, 10), 10), Number("gain", "points", Interval(-1.5, -2, -1), 10)]
+    numbers = [
+        Number("other", "points", Interval(9, 8, 10), 10),
+        Number("gain", "points", Interval(-1.5, -2, -1), 10, ["mean error of the ensembles 3.00%"]),
+        Number("of five", "points", Interval(-0.5, -1, 0), 10),
+    ]
     return Finding("ensemble", tables.claim(), "supported", "", numbers)
 
 
@@ -342,15 +348,19 @@ def test_errors_are_those_of_trials_with_one_crop_or_several() -> None:
     assert (single.errors.top1.point, several.errors.top1.point) == (pytest.approx(30), pytest.approx(20))
     assert single.errors.top5 is not None
     assert single.errors.top5.point == pytest.approx(10)
-    assert (ensemble.claimed, ensemble.doubt) == (None, "not tested")
+    assert (ensemble.claimed, ensemble.doubt) == ({}, "not tested")
     [first, *_] = ensembles(top5=math.nan).lines
     assert first.errors is not None
     assert first.errors.top5 is None
 
 
 def test_an_ensembles_row_is_what_its_claim_measures() -> None:
+    first, gain, of_five = finding().numbers
     *_, line = ensembles(finding()).lines
-    assert line.claimed == finding().numbers[1]
+    assert line.claimed == {"top1_error": gain, "top5_error": of_five}
+    rows = {"E": {"top1_error": 20.1, "claim": "ensemble"}}
+    table = PaperTable.model_validate({"title": "F", "rows": rows})
+    assert beside(table, data(trials("BN", SLOW)), [finding()], no_top5).lines[0].claimed == {"top1_error": first}
 
 
 # What people see
@@ -402,7 +412,11 @@ def test_the_table_of_errors_fits_a_terminal() -> None:
     text = shown(ensembles())
     assert "not tested" in text
     assert "single crop      1       1        25.2%        7.82%" in text
-    assert "-1.5 [-2.0, -1.0]" in shown(ensembles(finding()))
+    assert "the claim ensemble says it, when it is tested" in " ".join(text.split())
+    text = squeezed(ensembles(finding()))
+    assert "ours - - -1.5 [-2.0, -1.0] -0.5 [-1.0, +0.0]" in text
+    assert "gain of the claim ensemble, in points; mean error of the ensembles 3.00%." in text
+    assert as_json(ensembles(finding()))["rows"][2]["ours"]["claimed"]["top1_error"]["n"] == 10
 
 
 def test_json_has_numbers() -> None:

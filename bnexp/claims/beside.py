@@ -44,8 +44,8 @@ class Line:
     counts: Counts = field(default_factory=lambda: Counts(0, 0, 0, 0))
     course: Course | None = None
     errors: Errors | None = None
-    claimed: Number | None = None
-    """What the row's claim has measured."""
+    claimed: dict[str, Number] = field(default_factory=dict)
+    """What the row's claim has measured in the place of each error, top1_error and top5_error."""
     doubt: str = ""
     """Why there are no numbers of ours."""
 
@@ -135,9 +135,12 @@ def _measured(trials: Columns, fifth: Values) -> Errors:
 
 def _claimed(name: str, row: PaperRow, numbers: Mapping[str, Sequence[Number]]) -> Line:
     """Beside a row that a claim answers."""
-    found = numbers.get(row.claim or "", [])
-    wanted = [number for number in found if row.measure in (None, number.name)]
-    return Line(name, row, "", claimed=wanted[0] if wanted else None, doubt="" if wanted else "not tested")
+    measured = {number.name: number for number in numbers.get(row.claim or "", [])}
+    names: dict[str, str | None] = {"top1_error": next(iter(measured), None)}
+    if row.measures is not None:
+        names = {"top1_error": row.measures.top1_error, "top5_error": row.measures.top5_error}
+    found = {place: measured[wanted] for place, wanted in names.items() if wanted in measured}
+    return Line(name, row, "", claimed=found, doubt="" if found else "not tested")
 
 
 def _scale(trials: Columns) -> dict[str, list[Any]]:

@@ -71,8 +71,9 @@ def _errors_there(row: PaperRow) -> list[str]:
 
 def _errors_here(line: Line) -> list[str]:
     if line.paper.claim is not None:
-        found = line.claimed
-        return [NONE, NONE, numbers.both(found.effect, found.unit, found.n) if found else "not tested", NONE]
+        missing = NONE if line.claimed else "not tested"
+        found = [line.claimed.get(place) for place in ("top1_error", "top5_error")]
+        return [NONE, NONE, *(numbers.both(one.effect, one.unit, one.n) if one else missing for one in found)]
     if line.errors is None:
         return [NONE, NONE, "diverged" if line.counts.trials and not line.doubt else _missing(line), NONE]
     crops = ", ".join(map(str, line.errors.crops))
@@ -115,11 +116,7 @@ def _meaning(beside: Beside) -> Iterator[str]:
     if beside.table.of_errors:
         yield "Ours: errors of single networks on the test set, mean over seeds [95%]"
         for line in beside.lines:
-            if line.paper.claim is not None and line.claimed is not None:
-                unit = numbers.LONG.get(line.claimed.unit, "").strip()
-                yield f"{line.name}: what the claim {line.paper.claim} measures{f', in {unit}' if unit else ''}"
-            elif line.paper.claim is not None:
-                yield f"{line.name}: the claim {line.paper.claim} says it, when it is tested"
+            yield from _claimed(line)
         return
     control = beside.control
     if beside.target is None or control is None:
@@ -132,6 +129,20 @@ def _meaning(beside: Beside) -> Iterator[str]:
             f"ratio: the steps of {ours} over these"
         )
     yield "Best accuracy: the largest validation accuracy on a seed's curve, mean over seeds [95%]"
+
+
+def _claimed(line: Line) -> Iterator[str]:
+    """What a claim's numbers are, in a row that one answers."""
+    if line.paper.claim is not None and not line.claimed:
+        yield f"{line.name}: the claim {line.paper.claim} says it, when it is tested"
+    for number in line.claimed.values():
+        unit = numbers.LONG.get(number.unit, "").strip()
+        yield "; ".join(
+            [
+                f"{line.name}: {number.name} of the claim {line.paper.claim}{f', in {unit}' if unit else ''}",
+                *number.notes,
+            ]
+        )
 
 
 def _notes(beside: Beside) -> Iterator[str]:

@@ -56,7 +56,7 @@ def beside(values: Beside) -> dict[str, Any]:
         "rows": [
             {
                 "name": line.name,
-                "paper": line.paper.model_dump(exclude_none=True, exclude={"variant", "where", "claim", "measure"}),
+                "paper": line.paper.model_dump(exclude_none=True, exclude={"variant", "where", "claim", "measures"}),
                 "variant": line.paper.variant,
                 "claim": line.paper.claim,
                 "ours": {
@@ -64,7 +64,7 @@ def beside(values: Beside) -> dict[str, Any]:
                     **asdict(line.counts),
                     "course": asdict(line.course) | {"steps": line.course.steps} if line.course else None,
                     "errors": asdict(line.errors) if line.errors else None,
-                    "claimed": asdict(line.claimed) if line.claimed else None,
+                    "claimed": {place: asdict(number) for place, number in line.claimed.items()} or None,
                     "doubt": line.doubt or None,
                 },
             }
