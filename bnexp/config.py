@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from bnexp import registry
+from bnexp.errors import did_you_mean
 from bnexp.marks import Fields, Mark, named, per_trial, recorded, static
 from bnexp.options import (
     COMPONENTS,
@@ -25,10 +26,17 @@ from bnexp.options import (
 )
 
 
+def known_dataset(name: str) -> str:
+    """Accept the names of datasets only."""
+    if not registry.is_dataset(name):
+        raise ValueError(f"no such dataset ({did_you_mean(name, registry.datasets())})")
+    return name
+
+
 class TrialConfig(Fields):
     """One fully resolved configuration, its seed included."""
 
-    dataset: Annotated[str, named("dataset", registry.DATASETS), static("name", "dataset")] = "digits"
+    dataset: Annotated[str, AfterValidator(known_dataset), static("name", "dataset")] = "digits"
     model: Model = MlpOptions()
     norm: Norm = NoNormOptions()
     nonlinearity: Annotated[

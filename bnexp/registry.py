@@ -6,13 +6,37 @@ reading a configuration stays fast.
 """
 
 import importlib
+import re
 from typing import Any
 
 DATASETS = {
+    "cifar10": "bnexp.data.cifar:Cifar10",
+    "cifar100": "bnexp.data.cifar:Cifar100",
     "digits": "bnexp.data.digits:Digits",
     "fashion-mnist": "bnexp.data.idx:FashionMnist",
     "mnist": "bnexp.data.idx:Mnist",
 }
+
+PREPARED = "bnexp.data.imagefolder.prepared:ImageFolder"
+PREPARED_NAMES = re.compile(r"imagefolder/[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+"""Of datasets that `bnexp data prepare` makes of a folder: a path that leads nowhere else."""
+LONGEST_NAME = 100
+
+
+def is_prepared(dataset: str) -> bool:
+    """Whether it is the name of a dataset that `bnexp data prepare` makes."""
+    return len(dataset) <= LONGEST_NAME and PREPARED_NAMES.fullmatch(dataset) is not None
+
+
+def is_dataset(name: str) -> bool:
+    """Whether a configuration may name this dataset."""
+    return name in DATASETS or is_prepared(name)
+
+
+def datasets() -> list[str]:
+    """What a configuration may name, to be told to people."""
+    return [*DATASETS, "imagefolder/NAME"]
+
 
 MODELS = {
     "mlp": "bnexp.models.mlp:mlp",

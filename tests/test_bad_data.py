@@ -2,20 +2,26 @@
 
 import gzip
 import os
+import shutil
 import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bnexp.data.cifar import Cifar100
+from bnexp.data.dataset import source
 from bnexp.data.digits import Digits
 from bnexp.data.idx import Mnist, read_idx
+from bnexp.data.ragged import Ragged
 from bnexp.errors import BnexpError, DatasetError
 from tests.attacks import QUICK, idx, invoke, strange, write_mnist
 from tests.conftest import TINY
+from tests.pictures import write_folder
 
 BAD_IDX: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "not an IDX file"),
@@ -124,6 +130,55 @@ def test_any_damage_to_a_dataset_is_an_error_or_other_data(
     except BnexpError:
         return
     assert found.labels.max() < 10 and len(found.images) == len(found.labels)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a dataset that was prepared from pictures."""
+    folder = tmp_path_factory.mktemp("pictures")
+    arguments = ("--name", "x", "--size", "8", "--workers", "1", "--data-dir", tmp_path_factory.mktemp("prepared"))
+    assert invoke("data", "prepare", write_folder(folder, 3, 1, 2), *arguments).code == 0
+    return Path(arguments[-1]) / "imagefolder" / "x"
+
+
+@QUICK
+@given(st.data())
+def test_any_damage_to_prepared_pictures_is_an_error_or_other_data(
+    prepared: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = Path(shutil.copytree(prepared, tmp_path_factory.mktemp("damaged") / "imagefolder" / "x"))
+    path = data.draw(st.sampled_from(sorted(folder.iterdir())))
+    content = bytearray(path.read_bytes())
+    for at, byte in data.draw(st.lists(st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255)), max_size=4)):
+        content[at] = byte
+    path.write_bytes(content[: data.draw(st.sampled_from([len(content), len(content) // 2, 0]))])
+    found = source("imagefolder/x", folder.parent.parent)
+    try:
+        read = found.read()
+    except BnexpError:
+        return
+    assert isinstance(read.images, Ragged) and isinstance(read.test_images, Ragged)
+    for images, labels in ((read.images, read.labels), (read.test_images, read.test_labels)):
+        canvas, sizes = images.canvas(np.arange(len(images)))
+        assert len(canvas) == len(labels) and sizes.min() == 8 and labels.max() < read.classes
+    invoke("data", "check", "imagefolder/x", "--data-dir", folder.parent.parent)
+
+
+@QUICK
+@given(st.binary(max_size=200), st.integers(0, 4), st.integers(-2, 2))
+def test_any_damage_to_cifar_is_an_error_or_other_data(
+    tmp_path_factory: pytest.TempPathFactory, start: bytes, records: int, more: int
+) -> None:
+    folder = tmp_path_factory.mktemp("cifar") / "cifar100"
+    folder.mkdir()
+    size = max(0, 3074 * records + more)
+    for name in ("train.bin", "test.bin"):
+        (folder / name).write_bytes((start + bytes(size))[:size])
+    try:
+        found = Cifar100([folder.parent]).read()
+    except BnexpError:
+        return
+    assert found.labels.max() < 100 and len(found.images) == len(found.labels) == records
 
 
 @pytest.mark.parametrize(

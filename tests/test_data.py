@@ -360,7 +360,13 @@ def test_folders_are_searched_in_order(tmp_path: Path, monkeypatch: pytest.Monke
     assert search_folders(tmp_path) == [tmp_path, tmp_path / "env", SYSTEM_FOLDER]
     monkeypatch.delenv("BNEXP_DATA")
     assert search_folders(None) == [SYSTEM_FOLDER]
-    assert [made.name for made in sources(tmp_path)] == ["digits", "fashion-mnist", "mnist"]
+    assert [made.name for made in sources(tmp_path)] == [
+        "cifar10",
+        "cifar100",
+        "digits",
+        "fashion-mnist",
+        "mnist",
+    ]
 
 
 @pytest.mark.skipif(not (SYSTEM_FOLDER / "fashion-mnist").is_dir(), reason="dataset-fashion-mnist is not installed")

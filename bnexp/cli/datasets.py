@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from bnexp.cli.options import DATA_DIR, Commands
+from bnexp.cli.options import DATA_DIR, WORKERS, Commands
 
 
 @click.group(cls=Commands)
 def data() -> None:
-    """Datasets: what there is, and how to get the rest."""
+    """Datasets: what there is, how to get the rest, and to make one of a folder of pictures."""
 
 
 @data.command("list")
@@ -20,3 +20,57 @@ def list_datasets(data_dir: Path | None) -> None:
     from bnexp.reports.screens import show_datasets
 
     show_datasets(sources(data_dir))
+
+
+@data.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--name", help="The dataset is imagefolder/NAME.  [default: the folder's name]")
+@click.option(
+    "--size",
+    type=click.IntRange(8, 2048),
+    default=256,
+    show_default=True,
+    help="Pixels of each picture's shorter side.",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where the result goes, into imagefolder/NAME.  [default: $BNEXP_DATA]",
+)
+@WORKERS
+@click.option("--skip-damaged", is_flag=True, help="Leave pictures out that cannot be decoded.")
+def prepare(
+    folder: Path, name: str | None, size: int, data_dir: Path | None, workers: int | None, skip_damaged: bool
+) -> None:
+    """Make a dataset of FOLDER's pictures, decoded once.
+
+    FOLDER has train/CLASS/PICTURE and val (or validation, or test)/CLASS/PICTURE; or
+    CLASS/PICTURE only, and then a sixth becomes the test set. Each picture is turned
+    upright and made small: its shorter side SIZE, a longer one at most twice that.
+    Stopped or killed, the same command goes on. Needs Pillow: pip install 'bnexp[images]'
+    """
+    from bnexp.data.imagefolder import layout, preparing
+    from bnexp.data.imagefolder.place import place
+    from bnexp.executors.local import cores
+    from bnexp.reports.pictures import Pictures, show_prepared
+
+    dataset, target = place(folder, name, data_dir)
+    with Pictures(dataset) as pictures:
+        pictures.begin(folder)
+        listing = layout.find(folder)
+        index = preparing.prepare(listing, target, size, workers or cores(), skip_damaged, pictures.show)
+    show_prepared(dataset, index)
+
+
+@data.command()
+@click.argument("name")
+@DATA_DIR
+def check(name: str, data_dir: Path | None) -> None:
+    """Read all of the dataset NAME again, and compare checksums where it has some."""
+    from bnexp.data.checking import check as read_all
+    from bnexp.reports.pictures import Pictures
+
+    with Pictures(name) as pictures:
+        found = read_all(name, data_dir, pictures.show)
+    click.echo(found)

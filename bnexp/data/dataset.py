@@ -11,11 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from bnexp import registry
+from bnexp.data.ragged import Ragged
 
 SYSTEM_FOLDER = Path("/usr/share/datasets")
 """Where Debian's dataset packages install."""
 
-Images = npt.NDArray[np.uint8]
+Images = npt.NDArray[np.uint8] | Ragged
+"""[examples, height, width] or [examples, height, width, channels], in memory or mapped from a file; Ragged where each
+has a size of its own."""
 Labels = npt.NDArray[np.int64]
 
 
@@ -28,7 +31,7 @@ class Dataset:
     scale: float
     """Pixels are divided by it, so that they lie in [0, 1]."""
     images: Images
-    """[examples, height, width]; train and validation are cut from these."""
+    """Train and validation are cut from these."""
     labels: Labels
     """[examples], from 0 to classes - 1."""
     test_images: Images
@@ -44,16 +47,21 @@ class Dataset:
 
 
 class Source(Protocol):
-    """A dataset that may or may not be on this machine. A source is made with the folders to look in."""
+    """A dataset that may or may not be on this machine. A source is made with the folders to look in, a prepared one
+    with its name before them."""
 
     name: str
-    about: str
-    classes: int
     margin: float
     """The difference of accuracies, in percentage points, below which two results count as equal."""
     how_to_get: str
 
-    def __init__(self, folders: list[Path]) -> None: ...
+    @property
+    def about(self) -> str:
+        """What it is, in a few words."""
+
+    @property
+    def classes(self) -> int:
+        """How many. Raises DatasetError where that is only known of a dataset that is here, and it is not."""
 
     def where(self) -> Path | None:
         """The file or folder found, or None."""
@@ -80,11 +88,21 @@ def search_folders(data_dir: Path | None) -> list[Path]:
 
 
 def source(name: str, data_dir: Path | None = None) -> Source:
-    """The source registered under `name`."""
+    """The source of the dataset `name`, which is registered or prepared."""
+    if registry.is_prepared(name):
+        found: Source = registry.load(registry.PREPARED)(name, search_folders(data_dir))
+        return found
     made: Source = registry.load(registry.DATASETS[name])(search_folders(data_dir))
     return made
 
 
 def sources(data_dir: Path | None = None) -> Iterator[Source]:
-    """Every registered source."""
-    return (source(name, data_dir) for name in sorted(registry.DATASETS))
+    """Every source that is registered, and those that are prepared on this machine."""
+    return (source(name, data_dir) for name in [*sorted(registry.DATASETS), *_prepared(search_folders(data_dir))])
+
+
+def _prepared(folders: list[Path]) -> list[str]:
+    found = {
+        f"imagefolder/{path.parent.name}" for folder in folders for path in folder.glob("imagefolder/*/index.json")
+    }
+    return sorted(name for name in found if registry.is_prepared(name))

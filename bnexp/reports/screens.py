@@ -163,9 +163,10 @@ def _show_table(columns: list[str], rows: list[list[str]]) -> None:
 
 
 def show_datasets(sources: Iterable[Source]) -> None:
-    """Every dataset, and where it is or how to get it."""
+    """Every dataset, and where it is or how to get it; and how to make one."""
     table = plain_table("dataset", "what", "where, or how to get it")
     for source in sources:
         found = source.where()
         table.add_row(escape(source.name), escape(source.about), escape(str(found) if found else source.how_to_get))
+    table.add_row("imagefolder/NAME", "any folder of class folders", "bnexp data prepare FOLDER --name NAME")
     Screen().print(table)

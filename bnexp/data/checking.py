@@ -1,0 +1,24 @@
+"""Reading a whole dataset to see that nothing of it is damaged."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from bnexp import registry
+from bnexp.data.dataset import source
+from bnexp.data.imagefolder.prepared import ImageFolder
+from bnexp.errors import UsageError, did_you_mean
+
+
+def check(name: str, data_dir: Path | None, tell: Callable[[int, int], None]) -> str:
+    """Read all of the dataset `name`; what was found in order. `tell` is told how many pictures of a prepared folder
+    are read, of how many.
+
+    Raises UsageError where there is no such dataset, DatasetError where it is missing or damaged."""
+    if not registry.is_dataset(name):
+        raise UsageError(f"no such dataset {name!r} ({did_you_mean(name, registry.datasets())})")
+    found = source(name, data_dir)
+    if isinstance(found, ImageFolder):
+        pieces = found.check(tell)
+        return f"{found.where()}: {pieces:,} pieces have the checksums of the index"
+    data = found.read()
+    return f"{found.where()}: {len(data.images):,} training and {len(data.test_images):,} test examples can be read"
