@@ -15,11 +15,12 @@ import bnexp
 from bnexp.claims.model import Claim
 from bnexp.claims.overrides import run_command
 from bnexp.claims.parse import parse_claims
-from bnexp.claims.report import Reports, collect
+from bnexp.claims.report import Reports, collect, papers
 from bnexp.db.results import Results
 from bnexp.errors import BnexpError, ConfigurationError
 from bnexp.experiments import ExperimentsFile, default_file, load
 from bnexp.reports import markdown, words
+from bnexp.reports.beside import tables
 from bnexp.reports.blocks import Block, Code, Heading, Line
 from bnexp.reports.document import machines, sections
 from bnexp.reports.overview import overview
@@ -54,7 +55,7 @@ def write(databases: Sequence[str], file: ExperimentsFile, suite: str, remarks: 
     chapters = []
     for database in databases:
         results = Results(database)
-        chapters.append(collect(results, claims, suite, members))
+        chapters.append(collect(results, claims, suite, members, papers(file)))
         results.close()
     page = [markdown.render(_opening(chapters))]
     for reports in chapters:
@@ -84,6 +85,7 @@ def _chapter(reports: Reports, suites: Container[str], remarks: Remarks) -> Iter
     yield Line(f"Last run on {last:%Y-%m-%d}.")
     yield from machines(reports)
     yield from answers
+    yield from tables(reports)
     yield from sections(reports, seen)
 
 

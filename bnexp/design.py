@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from bnexp.config import TrialConfig, leaves
 from bnexp.errors import ConfigurationError
+from bnexp.paper import PaperTable
 from bnexp.settings import (
     MOST_TRIALS,
     Setting,
@@ -113,6 +114,8 @@ class Experiment:
     overrides: Settings = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     """What overrides have taken away, in sentences."""
+    paper: PaperTable | None = None
+    """What the paper says, to be shown beside the results."""
 
     def override(self, assignments: Iterable[str], seeds: str | None = None) -> "Experiment":
         """The experiment with FIELD=VALUE `assignments` over everything else, and other `seeds`: a count, or a list

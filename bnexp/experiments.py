@@ -7,12 +7,13 @@ from typing import Any
 
 from bnexp.design import Experiment, Tune
 from bnexp.errors import ConfigurationError, UsageError, did_you_mean
+from bnexp.paper import parse_paper
 from bnexp.settings import SETTABLE, Setting, Settings, as_seeds, flatten, merge, per_trial_fields
 from bnexp.yamlfile import Document, read
 from bnexp.yamlfile import Path as Place
 
 ROOT_KEYS = {"defaults", "experiments", "suites", "claims"}
-EXPERIMENT_KEYS = {"about", "factors", "variants", "include", "exclude", "seeds", "tune"}
+EXPERIMENT_KEYS = {"about", "factors", "variants", "include", "exclude", "seeds", "tune", "paper"}
 TUNE_KEYS = {"factor", "levels", "seeds", "by", "as"}
 TUNED_BY = {"validation_accuracy"}
 
@@ -53,14 +54,14 @@ def load(path: Path) -> ExperimentsFile:
     names = _mapping(document, ("experiments",)) if "experiments" in root else {}
     if not names:
         raise ConfigurationError("there are no experiments", document.place(("experiments",)))
-    experiments = {name: _experiment(document, name, defaults) for name in names}
     suites = _mapping(document, ("suites",)) if "suites" in root else {}
     claims = _mapping(document, ("claims",)) if "claims" in root else {}
+    experiments = {name: _experiment(document, name, defaults, claims) for name in names}
     members = {name: _suite(document, name, experiments) for name in suites}
     return ExperimentsFile(document, experiments, members, claims)
 
 
-def _experiment(document: Document, name: str, defaults: Settings) -> Experiment:
+def _experiment(document: Document, name: str, defaults: Settings, claims: Iterable[str]) -> Experiment:
     path: Place = ("experiments", name)
     entry = _mapping(document, path)
     for key in entry:
@@ -81,7 +82,12 @@ def _experiment(document: Document, name: str, defaults: Settings) -> Experiment
         exclude=_partials(document, (*path, "exclude")) if "exclude" in entry else [],
         seeds=as_seeds(entry.get("seeds", 10), document.place((*path, "seeds"))),
     )
-    return replace(experiment, tune=_tune(document, (*path, "tune"), experiment)) if "tune" in entry else experiment
+    if "tune" in entry:
+        experiment = replace(experiment, tune=_tune(document, (*path, "tune"), experiment))
+    if "paper" in entry:
+        names = {"variants": list(variants), "claims": list(claims)}
+        experiment = replace(experiment, paper=parse_paper(document, (*path, "paper"), entry["paper"], names))
+    return experiment
 
 
 def _tune(document: Document, path: Place, experiment: Experiment) -> Tune:

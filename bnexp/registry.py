@@ -40,6 +40,9 @@ def datasets() -> list[str]:
 
 MODELS = {
     "mlp": "bnexp.models.mlp:mlp",
+    "cnn": "bnexp.models.cnn:cnn",
+    "vgg": "bnexp.models.cnn:cnn",
+    "bn-inception": "bnexp.models.bn_inception:bn_inception",
 }
 
 NORMS = {

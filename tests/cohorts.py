@@ -12,6 +12,7 @@ from torch import Tensor
 from bnexp.config import TrialConfig
 from bnexp.data.batches import DeviceData, to_device
 from bnexp.data.dataset import Dataset, source
+from bnexp.data.loading import DTYPES
 from bnexp.engine.checkpoints import Keeper
 from bnexp.engine.program import Program
 from bnexp.engine.trainer import Training, train_cohort
@@ -42,7 +43,7 @@ def synthetic() -> Dataset:
 @cache
 def data_of(name: str, precision: str, split: int = 0) -> DeviceData:
     dataset = source(name).read() if name == "digits" else synthetic()
-    return to_device(dataset, split, getattr(torch, precision), CPU)
+    return to_device(dataset, split, DTYPES[precision], CPU)
 
 
 def records(trials: Sequence[TrialConfig]) -> list[Record]:

@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 
+from bnexp.claims.beside import Beside, beside
 from bnexp.claims.data import Data
 from bnexp.claims.findings import Answer, Finding
 from bnexp.claims.model import Claim, about, shown
@@ -16,6 +17,7 @@ from bnexp.db.results import InstanceInfo, Results
 from bnexp.db.summaries import Decided, count_trials, decided
 from bnexp.errors import UsageError
 from bnexp.experiments import ExperimentsFile
+from bnexp.paper import PaperTable
 from bnexp.records import Columns
 
 
@@ -35,6 +37,8 @@ class Report:
     findings: list[Finding]
     post_hoc: frozenset[str]
     """The claims that were judged, and are, as they stand, younger than their data."""
+    beside: Beside | None = None
+    """The paper's table with ours beside it, where the file gives one."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +90,14 @@ def data_of(results: Results, instance: InstanceInfo) -> Data:
 
 
 def make_report(
-    results: Results, instance: InstanceInfo, claims: Mapping[str, Claim], known: Data | None = None
+    results: Results,
+    instance: InstanceInfo,
+    claims: Mapping[str, Claim],
+    known: Data | None = None,
+    paper: PaperTable | None = None,
 ) -> Report:
-    """Judge `claims` by what is stored of `instance`; `known` is what `data_of` said of it, where it was asked."""
+    """Judge `claims` by what is stored of `instance`; `known` is what `data_of` said of it, where it was asked. With
+    `paper`, its numbers stand beside that table too."""
     data = known or data_of(results, instance)
     locked = results.locked_before_data(instance.id)
     before = [
@@ -106,6 +115,7 @@ def make_report(
         results.machines(instance.id),
         findings,
         frozenset(younger),
+        beside(paper, data, findings, results.top5) if paper else None,
     )
 
 
@@ -119,10 +129,10 @@ def report_on(
     """The reports of the suite `name`, or of the instance that was run last (of the experiment `name`, if given), or of
     the instance with this `number`. Raises UsageError where there is nothing to report."""
     if name in file.suites and number is None:
-        return collect(results, claims, name, file.suites[name])
+        return collect(results, claims, name, file.suites[name], papers(file))
     instance = results.latest(None if name in file.suites else name, number)
     ours = about(claims, instance.name)
-    report = make_report(results, instance, ours)
+    report = make_report(results, instance, ours, paper=papers(file).get(instance.name))
     others = [unmeasured(other, claim) for other, claim in claims.items() if other not in ours]
     statuses = count_trials(results, [instance.id])
     return Reports(
@@ -130,8 +140,20 @@ def report_on(
     )
 
 
-def collect(results: Results, claims: Mapping[str, Claim], name: str, members: Sequence[str]) -> Reports:
-    """The reports of the latest instances of `members`, those with the overrides of the member that was run last.
+def papers(file: ExperimentsFile) -> dict[str, PaperTable]:
+    """The paper's tables that the file gives, by experiment."""
+    return {name: experiment.paper for name, experiment in file.experiments.items() if experiment.paper}
+
+
+def collect(
+    results: Results,
+    claims: Mapping[str, Claim],
+    name: str,
+    members: Sequence[str],
+    tables: Mapping[str, PaperTable] | None = None,
+) -> Reports:
+    """The reports of the latest instances of `members`, those with the overrides of the member that was run last; the
+    paper's `tables` beside them, by experiment.
 
     Raises UsageError where no member was run."""
     chosen = latest_alike(results.instances(), members)
@@ -140,7 +162,7 @@ def collect(results: Results, claims: Mapping[str, Claim], name: str, members: S
     overrides = next(iter(chosen.values())).overrides
     reports = {}
     for member, instance in chosen.items():
-        reports[member] = make_report(results, instance, about(claims, member))
+        reports[member] = make_report(results, instance, about(claims, member), paper=(tables or {}).get(member))
     found = {finding.name: Entry(finding, report) for report in reports.values() for finding in report.findings}
     entries = [
         found.get(claim_name) or Entry(unmeasured(claim_name, claim, overrides))

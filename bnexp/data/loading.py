@@ -8,7 +8,7 @@ from bnexp.config import TrialConfig
 from bnexp.data.batches import DeviceData, to_device
 from bnexp.data.dataset import source
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
 """The values of the field `precision`."""
 
 DataKey = tuple[str, int, str, bool, int, bool]

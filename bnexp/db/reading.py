@@ -55,6 +55,9 @@ OF_CELLS = text(f"select {', '.join(CELL)} from trials where key in :these").bin
     bindparam("these", expanding=True)
 )
 IDS = text("select id, key from trials where key in :these").bindparams(bindparam("these", expanding=True))
+TOP5 = text("select key, test_top5_accuracy from trials where key in :these").bindparams(
+    bindparam("these", expanding=True)
+)
 CURVE = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 PROBE: Kinds = {"trial_id": np.int64, "step": np.int64, "layer": object, "value": np.float64, "units": object}
 PROBES = text(
@@ -116,6 +119,13 @@ def probes(connection: Connection, keys: Sequence[str], name: str) -> Columns:
     units = np.empty(len(found["units"]), dtype=object)
     units[:] = [[] if text is None else _floats(text) for text in found["units"].tolist()]
     return Repeating(found.distinct, found.place, {**found.own, "units": units})
+
+
+def top5(connection: Connection, keys: Sequence[str]) -> npt.NDArray[np.float64]:
+    """[keys] The top-5 accuracy of each of these trials on the test set, 0 to 1; NaN where there is none."""
+    found = _read(connection, TOP5, _parts(sorted(set(keys))), {"key": object, "accuracy": np.float64})
+    by_key = dict(zip(found["key"].tolist(), found["accuracy"].tolist(), strict=True))
+    return np.array([by_key.get(key, math.nan) for key in keys], dtype=np.float64)
 
 
 def _floats(text: str) -> list[float]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Connection, DateTime, Engine, text
 
@@ -16,6 +16,10 @@ from bnexp.db.rows import Stage
 from bnexp.db.url import parse_url, shown
 from bnexp.errors import DatabaseError, UsageError, did_you_mean
 from bnexp.records import Choice, Columns
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 QUERY_SECONDS = 60.0
 """How long `query` waits for an answer unless told."""
@@ -152,6 +156,13 @@ class Results:
 
         with self._read() as connection:
             return reading.curves(connection, keys, columns)
+
+    def top5(self, keys: Sequence[str]) -> "npt.NDArray[np.float64]":
+        """The top-5 accuracy of these trials, as `bnexp.db.reading.top5` gives it."""
+        from bnexp.db import reading
+
+        with self._read() as connection:
+            return reading.top5(connection, keys)
 
     def probes(self, keys: Sequence[str], name: str) -> Columns:
         """One probe's values in these trials, as `bnexp.db.reading.probes` gives them."""

@@ -24,7 +24,8 @@ OUTPUT = "output"
 """The name of the layer that has no nonlinearity: its logits stand for what enters it and for what leaves it."""
 
 Watch = Callable[[str, Tensor, Tensor], None]
-"""Told a layer's name, what enters its nonlinearity and what leaves it, [T, B, C] each."""
+"""Told a layer's name, what enters its nonlinearity [T, B, C] and what leaves it. In what enters, a feature map is a
+unit, and each of its places an example."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,8 @@ class Bench:
     def _watched(self, watch: Watch | None) -> Iterator[None]:
         def tell(layer: Nonlinearity, given: tuple[Tensor, ...], leaving_TBC: Tensor) -> None:
             assert watch is not None
-            watch(layer.name, given[0], leaving_TBC)
+            [entering] = given[:1]
+            watch(layer.name, entering.flatten(1, -2), leaving_TBC)
 
         watched = self._program.layers() if watch is not None else []
         hooks = [layer.register_forward_hook(tell) for layer in watched if isinstance(layer, Nonlinearity)]

@@ -41,6 +41,7 @@ class Program:
             dropout=torch.tensor([trial.dropout for trial in trials], dtype=torch.float64),
             dtype=dtype,
             device=self.device,
+            bfloat16=config.precision == "bfloat16",
         )
         build = registry.load(registry.MODELS[config.model.name])
         self.model: Layer = build(members, config, data.shape, data.classes)

@@ -53,6 +53,12 @@ class Cohort:
     """float64 [T]."""
     dtype: torch.dtype
     device: torch.device
+    bfloat16: bool = False
+    """Whether products are taken in that type, whatever the parameters' own."""
+
+    @property
+    def product_dtype(self) -> torch.dtype:
+        return torch.bfloat16 if self.bfloat16 else self.dtype
 
     @property
     def trials(self) -> int:
@@ -99,6 +105,18 @@ class Layer(nn.Module):
                 child.keep(slots, streams)
 
 
+class Images(Layer):
+    """Examples as images: [S, B, H, W, C] of [S, B, H W C]."""
+
+    def __init__(self, height: int, width: int, channels: int) -> None:
+        super().__init__()
+        self.shape = height, width, channels
+
+    def forward(self, x_SBI: Tensor, now: Pass) -> Tensor:
+        x_SBHWC: Tensor = x_SBI.unflatten(2, self.shape)
+        return x_SBHWC
+
+
 class Sequential(Layer):
     """Layers one after the other."""
 
@@ -121,8 +139,9 @@ class _Product(torch.autograd.Function):
     def forward(ctx: Any, x_SBI: Tensor, weight_TCI: Tensor) -> Tensor:
         ctx.save_for_backward(x_SBI, weight_TCI)
         y_TBC = x_SBI.new_empty(len(weight_TCI), x_SBI.shape[1], weight_TCI.shape[1])
+        weight = weight_TCI.to(x_SBI.dtype)
         for x_NBI, of in _by_stream(x_SBI, len(weight_TCI)):
-            torch.bmm(x_NBI, weight_TCI[of].transpose(1, 2), out=y_TBC[of])
+            torch.bmm(x_NBI, weight[of].transpose(1, 2), out=y_TBC[of])
         return y_TBC
 
     @staticmethod
@@ -131,8 +150,8 @@ class _Product(torch.autograd.Function):
         if weight_TCI.grad is None:
             weight_TCI.grad = torch.zeros_like(weight_TCI)
         for x_NBI, of in _by_stream(x_SBI, len(weight_TCI)):
-            weight_TCI.grad[of].baddbmm_(dy_TBC[of].transpose(1, 2), x_NBI)
-        return torch.bmm(dy_TBC, weight_TCI) if ctx.needs_input_grad[0] else None, None
+            add_product(weight_TCI.grad[of], dy_TBC[of].transpose(1, 2), x_NBI)
+        return torch.bmm(dy_TBC, weight_TCI.to(dy_TBC.dtype)) if ctx.needs_input_grad[0] else None, None
 
 
 def _by_stream(x_SBI: Tensor, trials: int) -> Iterator[tuple[Tensor, slice]]:
@@ -159,15 +178,30 @@ class Linear(Layer):
     def __init__(self, cohort: Cohort, name: str, inputs: int, units: int) -> None:
         super().__init__()
         self.name = name
-        draws = random.normal(random.keys("init", cohort.streams, name), units * inputs)
-        shared = cohort.trials // len(cohort.streams)
-        scale = cohort.init_scale.cpu() * math.sqrt(1 / inputs)
-        weight = draws.repeat_interleave(shared, 0).view(-1, units, inputs) * scale[:, None, None]
-        self.weight = nn.Parameter(weight.to(cohort.device, cohort.dtype))
+        self.product_dtype = cohort.product_dtype
+        self.weight = nn.Parameter(initial_weights(cohort, name, units, inputs))
 
     def forward(self, x_SBI: Tensor, now: Pass) -> Tensor:
-        y_TBC: Tensor = _Product.apply(x_SBI, self.weight)  # type: ignore[no-untyped-call]
+        y_TBC: Tensor = _Product.apply(x_SBI.to(self.product_dtype), self.weight)  # type: ignore[no-untyped-call]
         return y_TBC
+
+
+def initial_weights(cohort: Cohort, name: str, outputs: int, fan_in: int) -> Tensor:
+    """Normal with standard deviation init_scale sqrt(1/fan_in), [T, outputs, fan_in]; the trials of one stream have the
+    same draws."""
+    draws = random.normal(random.keys("init", cohort.streams, name), outputs * fan_in)
+    shared = cohort.trials // len(cohort.streams)
+    scale = cohort.init_scale.cpu() * math.sqrt(1 / fan_in)
+    weight = draws.repeat_interleave(shared, 0).view(-1, outputs, fan_in) * scale[:, None, None]
+    return weight.to(cohort.device, cohort.dtype)
+
+
+def add_product(into: Tensor, left: Tensor, right: Tensor) -> None:
+    """into += left right, of each trial; also into a gradient of another type."""
+    if into.dtype == left.dtype:
+        into.baddbmm_(left, right)
+    else:
+        into.add_(torch.bmm(left, right))
 
 
 class Nonlinearity(Layer):

@@ -83,6 +83,7 @@ class BatchNorm(Layer):
         self.eps, self.momentum, self.stop_gradient = options.eps, options.momentum, options.stop_gradient
 
     def forward(self, x_TBC: Tensor, now: Pass) -> Tensor:
+        x_TBC = x_TBC.to(self.gamma.dtype)  # products may come in bfloat16
         if now.mode is Mode.CURVE:
             return self._with(x_TBC, self.moving / (1 - (1 - self.momentum) ** now.step.to(self.moving.dtype)))
         if now.mode is Mode.FINAL:
@@ -150,8 +151,10 @@ class GroupNorm(Layer):
         self.groups, self.eps = options.groups, options.eps
 
     def forward(self, x_TBC: Tensor, now: Pass) -> Tensor:
-        x_TBGN = x_TBC.unflatten(2, (self.groups, -1))
-        centred_TBGN = x_TBGN - x_TBGN.mean(3, keepdim=True)
-        variance_TBG1 = (centred_TBGN * centred_TBGN).mean(3, keepdim=True)
-        y_TBGN = centred_TBGN * (variance_TBG1 + self.eps).rsqrt()
-        return torch.addcmul(self.beta, y_TBGN.flatten(2), self.gamma)
+        """Of feature maps [T, B, H, W, C] a group's mean and variance are over all places."""
+        trials, batch, *_, units = x_TBC.shape
+        x_TBPGN = x_TBC.to(self.gamma.dtype).view(trials, batch, -1, self.groups, units // self.groups)
+        centred = x_TBPGN - x_TBPGN.mean((2, 4), keepdim=True)
+        variance = (centred * centred).mean((2, 4), keepdim=True)
+        y_TBPGN = centred * (variance + self.eps).rsqrt()
+        return torch.addcmul(self.beta[:, None], y_TBPGN.flatten(3), self.gamma[:, None]).view(x_TBC.shape)

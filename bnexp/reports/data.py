@@ -6,6 +6,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from bnexp.claims.beside import Beside
 from bnexp.claims.findings import Finding
 from bnexp.claims.report import Entry, Report, Reports
 from bnexp.text import CONTROLS
@@ -40,6 +41,35 @@ def instance(report: Report) -> dict[str, Any]:
         "margin": report.instance.margin,
         "counts": report.counts,
         "machines": report.machines,
+        "paper": None if report.beside is None else beside(report.beside),
+    }
+
+
+def beside(values: Beside) -> dict[str, Any]:
+    """The paper's table, and beside each row our numbers; null where there are none."""
+    return {
+        "title": values.table.title,
+        "scale": values.table.scale,
+        "control": values.table.control,
+        "target": values.target,
+        "our_scale": values.scale,
+        "rows": [
+            {
+                "name": line.name,
+                "paper": line.paper.model_dump(exclude_none=True, exclude={"variant", "where", "claim", "measures"}),
+                "variant": line.paper.variant,
+                "claim": line.paper.claim,
+                "ours": {
+                    "learning_rates": list(line.rates),
+                    **asdict(line.counts),
+                    "course": asdict(line.course) | {"steps": line.course.steps} if line.course else None,
+                    "errors": asdict(line.errors) if line.errors else None,
+                    "claimed": {place: asdict(number) for place, number in line.claimed.items()} or None,
+                    "doubt": line.doubt or None,
+                },
+            }
+            for line in values.lines
+        ],
     }
 
 

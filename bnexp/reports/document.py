@@ -4,14 +4,16 @@ from collections.abc import Mapping
 
 from bnexp.claims.report import Report, Reports
 from bnexp.reports import words
+from bnexp.reports.beside import tables
 from bnexp.reports.blocks import Block, Gap, Line
 from bnexp.reports.overview import not_tested, overview
 from bnexp.reports.section import section
 
 
 def document(reports: Reports) -> list[Block]:
-    """One screen of answers, a section for each claim, what was not tested, and on what it ran."""
-    return [*overview(reports), *sections(reports), *machines(reports)]
+    """One screen of answers, the paper's tables with ours, a section for each claim, what was not tested, and on what
+    it ran."""
+    return [*overview(reports), *tables(reports), *sections(reports), *machines(reports)]
 
 
 def sections(reports: Reports, seen: Mapping[str, str] | None = None) -> list[Block]:

@@ -1,0 +1,65 @@
+"""How many trials of a shape the device's memory holds at once."""
+
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bnexp.engine.program import Program
+from bnexp.models.layers import Layer, Mode
+
+SHARE = 0.6
+"""Of what is free. The rest is for what libraries take, and for what an estimate misses."""
+
+COPIES = 4
+"""Tensors as large as an activation in a step: itself, what is saved for the backward pass, its gradient, and a
+temporary one."""
+
+
+def room(program: Program) -> int:
+    """How many trials like the first of `program` there is room for, at least one: by the activations of one pass and
+    the parameters of one trial, with their velocities and a copy for what a product of another type needs."""
+    per_trial = _activations(program) // len(program.trials) * COPIES
+    per_trial += sum(p.numel() * p.element_size() for p in program.optimizer.parameters) // len(program.trials) * 3
+    return max(1, int(_free(program.device) * SHARE) // max(1, per_trial))
+
+
+@torch.no_grad()
+def _activations(program: Program) -> int:
+    """Bytes that all layers put out for one training batch."""
+    total = 0
+
+    def count(layer: Layer, given: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        total += output.numel() * output.element_size()
+
+    leaves = [layer for layer in program.layers() if not any(isinstance(child, Layer) for child in layer.children())]
+    hooks = [layer.register_forward_hook(count) for layer in leaves]
+    try:
+        size = program.batches.size
+        examples = program.data.train.first(size)
+        program.apply(examples.x[None], examples.y[None], Mode.PROBE)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return total
+
+
+def _free(device: torch.device) -> int:
+    """Bytes for this process: all that is free of a GPU, an equal part of what is available to the cores of a CPU."""
+    if device.type == "cuda":
+        free: int = torch.cuda.mem_get_info(device)[0]
+        return free
+    available = _available()
+    return available // (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def _available() -> int:
+    """Bytes that programs may still take, as Linux tells; elsewhere a cautious guess."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        [kibibytes] = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+        return int(kibibytes) * 1024
+    except (OSError, ValueError):
+        return 4 << 30

@@ -1,0 +1,74 @@
+"""What convolutional networks are built of: a convolution, its normalization and its nonlinearity."""
+
+from typing import NamedTuple
+
+from bnexp import registry
+from bnexp.config import TrialConfig
+from bnexp.models.convolution import Convolution, SeparableConvolution
+from bnexp.models.convolving import Window
+from bnexp.models.layers import Cohort, Layer, Linear, Nonlinearity, Sequential
+from bnexp.models.maps import PerActivation, PerMap
+from bnexp.models.normalization import GroupNorm
+from bnexp.options import BatchNormOptions
+
+
+class Maps(NamedTuple):
+    """The shape of an example's feature maps."""
+
+    height: int
+    width: int
+    channels: int
+
+    def after(self, window: Window, channels: int) -> "Maps":
+        """What comes out of a window's walk over them."""
+        return Maps(window.size(self.height), window.size(self.width), channels)
+
+
+def as_maps(shape: tuple[int, ...]) -> Maps:
+    """Of an example of this shape, [H, W] or [H, W, C]."""
+    height, width, *channels = shape
+    return Maps(height, width, *channels or (1,))
+
+
+class Builder:
+    """Makes the parts of one cohort's network, all normalized alike."""
+
+    def __init__(self, cohort: Cohort, config: TrialConfig) -> None:
+        self.cohort, self.norm = cohort, config.norm
+        self._normalizer = registry.load(registry.NORMS[config.norm.name])
+        self._function = registry.load(registry.NONLINEARITIES[config.nonlinearity])
+
+    @property
+    def per_activation(self) -> int:
+        """In how many of the last convolutional layers each activation is normalized by itself."""
+        return self.norm.per_activation if isinstance(self.norm, BatchNormOptions) else 0
+
+    def convolution(
+        self,
+        name: str,
+        given: Maps,
+        channels: int,
+        window: Window,
+        per_activation: bool = False,
+        separable: bool = False,
+    ) -> tuple[Layer, Maps]:
+        """Convolution, normalization and nonlinearity, and the maps that come out."""
+        make = SeparableConvolution if separable else Convolution
+        maps = given.after(window, channels)
+        convolution = make(self.cohort, name, given.channels, channels, window)
+        return Sequential(convolution, self._normalized(name, maps, per_activation), self._nonlinear(name)), maps
+
+    def dense(self, name: str, inputs: int, units: int) -> Layer:
+        """The same of units."""
+        normalizer: Layer = self._normalizer(self.cohort, name, units, self.norm)
+        return Sequential(Linear(self.cohort, name, inputs, units), normalizer, self._nonlinear(name))
+
+    def _normalized(self, name: str, maps: Maps, per_activation: bool) -> Layer:
+        units = maps.height * maps.width * maps.channels if per_activation else maps.channels
+        normalizer: Layer = self._normalizer(self.cohort, name, units, self.norm)
+        if isinstance(normalizer, GroupNorm):
+            return normalizer
+        return PerActivation(normalizer) if per_activation else PerMap(normalizer)
+
+    def _nonlinear(self, name: str) -> Nonlinearity:
+        return Nonlinearity(name, self._function)

@@ -1,0 +1,376 @@
+"""Layers of feature maps against torch.nn, one trial at a time, and the networks made of them."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, conv2d, cross_entropy, local_response_norm, max_pool2d
+
+from bnexp.config import TrialConfig
+from bnexp.models import bn_inception, choosing
+from bnexp.models.blocks import Maps
+from bnexp.models.choosing import Shape, fastest
+from bnexp.models.convolution import Convolution, SeparableConvolution
+from bnexp.models.convolving import METHODS, Window, same
+from bnexp.models.layers import Cohort, Layer, Mode, Pass
+from bnexp.models.maps import AveragePool, LocalResponseNorm, MaxPool, PerActivation, PerMap
+from bnexp.models.normalization import BatchNorm, GroupNorm
+from bnexp.options import BatchNormOptions, GroupNormOptions
+from bnexp.registry import MODELS, load
+from tests.cohorts import assert_as_alone, trial
+from tests.conv_twins import FIGURE_5, cnn_twin, inception_twin, weights_of
+
+CPU = torch.device("cpu")
+NOW = Pass(Mode.TRAIN, torch.tensor(1))
+WINDOWS = [same(1), same(3), same(3, 2), same(5), same(7, 2), Window(2, 2, 0), Window(1, 2, 0)]
+SMALL_INCEPTION = {"name": "bn-inception", "stem": "small", "width": 0.05}
+
+
+def cohort(seeds: int = 3, dtype: torch.dtype = torch.float64, bfloat16: bool = False) -> Cohort:
+    scales = torch.linspace(0.5, 2, seeds, dtype=torch.float64)
+    return Cohort(list(range(seeds)), scales, torch.zeros(seeds, dtype=torch.float64), dtype, CPU, bfloat16)
+
+
+def maps(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def as_image(x_BHWC: Tensor) -> Tensor:
+    return x_BHWC.permute(0, 3, 1, 2)
+
+
+def assert_like(layer: Layer, twin: Any, shape: tuple[int, ...] = (3, 4, 7, 6, 5)) -> None:
+    """Values and the gradient of the input, trial by trial. `twin` is of images [B, C, H, W]."""
+    x = maps(*shape).requires_grad_()
+    y = layer(x, NOW)
+    dy = maps(*y.shape, seed=1)
+    y.backward(dy)
+    assert x.grad is not None
+    for slot in range(len(x)):
+        alone = x[slot].detach().requires_grad_()
+        expected = twin(as_image(alone)).permute(0, 2, 3, 1)
+        expected.backward(dy[slot])
+        torch.testing.assert_close(y[slot], expected, rtol=1e-11, atol=1e-12)
+        torch.testing.assert_close(x.grad[slot], alone.grad, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "window", [same(1), same(3), same(3, 2), same(5), same(7, 2), Window(2, 2, 0), Window(1, 2, 0)]
+)
+def test_each_method_convolves_as_torch_does(method: str, window: Window, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values, and the gradients of input and weights, which are added to what `grad` has."""
+    monkeypatch.setenv(choosing.FORCED, method)
+    fastest.cache_clear()
+    layer = Convolution(cohort(), "x", 5, 4, window)
+    x = maps(3, 2, 9, 8, 5).requires_grad_()
+    before = maps(*layer.weight.shape, seed=2)
+    layer.weight.grad = before.clone()
+    y = layer(x, NOW)
+    dy = maps(*y.shape, seed=1)
+    y.backward(dy)
+    assert x.grad is not None
+    for slot, filters in enumerate(layer.weight.detach()):
+        w = as_image(filters.view(4, window.kernel, window.kernel, 5)).clone().requires_grad_()
+        alone = x[slot].detach().requires_grad_()
+        expected = conv2d(as_image(alone), w, stride=window.stride, padding=window.padding).permute(0, 2, 3, 1)
+        expected.backward(dy[slot])
+        assert w.grad is not None
+        torch.testing.assert_close(y[slot], expected)
+        torch.testing.assert_close(x.grad[slot], alone.grad)
+        added = layer.weight.grad[slot] - before[slot]
+        torch.testing.assert_close(added, w.grad.permute(0, 2, 3, 1).reshape(4, -1))
+    fastest.cache_clear()
+
+
+def test_a_separable_convolution_is_a_depthwise_and_a_pointwise_one() -> None:
+    layer = SeparableConvolution(cohort(), "x", 3, 5, same(7, 2))
+    x = maps(3, 2, 16, 16, 3)
+    y = layer(x, NOW)
+    assert layer.depthwise.weight.shape == (3, 24, 49) and y.shape == (3, 2, 8, 8, 5)
+    for slot in range(3):
+        depthwise, pointwise = weights_of(layer, slot)
+        between = conv2d(as_image(x[slot]), depthwise, stride=2, padding=3, groups=3)
+        torch.testing.assert_close(y[slot], conv2d(between, pointwise).permute(0, 2, 3, 1))
+
+
+def test_the_first_layer_shows_a_streams_examples_to_all_its_trials() -> None:
+    two = Cohort([7, 8], torch.ones(4).double(), torch.zeros(4).double(), torch.float64, CPU)
+    for layer in (Convolution(two, "x", 2, 3, same(3)), SeparableConvolution(two, "x", 2, 3, same(3))):
+        x = maps(2, 2, 5, 5, 2)
+        torch.testing.assert_close(layer(x, NOW), layer(x.repeat_interleave(2, 0), NOW))
+
+
+def test_weights_start_with_the_standard_deviation_of_their_fan_in() -> None:
+    weight = Convolution(cohort(), "x", 64, 64, same(3)).weight
+    for slot, scale in enumerate((0.5, 1.25, 2.0)):
+        assert float(weight[slot].detach().std()) == pytest.approx(scale / math.sqrt(9 * 64), rel=0.02)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (3, 1), (2, 2)])
+def test_max_pooling(kernel: int, stride: int) -> None:
+    assert_like(MaxPool(kernel, stride), lambda x: max_pool2d(x, kernel, stride, (kernel - 1) // 2))
+
+
+def test_average_pooling_counts_what_is_there() -> None:
+    assert_like(AveragePool(3), lambda x: avg_pool2d(x, 3, 1, 1, count_include_pad=False))
+
+
+def test_local_response_normalization() -> None:
+    assert_like(LocalResponseNorm(alpha=0.5), lambda x: local_response_norm(x, 5, alpha=0.5), (3, 2, 4, 4, 9))
+
+
+def test_batch_normalization_of_a_feature_map_is_over_batch_and_places() -> None:
+    assert_like(PerMap(BatchNorm(cohort(), "x", 5, BatchNormOptions())), nn.BatchNorm2d(5).double())
+
+
+def test_batch_normalization_of_an_activation_is_over_the_batch() -> None:
+    norm = nn.BatchNorm1d(7 * 6 * 5).double()
+    layer = PerActivation(BatchNorm(cohort(), "x", 7 * 6 * 5, BatchNormOptions()))
+    assert_like(layer, lambda x: norm(x.flatten(1)).view(x.shape))
+
+
+def test_the_moving_averages_of_a_feature_map_count_its_places() -> None:
+    layer, twin = BatchNorm(cohort(1), "x", 5, BatchNormOptions()), nn.BatchNorm2d(5, momentum=0.1).double()
+    x = maps(1, 4, 7, 6, 5)
+    PerMap(layer)(x, NOW)
+    twin(as_image(x[0]))
+    assert twin.running_mean is not None and twin.running_var is not None
+    torch.testing.assert_close(layer.moving[0, 0], twin.running_mean)
+    torch.testing.assert_close(layer.moving[0, 1], twin.running_var - 0.9)
+
+
+def test_group_normalization_of_feature_maps() -> None:
+    layer = GroupNorm(cohort(), "x", 6, GroupNormOptions(groups=3))
+    assert_like(layer, nn.GroupNorm(3, 6).double(), (3, 2, 4, 5, 6))
+
+
+# The choice of the method
+
+
+def shape(kernel: int = 3) -> Shape:
+    return Shape(6, 6, 3, 4, same(kernel), torch.float32, "cpu", 0)
+
+
+def test_the_choice_is_made_once_and_remembered(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(choosing, "_seconds", lambda name, *_: {"loop": 2.0, "patches": 1.0, "grouped": 3.0}[name])
+    fastest.cache_clear()
+    assert fastest(shape()) == "patches"
+    monkeypatch.setattr(choosing, "_seconds", lambda name, *_: {"loop": 1.0, "patches": 2.0, "grouped": 3.0}[name])
+    fastest.cache_clear()
+    assert fastest(shape()) == "patches", "another process finds it"
+    assert fastest(shape(1)) == "loop"
+    fastest.cache_clear()
+
+
+def test_a_method_that_computes_something_else_is_not_chosen(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor one whose numbers depend on a trial's company; nor any but the first where nothing can be remembered."""
+    monkeypatch.setattr(choosing, "_seconds", lambda name, *_: {"loop": 2.0}.get(name, 1.0))
+
+    def spoilt(error: float, also_alone: bool) -> Any:
+        def forward(x: Tensor, weights: Tensor, window: Window) -> Tensor:
+            y = METHODS["loop"].forward(x, weights, window)
+            return y * (1 + error) if also_alone or len(x) > 1 else y
+
+        return {"loop": METHODS["loop"], "spoilt": METHODS["loop"]._replace(forward=forward)}
+
+    for number, (error, also_alone, expected) in enumerate(
+        [(1e-2, True, "loop"), (1e-6, False, "loop"), (0.0, True, "spoilt")]
+    ):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / str(number)))
+        methods = spoilt(error, also_alone)
+        monkeypatch.setattr(choosing, "METHODS", methods)
+        fastest.cache_clear()
+        assert fastest(shape()) == expected
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    fastest.cache_clear()
+    assert fastest(shape()) == "loop"
+    fastest.cache_clear()
+
+
+# Networks
+
+
+def network(model: dict[str, Any], shape: tuple[int, ...], seeds: int = 3, **fields: Any) -> Layer:
+    config = TrialConfig.model_validate({"model": model, "nonlinearity": "relu", "norm": "batch", **fields})
+    built: Layer = load(MODELS[config.model.name])(cohort(seeds), config, shape, 10)
+    return built
+
+
+def gradients(model: Layer, x: Tensor, y: Tensor) -> Tensor:
+    """Every trial's loss, after its backward pass."""
+    logits = model(x.flatten(2), NOW)
+    losses = torch.stack([cross_entropy(logits[slot], y) for slot in range(len(logits))])
+    losses.sum().backward()
+    return losses.detach()
+
+
+def assert_as_twins(model: Layer, twin: Any, examples: tuple[int, int, int, int]) -> None:
+    """Loss and the gradients of every weight, by trial."""
+    x, y = maps(3, *examples).abs(), torch.arange(examples[0]) % 10
+    losses = gradients(model, x, y)
+    for slot in range(3):
+        other = twin(weights_of(model, slot))
+        loss = cross_entropy(other(as_image(x[slot])), y)
+        loss.backward()
+        torch.testing.assert_close(losses[slot], loss.detach(), rtol=1e-10, atol=0)
+        ours = {tuple(p.shape[1:]): p for p in model.parameters()}
+        assert len(ours) > 2
+        expected = [p.grad for p in other.parameters() if p.dim() > 1 and p.grad is not None]
+        found = [_filters(module, slot) for module in model.modules() if getattr(module, "decays", False)]
+        assert len(found) == len(expected)
+        for own, theirs in zip(found, expected, strict=True):
+            torch.testing.assert_close(own, theirs, rtol=1e-7, atol=1e-10)
+        flat = [p.grad for p in other.parameters() if p.dim() == 1 and p.grad is not None]
+        mine = [p.grad[slot] for p in model.parameters() if p.dim() == 3 and p.shape[1] == 1 and p.grad is not None]
+        total = sum(float(g.square().sum()) for g in flat)
+        assert sum(float(g.square().sum()) for g in mine) == pytest.approx(total, rel=1e-7)
+
+
+def _filters(module: Any, slot: int) -> Tensor:
+    gradient: Tensor = module.weight.grad[slot]
+    if not hasattr(module, "window"):
+        return gradient
+    kernel = module.window.kernel
+    return gradient.unflatten(1, (kernel, kernel, -1)).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_the_cnn_equals_its_twin(norm: str) -> None:
+    model = network({"name": "cnn", "channels": [3, 4], "convolutions": 2, "dense": [6]}, (9, 8, 2), norm=norm)
+    assert_as_twins(model, lambda w: cnn_twin(w, (9, 8, 2), [3, 4], 2, [6], 10, norm == "batch").double(), (6, 9, 8, 2))
+
+
+@pytest.mark.parametrize(("norm", "lrn"), [("none", True), ("batch", False)])
+def test_a_narrow_inception_equals_its_twin(norm: str, lrn: bool) -> None:
+    model = network(SMALL_INCEPTION | {"local_response": lrn}, (28, 28, 1), norm=norm)
+
+    def scale(channels: int) -> int:
+        return bn_inception.scaled(channels, 0.05)
+
+    assert_as_twins(
+        model, lambda w: inception_twin(w, 1, 10, norm == "batch", True, scale, lrn).double(), (8, 28, 28, 1)
+    )
+
+
+@pytest.mark.slow
+def test_the_papers_inception_equals_its_twin_at_224_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the loop, since measuring all its shapes takes minutes."""
+    monkeypatch.setenv(choosing.FORCED, "loop")
+    fastest.cache_clear()
+    model = network({"name": "bn-inception"}, (224, 224, 3))
+    assert_as_twins(model, lambda w: inception_twin(w, 3, 10, True, False).double(), (2, 224, 224, 3))
+    fastest.cache_clear()
+
+
+def test_inception_is_figure_5() -> None:
+    """Branch widths and sizes as printed, with the printed table's defects: 608 maps in 4c and 4d, 1056 in 4e, and the
+    size after the stride in 3c and 4e. Some 11 million parameters with a 1000-way output, where the text says 13.6."""
+    config = TrialConfig.model_validate({"model": "bn-inception", "norm": "batch", "nonlinearity": "relu"})
+    one = cohort(1, torch.float32)
+    built = bn_inception.parts(one, config, (224, 224, 3))
+    assert built.shapes == {
+        "conv1": Maps(112, 112, 64),
+        "pool1": Maps(56, 56, 64),
+        "conv2": Maps(56, 56, 192),
+        "pool2": Maps(28, 28, 192),
+        "3a": Maps(28, 28, 256),
+        "3b": Maps(28, 28, 320),
+        "3c": Maps(14, 14, 576),
+        "4a": Maps(14, 14, 576),
+        "4b": Maps(14, 14, 576),
+        "4c": Maps(14, 14, 608),
+        "4d": Maps(14, 14, 608),
+        "4e": Maps(7, 7, 1056),
+        "5a": Maps(7, 7, 1024),
+        "5b": Maps(7, 7, 1024),
+    }
+    for name, row in FIGURE_5.items():
+        kept = [module.weight.shape[1] for module in built.layers[name].modules() if isinstance(module, Convolution)]
+        one_, reduce, three, double_reduce, double, _, project = row
+        assert kept == [n for n in (one_, reduce, three, double_reduce, double, double, project) if n], name
+    x = torch.rand(1, 1, 224, 224, 3)
+    with torch.no_grad():
+        for name, layer in built.layers.items():
+            x = layer(x, NOW)
+            if name in built.shapes:
+                assert x.shape[2:] == built.shapes[name], name
+    network_ = bn_inception.bn_inception(one, config, (224, 224, 3), 1000)
+    weights = sum(p.numel() for p in network_.parameters() if p.shape[1] > 1 or p.dim() > 3)
+    total = sum(p.numel() for p in network_.parameters())
+    assert total == count_of_the_table() and 11.0e6 < total < 11.4e6 and weights < total
+
+
+def count_of_the_table() -> int:
+    """Weights of Figure 5's rows, gamma and beta for each feature map, and the output layer with its bias."""
+    sizes = [(3, 8 * 3, 49), (8 * 3, 64, 1), (64, 64, 1), (64, 192, 9)]
+    weights = 24 * 49 + sum(inputs * outputs * area for inputs, outputs, area in sizes[1:])
+    maps_ = 64 + 64 + 192
+    inputs = 192
+    for one, reduce, three, double_reduce, double, _, project in FIGURE_5.values():
+        weights += inputs * (one + reduce + double_reduce + project)
+        weights += 9 * (reduce * three + double_reduce * double + double * double)
+        maps_ += one + reduce + three + double_reduce + 2 * double + project
+        inputs = one + three + double + project + (0 if project else inputs)
+    return weights + 2 * maps_ + 1000 * inputs + 1000
+
+
+def test_the_small_stem_leaves_the_early_strides_out() -> None:
+    config = TrialConfig.model_validate({"model": {"name": "bn-inception", "stem": "small", "width": 0.125}})
+    for pixels, sizes in ((28, (14, 7, 4)), (32, (16, 8, 4))):
+        shapes = bn_inception.parts(cohort(1), config, (pixels, pixels, 3)).shapes
+        assert tuple(shapes[name].height for name in ("3a", "3c", "4e")) == sizes
+        assert shapes["conv1"] == Maps(pixels, pixels, 8) and shapes["5b"].channels == 128
+
+
+def test_batch_normalization_per_activation_is_of_the_last_layers() -> None:
+    norm = {"name": "batch", "per_activation": 2}
+    model = network({"name": "cnn", "channels": [3, 4, 5]}, (28, 28), norm=norm)
+    assert [type(m).__name__ for m in model.modules() if isinstance(m, PerMap | PerActivation)] == [
+        "PerMap",
+        "PerActivation",
+        "PerActivation",
+    ]
+
+
+# In the engine
+
+MODEL_FIELDS: dict[str, dict[str, Any]] = {
+    "cnn": {"model": {"name": "cnn", "channels": [4, 6], "dense": [10]}},
+    "vgg": {"model": {"name": "vgg", "channels": [4, 5], "dense": []}},
+    "bn-inception": {"model": SMALL_INCEPTION | {"modules": ["3a", "4e", "5b"], "local_response": True}},
+}
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+@pytest.mark.parametrize("model", MODEL_FIELDS)
+def test_a_convolutional_trial_in_a_cohort_equals_itself_alone(model: str, norm: str) -> None:
+    base = {"steps": 4, "eval_every": 4, "norm": norm, "nonlinearity": "relu", "batch_size": 30, **MODEL_FIELDS[model]}
+    assert_as_alone([trial(base, seed=seed, lr=rate, dropout=0.3) for seed in (0, 1) for rate in (0.01, 0.05)])
+
+
+def test_products_in_bfloat16_leave_normalization_and_parameters_in_float32() -> None:
+    layer = Convolution(cohort(2, torch.float32, bfloat16=True), "x", 5, 4, same(3))
+    x = maps(2, 3, 6, 6, 5).float().requires_grad_()
+    y = layer(x, NOW)
+    assert (y.dtype, layer.weight.dtype) == (torch.bfloat16, torch.float32)
+    norm = PerMap(BatchNorm(cohort(2, torch.float32), "x", 4, BatchNormOptions()))
+    z = norm(y, NOW)
+    z.square().sum().backward()
+    assert z.dtype == torch.float32 and layer.weight.grad is not None and layer.weight.grad.dtype == torch.float32
+    exact = Convolution(cohort(2, torch.float32), "x", 5, 4, same(3))(x, NOW)
+    error = (y - exact).detach().abs().max() / exact.detach().abs().max()
+    assert 0 < float(error) < 0.02
+
+
+def test_a_trial_in_bfloat16_trains_nearly_as_in_float32() -> None:
+    from tests.cohorts import together
+
+    base = {"steps": 60, "eval_every": 60, "norm": "batch", "nonlinearity": "relu", **MODEL_FIELDS["cnn"]}
+    [one], [other] = (together([trial({**base, "precision": p}, lr=0.05)]) for p in ("bfloat16", "float32"))
+    assert one.final and other.final and one.final != other.final
+    assert abs(one.final.test_accuracy - other.final.test_accuracy) < 0.1
