@@ -95,6 +95,13 @@ FORMS: dict[str, dict[str, Any]] = {
     "binary": {"binarize": True},
     "double": {"precision": "float64", "shuffle": "fixed"},
     "resized": {"image_size": 6, "crops": 10},
+    "convolutional": {
+        "model": {"name": "cnn", "channels": [3], "dense": [6]},
+        "image_size": 8,
+        "augment": AUGMENT,
+        "crops": 10,
+        "steps": 8,
+    },
     "augmented": {"augment": AUGMENT, "probes": ["gradient-norms"]},
     "all": {"augment": AUGMENT, "image_size": 10, "crops": 144, "steps": 8, "precision": "float64"},
 }
@@ -179,6 +186,34 @@ def test_a_program_restarted_sees_the_new_seeds_pictures(limit: int | None) -> N
     used.run(10, 15)
     for name, tensor in lone.kept().items():
         assert torch.equal(used.kept()[name], tensor), name
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("limit", [None, 0])
+def test_a_gpu_sees_what_a_cpu_sees(form: str, limit: int | None) -> None:
+    """Captured, and from pinned memory; to rounding, since a GPU rounds otherwise."""
+    trials = [trial(seed=seed, **FORMS[form]) for seed in (1, 2)]
+    here = placed(coloured(), trials[0])
+    dtype = here.dtype
+    there = to_device(
+        coloured(),
+        0,
+        dtype,
+        torch.device("cuda"),
+        trials[0].binarize,
+        trials[0].image_size,
+        bool(data_key(trials[0])[-1]),
+        limit,
+    )
+    assert isinstance(there.train, Streamed) is (limit == 0)
+    torch.testing.assert_close(there.train.x.cpu(), here.train.x, rtol=1e-6, atol=1e-6)
+    for on_gpu, on_cpu in zip(outcomes(trials, there), outcomes(trials, here), strict=True):
+        assert on_gpu.final is not None and on_cpu.final is not None
+        assert on_gpu.final.train_loss == pytest.approx(on_cpu.final.train_loss, rel=1e-2)
+        assert on_gpu.final.test_loss == pytest.approx(on_cpu.final.test_loss, rel=1e-2)
+    assert readers() == 0
 
 
 def test_an_augmented_step_can_be_recorded_once_and_replayed_without_python() -> None:
