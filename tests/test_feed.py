@@ -116,6 +116,9 @@ def test_streamed_data_give_the_numbers_of_resident_data(make: Any, form: str) -
     assert isinstance(streamed.train, Streamed) and not isinstance(resident.train, Streamed)
     assert streamed.shape == resident.shape == (*resident.shape[:2], 1 if make is grey else 3)
     assert torch.equal(streamed.train.x, resident.train.x)
+    if data_key(trials[0])[-1]:
+        some = torch.tensor([5, 0, 41])
+        assert torch.equal(streamed.train.pictures(some).pixels, resident.train.pictures(some).pixels)
     assert outcomes(trials, streamed) == outcomes(trials, resident)
     assert readers() == 0
 
@@ -273,6 +276,16 @@ def test_what_cannot_be_made_is_told_when_it_is_asked_for() -> None:
     with pytest.raises(ZeroDivisionError):
         next(ahead)
     assert readers() == 0 and next(ahead, None) is None
+
+
+def test_little_is_made_ahead_of_what_is_large() -> None:
+    """One thing of more than the bytes that may wait."""
+    for size, most in ((2**28 + 1, 2), (2**27, 3), (1, 5)):
+        taken: list[int] = []
+        ahead = Ahead(int, (taken.append(number) or number for number in range(9)), size=size)
+        next(ahead)
+        assert len(taken) == most
+        ahead.close()
 
 
 @pytest.mark.parametrize("threads", [1, 4])

@@ -8,7 +8,10 @@ from typing import Generic, TypeVar
 import torch
 
 DEPTH = 4
-"""So many are made before they are asked for."""
+"""At most so many are made before they are asked for..."""
+
+BYTES = 2**28
+"""...and no more bytes of what is large, but always one thing."""
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -18,9 +21,10 @@ class Ahead(Iterator[Made], Generic[Item, Made]):
     """What `make` gives for each of `items`, in their order. `make` runs in other threads, `items` are taken in the
     thread that asks. Where `make` fails, asking for that thing raises what it raised, and ends it all."""
 
-    def __init__(self, make: Callable[[Item], Made], items: Iterable[Item], threads: int = 1) -> None:
+    def __init__(self, make: Callable[[Item], Made], items: Iterable[Item], threads: int = 1, size: int = 1) -> None:
+        """`size`: of one thing, in bytes."""
         self._make, self._items = make, iter(items)
-        self._depth = DEPTH + threads - 1
+        self._depth = max(1, min(DEPTH + threads - 1, BYTES // size))
         self._waiting: deque[Future[Made]] = deque()
         # Denormals are flushed as in the thread that trains: it is a setting of each thread.
         self._pool = ThreadPoolExecutor(threads, "ahead", torch.set_flush_denormal, (True,))

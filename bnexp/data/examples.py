@@ -17,6 +17,9 @@ from bnexp.data.pictures import Pictures, View, fixed
 READERS = {"cpu": 1, "cuda": 4}
 """Threads that read pictures, by the type of device. On a CPU every core has a cohort of its own to train."""
 
+AT_ONCE = 32
+"""Pictures that are read together, of those whose inputs are wanted together."""
+
 
 class Examples:
     """Examples on the device: x [N, I] in [0, 1], y [N] int64. With `pixels`, uint8 [N, H, W, C], what they are made
@@ -116,23 +119,41 @@ class Streamed(Examples):
         return Streamed(self._stored.first(count), self.y[:count], self.view, self._inputs)
 
     def each(self, places: Iterable[Tensor]) -> Iterator[Tensor]:
-        return map(self.view.single, self._ahead(places))
+        parts: list[Tensor] = []
+        with closing(Ahead(self._part, _parts(places), self.threads, AT_ONCE * self._stored.most_bytes)) as ahead:
+            for made, ends in ahead:
+                parts.append(made if isinstance(made, Tensor) else self.view.single(made.to(self.y.device)))
+                if ends:
+                    yield torch.cat(parts)
+                    parts = []
 
     def pictures(self, places: Tensor) -> Canvases:
         return self.read(places).to(self.y.device)
 
     def canvases(self, size: int) -> Iterator[Canvases]:
-        return self._ahead(torch.arange(len(self)).split(size))
+        places = torch.arange(len(self)).split(size)
+        with closing(Ahead(self.read, places, self.threads, size * self._stored.most_bytes)) as ahead:
+            for pictures in ahead:
+                yield pictures.to(self.y.device)
 
     def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        return zip(map(self.view.single, self.canvases(size)), self.y.split(size), strict=True)
+        return zip(self.each(torch.arange(len(self)).split(size)), self.y.split(size), strict=True)
 
     def read(self, places: Tensor) -> Canvases:
         """The pictures at `places` (on the host), on the host, in memory from which the device copies fast."""
         pictures = self._stored.read(places)
         return pictures.pinned() if self.y.is_cuda else pictures
 
-    def _ahead(self, places: Iterable[Tensor]) -> Iterator[Canvases]:
-        with closing(Ahead(self.read, places, self.threads)) as ahead:
-            for pictures in ahead:
-                yield pictures.to(self.y.device)
+    def _part(self, item: tuple[Tensor, bool]) -> tuple[Canvases | Tensor, bool]:
+        """In another thread: some pictures, on a CPU as inputs."""
+        places, ends = item
+        pictures = self.read(places)
+        return pictures if self.y.is_cuda else self.view.single(pictures), ends
+
+
+def _parts(lists: Iterable[Tensor]) -> Iterator[tuple[Tensor, bool]]:
+    """Each list of places in parts, each with whether it is the list's last."""
+    for places in lists:
+        *parts, last = places.split(AT_ONCE)
+        yield from ((part, False) for part in parts)
+        yield last, True

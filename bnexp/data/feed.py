@@ -63,7 +63,7 @@ class Feed:
             self.stop()
             examples = self.batches.examples
             assert isinstance(examples, Streamed)
-            self._ahead = Ahead(self._read, self._indices(step), examples.threads)
+            self._ahead = Ahead(self._read, self._indices(step), examples.threads, self._x.nbytes)
         number, index_SB, read = next(self._ahead)
         assert number == step
         self._next = step + 1

@@ -39,6 +39,14 @@ class Pictures:
     def __len__(self) -> int:
         return len(self._index_N)
 
+    @property
+    def most_bytes(self) -> int:
+        """Of one picture's canvas."""
+        if isinstance(self._images, Ragged):
+            height, width = self._images.sizes.max(axis=0)
+            return int(height) * int(width) * self._images.channels
+        return int(self._images[0].nbytes)
+
     def first(self, count: int) -> "Pictures":
         return Pictures(self._images, self._index_N[:count])
 
