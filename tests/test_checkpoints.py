@@ -173,9 +173,9 @@ def test_a_file_of_the_name_is_whole_at_any_time(tmp_path: Path, monkeypatch: py
     trials = cohort()[:1]
     where = place(tmp_path, trials)
     did: list[str] = []
-    force, save, move = checkpoints._force, checkpoints.save_file, Path.replace
+    force, save, move = checkpoints.force, checkpoints.save_file, Path.replace
     monkeypatch.setattr(checkpoints, "save_file", lambda *given: (did.append("write"), save(*given)))
-    monkeypatch.setattr(checkpoints, "_force", lambda path: (did.append(f"force {path.suffix}"), force(path)))
+    monkeypatch.setattr(checkpoints, "force", lambda path: (did.append(f"force {path.suffix}"), force(path)))
     monkeypatch.setattr(Path, "replace", lambda path, to: (did.append("rename"), move(path, to))[1])
     train(trials, where, stop_after=1)
     assert did == ["write", "force .tmp", "rename", "force "]
