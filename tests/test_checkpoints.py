@@ -255,3 +255,11 @@ def test_writing_takes_two_percent_of_the_time_at_most(
     assert spent <= SHARE * elapsed + (cost if cost > 1 else 0), "but for the first, whose cost nobody knew"
     assert spent >= 0.8 * min(SHARE * elapsed, cost * 40_000), "and it is used"
     assert saves[0] < 15
+
+
+def test_every_precision_is_kept(tmp_path: Path) -> None:
+    """In float64 numbers need no conversion, and layers could share their memory."""
+    trials = cohort(precision="float64")[:3]
+    told = train(trials, place(tmp_path, trials))
+    assert sum(isinstance(record, Saved) for record in told) > 1
+    assert outcomes(trials, told) == outcomes(trials, train(trials))

@@ -52,8 +52,7 @@ class Shelf:
         return tuple(kept)
 
     def _weights(self, place: int, key: str) -> bytes:
-        tensors = self.program.own(place)
-        return _content({name: tensor.detach() for name, tensor in tensors.items()}, WEIGHTS_FORMAT, key)
+        return _content(self.program.weights(place), WEIGHTS_FORMAT, key)
 
     def _predictions(self, place: int, key: str) -> bytes:
         tensors = self._labels | {f"{name}_probabilities": all_T[place] for name, all_T in self._probabilities.items()}

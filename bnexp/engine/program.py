@@ -182,14 +182,14 @@ class Program:
             _, logits, _ = self.apply(x[None], y[None], mode)
             yield logits.softmax(2).float()
 
-    def own(self, place: int) -> dict[str, Tensor]:
+    def weights(self, place: int) -> dict[str, Tensor]:
         """The parameters of the trial in `place` and its statistics of normalization, without the trial axis, under
         their names in the network's `state_dict`."""
-        return {
-            name.removeprefix("model."): tensor[place]
-            for name, tensor in self.kept().items()
-            if name.startswith("model.")
-        }
+        tensors = dict(self.model.named_parameters())
+        for path, layer in self.model.named_modules():
+            if getattr(layer, "gathers", False):
+                tensors |= {f"{path}.{name}": buffer for name, buffer in layer.named_buffers(recurse=False)}
+        return {name: tensor[place].detach() for name, tensor in tensors.items()}
 
 
 def _shape(trials: Sequence[TrialConfig]) -> tuple[str, int, int, bool, bool]:
