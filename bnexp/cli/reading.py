@@ -98,7 +98,7 @@ def query(sql: str, database: str, form: str, timeout: float) -> None:
     """Run one SQL statement that reads; others are refused.
 
     The views are trial_results, experiment_results, learning_curves, probe_values,
-    tuning_choices and claim_verdicts.
+    tuning_choices, kept_files and claim_verdicts.
     """
     from bnexp.db.results import Results
     from bnexp.reports.screens import show_rows
