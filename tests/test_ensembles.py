@@ -122,8 +122,9 @@ def test_a_member_that_diverged_leaves_the_answer_to_the_others() -> None:
 
 
 def test_what_a_network_does_not_say_counts_as_chance_for_that_example() -> None:
-    lost = [[RIGHT, [np.nan, np.nan], RIGHT], [RIGHT, RIGHT, WRONG]]
-    assert measure("ensemble_gain", ensembles(lost, validation=(0.5, 0.9)), None).effect == pytest.approx([-100 / 3])
+    lost = [[RIGHT, [np.nan, np.nan], RIGHT], [RIGHT, WRONG, WRONG]]
+    estimate = measure("ensemble_gain", ensembles(lost, validation=(0.5, 0.9)), None)
+    assert estimate.effect == pytest.approx([-100 / 3]), "the second example is the other member's, and wrong"
 
 
 def test_what_is_no_ensemble_is_not_estimated() -> None:

@@ -236,6 +236,7 @@ def test_merging_brings_rows_and_files(database: str, tmp_path: Path) -> None:
     there = str(tmp_path / "there.db")
     made(there, 1, 2, 3)
     made(database, 1)
+    put(files_of(database), content(2))  # of a merge that was not written, say
     before = {path.name: path.stat().st_mtime_ns for path in files_of(database).iterdir()}
     merged = merge(database, there)
     assert (merged.results, merged.files, merged.missing) == (2, 2, [])
