@@ -426,6 +426,21 @@ def test_members_of_one_seed_are_other_networks_and_one_member_is_the_same_trial
 
 
 @pytest.mark.slow
+def test_files_are_kept_and_found_where_was_told(tmp_path: Path, bnexp: Bnexp) -> None:
+    (tmp_path / "experiments.yaml").write_text(EXPERIMENT)
+    root = ("--checkpoints", "root")
+    assert bnexp("run", "six", "--workers", "1", *root, cwd=tmp_path).code == 0
+    with sqlite3.connect(tmp_path / "bnexp.db") as opened:
+        assert opened.execute("select verdict from claim_verdicts").fetchall() == [("supported",)]
+    assert not (tmp_path / "bnexp.db.files").exists()
+    assert len(list((tmp_path / "root").glob("*.files/*.safetensors"))) == 60
+    assert "not tested" in bnexp("report", cwd=tmp_path).out
+    assert "not tested" not in bnexp("report", *root, cwd=tmp_path).out
+    assert bnexp("db", "check", cwd=tmp_path).code == 1 and bnexp("db", "check", *root, cwd=tmp_path).code == 0
+    assert "60 files of trials stay" in bnexp("db", "prune", *root, cwd=tmp_path).err
+
+
+@pytest.mark.slow
 def test_where_nothing_can_be_kept_trials_fail_with_a_sentence(tmp_path: Path, bnexp: Bnexp) -> None:
     (tmp_path / "experiments.yaml").write_text(EXPERIMENT)
     (tmp_path / "bnexp.db.files").write_text("in the way")
