@@ -133,7 +133,9 @@ def main() -> None:
     data = noise(options.small, device)
     cases = {}
     for precision in ("float32",) if options.small else ("float32", "bfloat16"):
-        arms = {f"bnexp, {n}": (ours(n, options.small, precision, data), n) for n in ((1, 8) if options.small else (1,))}
+        arms = {
+            f"bnexp, {n}": (ours(n, options.small, precision, data), n) for n in ((1, 8) if options.small else (1,))
+        }
         arms["plain"] = plain(options.small, precision, data, compiled=False), 1
         arms["plain, compiled"] = plain(options.small, precision, data, compiled=True), 1
         found = measure(arms, options.steps, options.rounds)

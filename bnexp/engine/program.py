@@ -8,7 +8,7 @@ Shape suffixes: T trials, S streams, B batch, I inputs.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -175,6 +175,22 @@ class Program:
         losses, accuracies = loss_T / len(examples), right_T.double() / len(examples)
         accuracies = accuracies.masked_fill(losses.isnan(), math.nan)
         return list(zip(losses.tolist(), accuracies.tolist(), strict=True))
+
+    @torch.no_grad()
+    def probabilities(self, examples: Examples, mode: Mode) -> Iterator[Tensor]:
+        """The probability of each class, [T, n, classes] float32, of some examples after the other."""
+        for x, y in zip(examples.x.split(EVALUATION_CHUNK), examples.y.split(EVALUATION_CHUNK), strict=True):
+            _, logits, _ = self.apply(x[None], y[None], mode)
+            yield logits.softmax(2).float()
+
+    def weights(self, place: int) -> dict[str, Tensor]:
+        """The parameters of the trial in `place` and its statistics of normalization, without the trial axis, under
+        their names in the network's `state_dict`."""
+        tensors = dict(self.model.named_parameters())
+        for path, layer in self.model.named_modules():
+            if getattr(layer, "gathers", False):
+                tensors |= {f"{path}.{name}": buffer for name, buffer in layer.named_buffers(recurse=False)}
+        return {name: tensor[place].detach() for name, tensor in tensors.items()}
 
 
 def _shape(trials: Sequence[TrialConfig]) -> tuple[str, int, int, bool, bool]:

@@ -10,6 +10,7 @@ from bnexp.config import TrialConfig
 from bnexp.data.batches import CURVE_EXAMPLES, DeviceData
 from bnexp.engine import cohort, device, probing
 from bnexp.engine.checkpoints import Keeper, Snapshot
+from bnexp.engine.keeping import Shelf
 from bnexp.engine.optim import STRETCH
 from bnexp.engine.program import Program
 from bnexp.models.layers import Mode
@@ -190,10 +191,11 @@ class Training:
         data = self.program.data
         self.program.gather_population()
         numbers = [self.program.measure(examples, Mode.FINAL) for examples in (data.train, data.validation, data.test)]
+        shelf = Shelf(self.program, self.keeper.checkpoint)
         for place, slot in self.left.items():
             final = Final(*(number for measured in numbers for number in measured[place]))
             if math.isfinite(final.train_loss):
-                yield self._outcome(slot, "finished", final=final)
+                yield self._outcome(slot, "finished", final=final, kept=shelf.keep(place, slot))
             else:
                 yield self._diverged(slot, self.steps, final.train_loss)
 
