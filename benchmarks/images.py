@@ -1,6 +1,6 @@
-"""Images per second of BN-Inception: bnexp's program against a plain torch.nn network with the same settings, as written
-and compiled, interleaved in one run. Both see the same resident batches, take the same SGD steps with momentum and weight
-decay, and are timed from batch to batch; the plain loop draws its batches by an index, as ours does.
+"""Images per second of BN-Inception: bnexp's program against a plain torch.nn network with the same settings, as
+written and compiled, interleaved in one run. Both see the same resident batches, take the same SGD steps with momentum
+and weight decay; the plain loop draws its batches by an index, as ours does.
 
     python benchmarks/images.py                  # on a GPU: 224 pixels, 32 images a step, float32 and bfloat16
     python benchmarks/images.py --small          # on a CPU: the small form on 28 pixels, 1 and 8 trials
@@ -74,7 +74,7 @@ def plain(small: bool, precision: str, data: DeviceData, compiled: bool) -> Step
     width = 0.125 if small else 1.0
     weights = weights_of(one.model, 0)
     model: nn.Module = inception_twin(weights, data.shape[2], data.classes, True, small, lambda n: scaled(n, width))
-    model = model.to(one.device, memory_format=torch.channels_last)
+    model = model.to(one.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network: Any = torch.compile(model) if compiled else model
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
     half = precision == "bfloat16"

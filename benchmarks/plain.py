@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from bnexp import random
 from bnexp.config import TrialConfig
-from bnexp.data.batches import CURVE_EXAMPLES, Batches, DeviceData, Examples
+from bnexp.data.batches import CURVE_EXAMPLES, Batches, DeviceData
+from bnexp.data.examples import Examples
 from bnexp.options import BatchNormOptions, MlpOptions
 
 NONLINEARITIES = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU, "tanh": nn.Tanh}

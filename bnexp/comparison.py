@@ -34,14 +34,16 @@ class Verified:
 
 
 def compare(then: Outcome, now: Outcome, tolerance: float) -> Comparison:
-    """Compare every number of two outcomes of one trial: how it ended, the final losses and accuracies, the curve.
+    """Compare every number of two outcomes of one trial: how it ended, the final losses and accuracies, the curve. A
+    number that was not measured then, as bnexp has learned to since, is not compared.
 
     Two numbers differ by |a - b| / max(|a|, |b|); NaN equals NaN and an infinity itself, and nothing else that is not
     finite is near anything. The largest difference may be `tolerance`, itself included."""
     apart = _apart(then, now)
     if apart:
         return Comparison("drifted", None, apart)
-    pairs = [(name, a, b, difference(a, b)) for (name, a), (_, b) in zip(numbers(then), numbers(now), strict=True)]
+    after = dict(numbers(now))
+    pairs = [(name, a, after[name], difference(a, after[name])) for name, a in numbers(then)]
     name, a, b, worst = max(pairs, key=lambda pair: pair[3], default=("", 0.0, 0.0, 0.0))
     if worst == 0:
         return Comparison("bitwise equal", 0.0)
@@ -63,7 +65,7 @@ def difference(a: float, b: float) -> float:
 def numbers(outcome: Outcome) -> Iterator[tuple[str, float]]:
     """Every loss and accuracy of an outcome, named."""
     if outcome.final:
-        yield from vars(outcome.final).items()
+        yield from ((name, value) for name, value in vars(outcome.final).items() if value is not None)
     for point in outcome.curve:
         for name, value in vars(point).items():
             if name != "step":
@@ -80,6 +82,10 @@ def _apart(then: Outcome, now: Outcome) -> str:
     before, after = _end(then), _end(now)
     if before != after:
         return f"{before} then, {after} now"
+    if then.final and now.final:
+        for name, value in vars(then.final).items():
+            if value is not None and vars(now.final)[name] is None:
+                return f"{name} is missing now"
     steps_then, steps_now = ({point.step for point in outcome.curve} for outcome in (then, now))
     for step in sorted(steps_then ^ steps_now):
         return f"the curve's point at step {step} is {'missing' if step in steps_then else 'new'} now"

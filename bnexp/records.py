@@ -53,7 +53,8 @@ class Choice:
 
 @dataclass(frozen=True)
 class Final:
-    """A finished trial's numbers on the whole sets, with the population statistics of Algorithm 2."""
+    """A finished trial's numbers on the whole sets (of the training set, on at most 100,000 examples), with the
+    population statistics of Algorithm 2."""
 
     train_loss: float
     train_accuracy: float
@@ -61,6 +62,9 @@ class Final:
     validation_accuracy: float
     test_loss: float
     test_accuracy: float
+    validation_top5_accuracy: float | None = None
+    """The share of examples whose label is among the five best classes; None where there are at most five."""
+    test_top5_accuracy: float | None = None
 
 
 KeptKind = Literal["weights", "predictions"]

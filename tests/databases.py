@@ -26,7 +26,8 @@ def good(slot: int, config: TrialConfig) -> Outcome:
     if config.lr_multiplier > 100:
         return Outcome(slot, "diverged", CURVE[:1], None, 7, "nan")
     accuracy = 0.5 + 0.01 * config.seed
-    return Outcome(slot, "finished", CURVE, Final(0.1, accuracy, 0.2, accuracy, 0.3, accuracy), probes=PROBES)
+    final = Final(0.1, accuracy, 0.2, accuracy, 0.3, accuracy, test_top5_accuracy=accuracy)
+    return Outcome(slot, "finished", CURVE, final, probes=PROBES)
 
 
 def better(slot: int, config: TrialConfig) -> Outcome:

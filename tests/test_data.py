@@ -55,7 +55,7 @@ def test_digits_on_the_device_are_scaled_flat_and_cut_as_the_split_says(digits: 
     for part, order in ((data.train, train), (data.validation, validation)):
         assert torch.equal(part.x * 16, torch.tensor(digits.images[order]).double().flatten(1))
         assert part.y.tolist() == digits.labels[order].tolist()
-    assert (data.shape, data.classes, len(data.test)) == ((8, 8), 10, 360)
+    assert (data.shape, data.classes, len(data.test)) == ((8, 8, 1), 10, 360)
     assert float(data.train.x.min()) == 0 and float(data.train.x.max()) == 1
     assert all(len(part.y.unique()) == 10 for part in (data.train, data.validation, data.test))
 
@@ -69,12 +69,23 @@ def test_binary_images_are_1_above_half_of_the_largest_value(digits: Dataset) ->
 
 
 @pytest.mark.parametrize(
-    "other", [{"split": 1}, {"precision": "float64"}, {"binarize": True}, {"dataset": "mnist"}], ids=str
+    "other",
+    [
+        {"split": 1},
+        {"precision": "float64"},
+        {"binarize": True},
+        {"dataset": "mnist"},
+        {"image_size": 16},
+        {"augment": "crop"},
+        {"crops": 10},
+    ],
+    ids=str,
 )
 def test_trials_share_loaded_data_only_where_their_data_are_the_same(other: dict[str, Any]) -> None:
     base = TrialConfig()
     assert data_key(base) == data_key(TrialConfig.model_validate({"seed": 3, "steps": 7, "norm": "batch"}))
     assert data_key(base) != data_key(TrialConfig.model_validate(other))
+    assert data_key(TrialConfig(crops=10)) == data_key(TrialConfig.model_validate({"augment": "crop"}))
 
 
 def test_what_is_loaded_is_what_the_configuration_says(digits: Dataset) -> None:

@@ -13,7 +13,8 @@ from torch.optim.lr_scheduler import ExponentialLR
 
 from bnexp import random
 from bnexp.config import TrialConfig
-from bnexp.data.batches import POPULATION_BATCHES, Batches, Examples
+from bnexp.data.batches import POPULATION_BATCHES, Batches
+from bnexp.data.examples import Examples
 from bnexp.engine import device
 from bnexp.engine.cohort import evaluation_steps
 from bnexp.engine.program import Program

@@ -33,12 +33,14 @@ from tests.conftest import Bnexp, environment
 from tests.test_db import GOOD, ONE, STARTED, instance, wanted
 
 CURVE = (Point(1, 2.0, 0.1, 2.5, 0.25), Point(50, 0.5, 0.9, math.inf, 0.75))
-FINISHED = Outcome(0, "finished", CURVE, replace(GOOD, test_loss=0.5))
+FINISHED = Outcome(
+    0, "finished", CURVE, replace(GOOD, test_loss=0.5, validation_top5_accuracy=1.0, test_top5_accuracy=0.9)
+)
 DIVERGED = Outcome(0, "diverged", CURVE[:1], None, 7, "nan")
 UP = math.nextafter(0.5, 1)
 
 
-def final(**numbers: float) -> Outcome:
+def final(**numbers: float | None) -> Outcome:
     """FINISHED with other final numbers."""
     assert FINISHED.final is not None
     return replace(FINISHED, final=replace(FINISHED.final, **numbers))
@@ -67,6 +69,7 @@ APART: dict[str, tuple[Outcome, Outcome, str]] = {
     "NaN now": (FINISHED, final(test_loss=math.nan), "test_loss 0.5 then, nan now"),
     "NaN then": (point(train_accuracy=math.nan), FINISHED, "train_accuracy at step 50 nan then, 0.9 now"),
     "infinity and NaN": (FINISHED, point(validation_loss=math.nan), "validation_loss at step 50 inf then, nan now"),
+    "not measured now": (FINISHED, final(test_top5_accuracy=None), "test_top5_accuracy is missing now"),
     "other infinity": (FINISHED, point(validation_loss=-math.inf), "validation_loss at step 50 inf then, -inf now"),
 }  # fmt: skip
 
@@ -98,6 +101,13 @@ def test_every_number_is_compared(name: str) -> None:
             assert compared.answer == "within tolerance" and compared.where.startswith(where)
             assert compared.difference and compared.difference < 1e-15
             assert compare(then, now, tolerance=0).answer == "drifted"
+
+
+def test_what_was_not_measured_then_is_no_difference() -> None:
+    """As of trials older than top-5 accuracy."""
+    old = final(validation_top5_accuracy=None, test_top5_accuracy=None)
+    assert compare(old, old, 0) == compare(old, FINISHED, 0) == Comparison("bitwise equal", 0.0)
+    assert compare(old, final(test_loss=0.4), 0).answer == "drifted"
 
 
 def test_the_tolerance_is_of_the_largest_relative_difference_itself_included() -> None:
@@ -134,7 +144,8 @@ def stored_in(path: Path, outcomes: Sequence[Outcome]) -> Results:
 
 def test_what_was_stored_is_read_back(tmp_path: Path) -> None:
     outcomes = [FINISHED, DIVERGED, replace(DIVERGED, reason="-inf", curve=()), point(train_loss=math.nan),
-                final(test_loss=math.inf, validation_loss=math.nan)]  # fmt: skip
+                final(test_loss=math.inf, validation_loss=math.nan), final(test_top5_accuracy=math.nan),
+                final(validation_top5_accuracy=None)]  # fmt: skip
     found = stored_in(tmp_path / "bnexp.db", outcomes).ended(99, seed=0)
     assert len(found) == len(outcomes)
     for trial in found:

@@ -11,7 +11,8 @@ from torch.nn.functional import batch_norm, cross_entropy
 from torch.optim.lr_scheduler import ExponentialLR
 
 from bnexp import random
-from bnexp.data.batches import CURVE_EXAMPLES, Batches, Examples
+from bnexp.data.batches import CURVE_EXAMPLES, Batches
+from bnexp.data.examples import Examples
 from bnexp.engine.program import Program
 from bnexp.models.layers import Linear
 from bnexp.options import BatchNormOptions, ExponentialOptions, GroupNormOptions, NoisyBatchNormOptions

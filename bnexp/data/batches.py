@@ -1,34 +1,36 @@
-"""A dataset on a device, and the order in which a seed sees it. S streams (seeds), B batch, I inputs."""
+"""A dataset on a device, and the order in which a seed sees it. S streams (seeds), B batch, N = S x B, I inputs."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from bnexp import random
-from bnexp.data.dataset import Dataset
+from bnexp.data.dataset import Dataset, Images, Labels
+from bnexp.data.examples import Examples, Streamed
+from bnexp.data.pictures import Pictures, View, channels_of
+from bnexp.data.ragged import Ragged
 from bnexp.errors import UsageError
 
 CURVE_EXAMPLES = 2000
 """At most so many examples of each set make a point of a curve."""
 
+FINAL_EXAMPLES = 100_000
+"""At most so many training examples make the final training numbers."""
+
 POPULATION_BATCHES = 100
 """At most so many training batches make the population statistics of Algorithm 2."""
 
 
-@dataclass(frozen=True)
-class Examples:
-    """Examples on the device: x [N, I] in [0, 1], y [N] int64."""
+HOST_LIMIT = 2**31
+"""Bytes of inputs and pictures that are held on a CPU; every worker holds its own."""
 
-    x: Tensor
-    y: Tensor
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def first(self, count: int) -> "Examples":
-        return Examples(self.x[:count], self.y[:count])
+SHARE = 0.25
+"""Of a GPU's free memory that they may take."""
 
 
 @dataclass(frozen=True)
@@ -39,29 +41,84 @@ class DeviceData:
     train: Examples
     validation: Examples
     test: Examples
-    shape: tuple[int, ...]
+    shape: tuple[int, int, int]
+    """Of one input: height, width and channels, flattened in this order."""
     classes: int
+
+    @property
+    def device(self) -> torch.device:
+        return self.train.y.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the inputs."""
+        return self.train.dtype
 
 
 def to_device(
-    dataset: Dataset, split: int, dtype: torch.dtype, device: torch.device, binarize: bool = False
+    dataset: Dataset,
+    split: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    binarize: bool = False,
+    image_size: int = 0,
+    crops: bool = False,
+    limit: int | None = None,
 ) -> DeviceData:
-    """Scale, flatten and move `dataset`, cut by `split`. With `binarize`, pixels above half of the largest value are 1
-    and the others 0."""
+    """`dataset`, cut by `split`, as inputs of type `dtype` on `device`: single crops of `image_size` pixels (0: all of
+    the images, as they are), scaled to [0, 1]. With `binarize`, pixels above half of the largest value are 1 and the
+    others 0. With `crops`, other crops can be taken too.
 
-    def examples(images: Tensor, labels: Tensor) -> Examples:
-        x = images.to(device).to(dtype).flatten(1) / dataset.scale
-        return Examples((x > 0.5).to(dtype) if binarize else x, labels.to(device))
+    What takes more than `limit` bytes (what the device has room for, unless told) stays where it is, and so do pictures
+    of different sizes. Raises UsageError where these are to be seen as they are."""
+    size = (image_size, image_size) if image_size else _size(dataset)
+    view = View(size, dataset.scale, binarize, dtype)
+    shape = (*size, channels_of(dataset.images))
+    streamed = _bytes(dataset, view, crops) > (_room(device) if limit is None else limit)
 
-    images, labels = torch.tensor(dataset.images), torch.tensor(dataset.labels)
-    train, validation = (torch.from_numpy(part) for part in dataset.split(split))
+    def examples(images: Images, labels: Labels, index: npt.NDArray[np.int64]) -> Examples:
+        pictures, y = Pictures(images, index), torch.from_numpy(labels[index]).to(device)
+        if streamed:
+            return Streamed(pictures, y, view, size[0] * size[1] * shape[2])
+        pixels = pictures.read(torch.arange(len(index))).pixels.to(device) if crops else None
+        return Examples(view.all(pictures, device), y, pixels, view)
+
+    train, validation = dataset.split(split)
     return DeviceData(
-        train=examples(images[train], labels[train]),
-        validation=examples(images[validation], labels[validation]),
-        test=examples(torch.tensor(dataset.test_images), torch.tensor(dataset.test_labels)),
-        shape=dataset.images.shape[1:],
+        train=examples(dataset.images, dataset.labels, train),
+        validation=examples(dataset.images, dataset.labels, validation),
+        test=examples(dataset.test_images, dataset.test_labels, np.arange(len(dataset.test_labels))),
+        shape=shape,
         classes=dataset.classes,
     )
+
+
+def _size(dataset: Dataset) -> tuple[int, int]:
+    """Height and width of the dataset's images, all of them."""
+    if isinstance(dataset.images, Ragged):
+        raise UsageError(
+            f"image_size: 0 leaves images as they are, but those of {dataset.name} differ in size; "
+            "set the size that the network sees, such as image_size: 224"
+        )
+    height, width = dataset.images.shape[1:3]
+    return height, width
+
+
+def _bytes(dataset: Dataset, view: View, crops: bool) -> float:
+    """That inputs take on the device, and pictures with them where crops are taken; infinite for what cannot lie there
+    as one array."""
+    total, (height, width) = 0, view.size
+    for images in (dataset.images, dataset.test_images):
+        if isinstance(images, Ragged):
+            return math.inf
+        total += len(images) * height * width * channels_of(images) * view.dtype.itemsize
+        total += images.nbytes if crops else 0
+    return total
+
+
+def _room(device: torch.device) -> float:
+    """Bytes that data may take on `device`."""
+    return SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else HOST_LIMIT
 
 
 class Batches:
@@ -91,17 +148,23 @@ class Batches:
 
     def take(self, index_SB: Tensor) -> tuple[Tensor, Tensor]:
         """The examples x [S, B, I] and labels y [S, B] at these indices."""
-        flat = index_SB.reshape(-1)
-        x_SBI = self.examples.x.index_select(0, flat).view(*index_SB.shape, -1)
-        return x_SBI, self.examples.y.index_select(0, flat).view(index_SB.shape)
+        [x_NI] = self.examples.each([index_SB.reshape(-1)])
+        return x_NI.view(*index_SB.shape, -1), self.labels(index_SB)
+
+    def labels(self, index_SB: Tensor) -> Tensor:
+        """The labels y [S, B] at these indices."""
+        y = self.examples.y
+        return y.index_select(0, index_SB.reshape(-1).to(y.device)).view(index_SB.shape)
 
     def population(self, streams: list[int]) -> Iterator[Tensor]:
-        """x [S, B, I] of the batches that Algorithm 2 averages over: an epoch of their own, at most 100 batches."""
-        for index_SB in self.order("population", streams)[:, :POPULATION_BATCHES].unbind(1):
-            yield self.take(index_SB)[0]
+        """x [S, B, I] of the batches that Algorithm 2 averages over: an epoch of their own, at most 100 batches. They
+        are single crops, as those are that the network is measured on, though training pictures be augmented."""
+        batches = self.order("population", streams)[:, :POPULATION_BATCHES].unbind(1)
+        for x_NI in self.examples.each(index_SB.reshape(-1) for index_SB in batches):
+            yield x_NI.view(len(streams), self.size, -1)
 
     def order(self, epoch: int | str, streams: list[int]) -> Tensor:
-        """Indices of every batch of `epoch`, int64 [S, batches, B], on the examples' device."""
+        """Indices of every batch of `epoch`, int64 [S, batches, B], where the examples want them."""
         used = self.per_epoch * self.size
         members_epoch = 0 if self.fixed else epoch
         members = random.permutation(random.keys("order", streams, members_epoch), len(self.examples))
@@ -109,4 +172,4 @@ class Batches:
         if self.fixed:
             order = random.permutation(random.keys("batch order", streams, epoch), self.per_epoch)
             batches = torch.take_along_dim(batches, order[:, :, None], dim=1)
-        return batches.to(self.examples.y.device)
+        return batches.to(self.examples.indexed_on)

@@ -244,8 +244,8 @@ def _not_finite(trial_id: int, point: Point) -> tuple[Any, ...]:
     return trial_id, *numbers.values(), nonfinite
 
 
-def _finite(numbers: Mapping[str, float]) -> tuple[dict[str, float | None], str | None]:
-    """Numbers with NULL for what is not finite, and a note of what that was ("train_loss=inf")."""
-    lost = [f"{name}={value}" for name, value in numbers.items() if not math.isfinite(value)]
-    kept = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+def _finite(numbers: Mapping[str, float | None]) -> tuple[dict[str, float | None], str | None]:
+    """Numbers with NULL for what is not finite, and a note of what that was ("train_loss=inf"). None is nothing."""
+    lost = [f"{name}={value}" for name, value in numbers.items() if value is not None and not math.isfinite(value)]
+    kept = {name: None if value is None or not math.isfinite(value) else value for name, value in numbers.items()}
     return kept, " ".join(lost) or None

@@ -4,14 +4,16 @@ import hashlib
 import heapq
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from sqlalchemy import JSON, Connection, text
 
 from bnexp.records import Final, Outcome, Point
 
-FINAL = [field.name for field in fields(Final)]
+FINAL = [field.name for field in fields(Final) if field.default is MISSING]
+PERHAPS = [field.name for field in fields(Final) if field.default is None]
+"""What is not measured of every trial."""
 MEASURED = [field.name for field in fields(Point) if field.name != "step"]
 
 KEYS = text(
@@ -61,13 +63,14 @@ def _read(connection: Connection, key: str) -> Stored:
 
 def outcome(trial: Mapping[str, Any], curve: Sequence[Mapping[str, Any]]) -> Outcome:
     """What `bnexp.db.rows.result` and `points` made columns of, from a row of `trials` and its rows of `curves` in
-    order of their steps. A NULL is what `nonfinite` says of it, else NaN."""
+    order of their steps. A NULL is what `nonfinite` says of it, else NaN, or None of what may be missing."""
     final = [_number(trial, name) for name in FINAL]
+    perhaps = [None if trial[name] is None and name not in _notes(trial) else _number(trial, name) for name in PERHAPS]
     return Outcome(
         slot=0,
         status=trial["status"],
         curve=tuple(Point(point["step"], *(_number(point, name) for name in MEASURED)) for point in curve),
-        final=None if trial["status"] == "diverged" and all(map(math.isnan, final)) else Final(*final),
+        final=None if trial["status"] == "diverged" and all(map(math.isnan, final)) else Final(*final, *perhaps),
         diverged_at_step=trial["diverged_at_step"],
         reason=_notes(trial).get("loss"),
     )

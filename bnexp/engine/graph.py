@@ -44,7 +44,8 @@ class Replayed:
         pool = None
         for count in (1, STEPS):
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=pool):
+            # Threads that read pictures ahead may take memory meanwhile.
+            with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
                 for _ in range(count):
                     step()
             pool = graph.pool()

@@ -72,7 +72,8 @@ class Shelf:
         that wants them."""
         found = {}
         for name, examples in self._sets.items():
-            chunks = [chunk_TNC.cpu() for chunk_TNC in self.program.probabilities(examples, Mode.FINAL)]
+            crops = self.program.trials[0].crops if name == "test" else 1
+            chunks = [chunk_TNC.cpu() for chunk_TNC in self.program.probabilities(examples, Mode.FINAL, crops)]
             found[name] = torch.cat(chunks, dim=1)
         return found
 

@@ -7,7 +7,6 @@ time and reads nothing back: it can be captured in a CUDA graph, and any cohort 
 Shape suffixes: T trials, S streams, B batch, I inputs.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -16,15 +15,15 @@ from torch.nn.functional import cross_entropy
 
 from bnexp import registry
 from bnexp.config import TrialConfig
-from bnexp.data.batches import Batches, DeviceData, Examples
+from bnexp.data.batches import Batches, DeviceData
+from bnexp.data.examples import Examples
+from bnexp.data.feed import Feed
 from bnexp.engine import cohort
+from bnexp.engine.evaluation import Measured, Tally, chunk
 from bnexp.engine.graph import Replayed
 from bnexp.engine.optim import STRETCH, Sgd
 from bnexp.identity import cohort_key
 from bnexp.models.layers import Cohort, Layer, Mode, Pass
-
-EVALUATION_CHUNK = 384
-"""Examples evaluated at once, whatever the cohort."""
 
 
 class Program:
@@ -33,7 +32,7 @@ class Program:
     def __init__(self, trials: Sequence[TrialConfig], data: DeviceData) -> None:
         config = trials[0]
         self.trials, self.data = list(trials), data
-        self.device, dtype = data.train.x.device, data.train.x.dtype
+        self.device, dtype = data.device, data.dtype
         self.streams = cohort.streams([trial.random_seed for trial in trials])
         self.batches = Batches(data.train, config.batch_size, config.shuffle == "fixed")
         members = Cohort(
@@ -56,13 +55,15 @@ class Program:
     def _shape_steps(self) -> None:
         size = self.batches.size
         self.order = torch.zeros(STRETCH, len(self.streams), size, dtype=torch.int64, device=self.device)
+        self.feed = Feed(self.batches, self.trials[0].augment, self.streams, self.trials[0].steps)
         self.share = self.diverged_loss.new_full((len(self.trials), size), 1 / size)
         self.replayed = Replayed(self.device) if self.device.type == "cuda" else None
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that differs from cohort to cohort of one shape, or from step to step."""
         ours = ("now", "row", "diverged_at", "diverged_loss", "order")
-        return self.model.state_dict() | self.optimizer.state() | {name: getattr(self, name) for name in ours}
+        mine = {name: getattr(self, name) for name in ours}
+        return self.model.state_dict() | self.optimizer.state() | self.feed.state() | mine
 
     def kept(self) -> dict[str, Tensor]:
         """Every tensor that the trials have from the steps taken, in place; the first axis is theirs. What else a step
@@ -91,28 +92,39 @@ class Program:
         for name, tensor in self.state().items():
             tensor.copy_(state[name])
         self.trials, self.streams = new.trials, new.streams
+        self.feed.begin(self.streams)
         self.optimizer.rate, self.optimizer.schedule = new.optimizer.rate, new.optimizer.schedule
 
     def run(self, first: int, count: int) -> None:
         """Take `count` steps from step `first`, counted from 1."""
         for start in range(first, first + count, STRETCH):
             steps = min(STRETCH, first + count - start)
-            self.order[:steps].copy_(self.batches.indices(start, steps, self.streams))
+            if not self.feed.streamed:
+                self.order[:steps].copy_(self.batches.indices(start, steps, self.streams))
             self.optimizer.prepare(start, steps)
             self.now.fill_(start - 1)
             self.row.fill_(-1)
-            if self.replayed is None:
-                for _ in range(steps):
-                    self._step()
+            if self.feed.streamed:
+                for step in range(start, start + steps):
+                    self.feed.write(step)
+                    self._take(1)
             else:
-                self.replayed(self._step, self.state(), steps)
+                self._take(steps)
+
+    def _take(self, steps: int) -> None:
+        """Take the next steps, which have been prepared."""
+        if self.replayed is None:
+            for _ in range(steps):
+                self._step()
+        else:
+            self.replayed(self._step, self.state(), steps)
 
     def _step(self) -> None:
         """One step of every trial: the mean loss over its batch, summed over trials, so that nothing crosses them."""
         self.now.add_(1)
         self.row.add_(1)
         [index_SB] = self.order.index_select(0, self.row)
-        loss_TB = self.apply(*self.batches.take(index_SB), Mode.TRAIN)[0]
+        loss_TB = self.apply(*self.feed.batch(index_SB, self.now), Mode.TRAIN)[0]
         loss_TB.backward(self.share)
         self.optimizer.step(self.row)
         self._flag(loss_TB.detach().mean(1))
@@ -120,6 +132,10 @@ class Program:
     def apply(self, x_SBI: Tensor, y_SB: Tensor, mode: Mode) -> tuple[Tensor, Tensor, Tensor]:
         """Cross-entropy [T, B], logits [T, B, classes] and labels [T, B]."""
         logits = self.model(x_SBI, Pass(mode, self.now))
+        return self._losses(logits, y_SB)
+
+    def _losses(self, logits: Tensor, y_SB: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Cross-entropy [T, B] of logits [T, B, classes], these, and labels [T, B]."""
         trials, batch, classes = logits.shape
         shared = trials // len(y_SB)
         labels = y_SB[:, None].expand(-1, shared, -1).reshape(-1)
@@ -147,6 +163,7 @@ class Program:
 
     def keep(self, places: list[int]) -> None:
         """Go on with the trials in `places` only."""
+        self.feed.stop()
         self.trials = [self.trials[place] for place in places]
         self.streams = cohort.streams([trial.random_seed for trial in self.trials])
         slots = torch.tensor(places, device=self.device)
@@ -166,22 +183,36 @@ class Program:
     @torch.no_grad()
     def measure(self, examples: Examples, mode: Mode) -> list[tuple[float, float]]:
         """By place, a trial's mean loss and accuracy on the examples; NaN both where the network is."""
-        loss_T = torch.zeros(len(self.trials), dtype=torch.float64, device=self.device)
-        right_T = torch.zeros(len(self.trials), dtype=torch.int64, device=self.device)
-        for x, y in zip(examples.x.split(EVALUATION_CHUNK), examples.y.split(EVALUATION_CHUNK), strict=True):
-            loss_TB, logits, labels = self.apply(x[None], y[None], mode)
-            loss_T += loss_TB.sum(1)
-            right_T += (logits.argmax(2) == labels).sum(1)
-        losses, accuracies = loss_T / len(examples), right_T.double() / len(examples)
-        accuracies = accuracies.masked_fill(losses.isnan(), math.nan)
-        return list(zip(losses.tolist(), accuracies.tolist(), strict=True))
+        return [(measured.loss, measured.accuracy) for measured in self._measured(examples, mode)]
 
     @torch.no_grad()
-    def probabilities(self, examples: Examples, mode: Mode) -> Iterator[Tensor]:
-        """The probability of each class, [T, n, classes] float32, of some examples after the other."""
-        for x, y in zip(examples.x.split(EVALUATION_CHUNK), examples.y.split(EVALUATION_CHUNK), strict=True):
-            _, logits, _ = self.apply(x[None], y[None], mode)
+    def score(self, examples: Examples, crops: int = 1) -> list[Measured]:
+        """By place, a trial's final numbers on the examples, of class probabilities averaged over `crops` crops."""
+        return self._measured(examples, Mode.FINAL, crops, best=True)
+
+    def _measured(self, examples: Examples, mode: Mode, crops: int = 1, best: bool = False) -> list[Measured]:
+        tally = Tally(len(self.trials), self.device, best)
+        for logits, y in self._answers(examples, mode, crops):
+            tally.add(*self._losses(logits, y[None]))
+        return tally.measured()
+
+    @torch.no_grad()
+    def probabilities(self, examples: Examples, mode: Mode, crops: int = 1) -> Iterator[Tensor]:
+        """Of each class, averaged over `crops` crops of each example (1, 10 or 144): float32 [T, n, classes], for the
+        next n examples each time."""
+        for logits, _ in self._answers(examples, mode, crops):
             yield logits.softmax(2).float()
+
+    def _answers(self, examples: Examples, mode: Mode, crops: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Logits [T, n, classes] of the next n examples, and their labels [n]. Those of several crops have the
+        probabilities that are the crops' on average."""
+        for seen, y in examples.crops(chunk(examples.inputs), crops):
+            logits = self.model(next(seen)[None], Pass(mode, self.now))
+            if crops > 1:
+                logits = logits.log_softmax(2)
+                for x in seen:
+                    logits = logits.logaddexp(self.model(x[None], Pass(mode, self.now)).log_softmax(2))
+            yield logits, y
 
     def weights(self, place: int) -> dict[str, Tensor]:
         """The parameters of the trial in `place` and its statistics of normalization, without the trial axis, under
