@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from bnexp.data.batches import Examples
+from bnexp.data.examples import Examples
 from bnexp.engine.program import Program
 from bnexp.errors import BnexpError
 from bnexp.files import write_whole
