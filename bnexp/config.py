@@ -24,6 +24,7 @@ from bnexp.options import (
     Schedule,
     SgdOptions,
 )
+from bnexp.records import KeptKind
 
 
 def known_dataset(name: str) -> str:
@@ -72,7 +73,7 @@ class TrialConfig(Fields):
         Literal["float32", "float64", "bfloat16"], static("floating-point type", "precision", origin="float32")
     ] = "float32"
     """bfloat16: of products only; parameters, normalization and losses stay in float32."""
-    keep: Annotated[tuple[Literal["weights", "predictions"], ...], Field(strict=False), recorded("names", "keep")] = ()
+    keep: Annotated[tuple[KeptKind, ...], Field(strict=False), recorded("names", "keep")] = ()
     """What is kept of a finished trial, in files beside the database."""
     seed: Annotated[int, Field(ge=0, lt=2**63), per_trial("number", "seed")] = 0
     """Rules initialization, order and dropout."""

@@ -160,7 +160,7 @@ class Experiment:
 
     def tuning_trials(self) -> list[Trial]:
         """Every trial of the tune stage: each arm that is tuned itself, on each level and tuning seed. Nobody looks
-        inside them, so they are not probed."""
+        inside them, so they are not probed, and nothing is kept of them."""
         if self.tune is None:
             return []
         return [
@@ -169,7 +169,7 @@ class Experiment:
             if arm.source == arm.name
             for setting in self.tune.levels
             for trial in _seeded(
-                self._at_level(arm, setting.value).model_copy(update={"probes": ()}),
+                self._at_level(arm, setting.value).model_copy(update={"probes": (), "keep": ()}),
                 self.tune.seeds,
                 arm,
                 float(setting.value),

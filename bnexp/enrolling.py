@@ -70,9 +70,13 @@ def enroll(
     return ids
 
 
-def close_books(store: Store, experiment_ids: Sequence[int], claims: Mapping[str, Claim]) -> None:
-    """Judge the claims about each instance and store the verdicts."""
+def close_books(
+    store: Store, experiment_ids: Sequence[int], claims: Mapping[str, Claim], files: Path | None = None
+) -> None:
+    """Judge the claims about each instance and store the verdicts. `files` is the folder of what is kept of trials,
+    where it is not the database's own."""
     results = Results(store.database)
+    results.files = files or results.files
     for instance in results.instances():
         if instance.id in experiment_ids:
             findings = make_report(results, instance, about(claims, instance.name)).findings

@@ -5,6 +5,7 @@ BnexpError                 exit code 1: something failed while doing what was as
 │   └── ConfigurationError   a value in an experiments file or after --set is wrong; knows its place
 ├── DatasetError           a dataset is missing or damaged
 └── DatabaseError          a database cannot be opened, read or written
+    └── MissingFileError     a file that a database names is gone or damaged
 
 What cannot happen is asserted, not raised.
 """
@@ -42,6 +43,10 @@ class DatasetError(BnexpError):
 
 class DatabaseError(BnexpError):
     """A database cannot be opened, read or written."""
+
+
+class MissingFileError(DatabaseError):
+    """A file that a database names is gone or damaged, or none was kept."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -25,6 +25,34 @@ def open_file(path: Path) -> BinaryIO:
         raise
 
 
+def force(path: Path) -> None:
+    """Have what was written at `path`, a file or folder, on disk, not only in the system's memory."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Put `content` into the file at `path`, in a folder that is made where need be: whole and on disk, or not at all.
+    Raises OSError where that fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        unfinished.unlink(missing_ok=True)  # a link would be followed
+        with unfinished.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+        force(path.parent)
+    except BaseException:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise
+
+
 def write_file(path: Path, text: str) -> None:
     """Put `text` into the file at `path`, as UTF-8. Raises OSError where that fails, and then what stood there stands
     still."""

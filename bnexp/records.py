@@ -67,6 +67,19 @@ class Final:
     test_top5_accuracy: float | None = None
 
 
+KeptKind = Literal["weights", "predictions"]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A file that is kept of a finished trial."""
+
+    kind: KeptKind
+    sha256: str
+    """Of its content, in hexadecimal digits; the file is called `<sha256>.safetensors`."""
+    bytes: int
+
+
 @dataclass(frozen=True)
 class Outcome:
     """A trial that has ended."""
@@ -83,6 +96,8 @@ class Outcome:
     probes: tuple[Probe, ...] = ()
     resumed_at_step: int | None = None
     """The step of the checkpoint that its training went on from; None where it began at the beginning."""
+    kept: tuple[Kept, ...] = ()
+    """The files that hold what was to be kept of it; they are on disk. A trial that diverged has none."""
 
 
 @dataclass(frozen=True)
@@ -132,11 +147,16 @@ class Checkpoint:
 
     path: Path
     keys: tuple[str, ...]
-    """What tells each trial of the cohort, in slot order: its trial key, and what is recorded of it."""
+    """What tells each trial of the cohort, in slot order: its trial key, a blank, and what is recorded of it."""
     program: str
     """What trains. Only the same goes on from what it has written."""
     resume: bool
     """Whether to go on from what is there."""
+    files: Path | None = None
+    """The folder for what is kept of finished trials; without one, nothing is."""
+
+    def trial_key(self, slot: int) -> str:
+        return self.keys[slot].partition(" ")[0]
 
 
 @dataclass

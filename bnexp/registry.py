@@ -90,6 +90,7 @@ ESTIMATORS = {
     "percentile_drift": "bnexp.claims.inside:percentile_drift",
     "growth_per_layer": "bnexp.claims.inside:growth_per_layer",
     "largest_error": "bnexp.claims.inside:largest_error",
+    "ensemble_gain": "bnexp.claims.ensembles:ensemble_gain",
 }
 
 REVISIONS: dict[str, int] = {}

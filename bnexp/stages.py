@@ -102,7 +102,7 @@ class Course:
         confirming = [self._choose(number, wish) and self._settle(number, wish) for number, wish in waiting]
         if any(confirming):
             self._train([])
-        close_books(self.store, self.ids, claims)
+        close_books(self.store, self.ids, claims, self.folder.files)
         return self.store.failed(self.ids)
 
     def _end_abandoned(self) -> None:

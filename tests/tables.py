@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bnexp import registry
-from bnexp.claims.arms import Arm, Curves, Estimate, Probes
+from bnexp.claims.arms import Arm, Curves, Estimate, Predicted, Probes, no_predictions
 from bnexp.claims.data import Data, no_probes
 from bnexp.claims.findings import Finding
 from bnexp.claims.model import Claim, Estimator
@@ -73,8 +73,10 @@ def arm(
     probes: Probes = no_probes,
     tuning: list[Row] | None = None,
     name: str = "an arm",
+    predicted: Predicted = no_predictions,
 ) -> Arm:
-    return Arm(name, table(itertools.chain(*cells)), curves, probes, table(tuning) if tuning is not None else None)
+    tuned_by = table(tuning) if tuning is not None else None
+    return Arm(name, table(itertools.chain(*cells)), curves, probes, tuned_by, predicted)
 
 
 def curves_of(points: Mapping[str, Sequence[float]], steps: Sequence[int] = STEPS) -> Curves:

@@ -173,9 +173,9 @@ def test_a_file_of_the_name_is_whole_at_any_time(tmp_path: Path, monkeypatch: py
     trials = cohort()[:1]
     where = place(tmp_path, trials)
     did: list[str] = []
-    force, save, move = checkpoints._force, checkpoints.save_file, Path.replace
+    force, save, move = checkpoints.force, checkpoints.save_file, Path.replace
     monkeypatch.setattr(checkpoints, "save_file", lambda *given: (did.append("write"), save(*given)))
-    monkeypatch.setattr(checkpoints, "_force", lambda path: (did.append(f"force {path.suffix}"), force(path)))
+    monkeypatch.setattr(checkpoints, "force", lambda path: (did.append(f"force {path.suffix}"), force(path)))
     monkeypatch.setattr(Path, "replace", lambda path, to: (did.append("rename"), move(path, to))[1])
     train(trials, where, stop_after=1)
     assert did == ["write", "force .tmp", "rename", "force "]
@@ -255,3 +255,11 @@ def test_writing_takes_two_percent_of_the_time_at_most(
     assert spent <= SHARE * elapsed + (cost if cost > 1 else 0), "but for the first, whose cost nobody knew"
     assert spent >= 0.8 * min(SHARE * elapsed, cost * 40_000), "and it is used"
     assert saves[0] < 15
+
+
+def test_every_precision_is_kept(tmp_path: Path) -> None:
+    """In float64 numbers need no conversion, and layers could share their memory."""
+    trials = cohort(precision="float64")[:3]
+    told = train(trials, place(tmp_path, trials))
+    assert sum(isinstance(record, Saved) for record in told) > 1
+    assert outcomes(trials, told) == outcomes(trials, train(trials))

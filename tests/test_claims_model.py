@@ -159,6 +159,8 @@ SPREAD = "{name: spread_difference, factor: init_scale}"
         ("{name: difference, within: 2}", "difference has no `within`"),
         ("{name: difference, gain: {treatment: {dropout: 0.4}}}", "difference has no `gain`"),
         ("{name: tolerated_range, factor: init_scale, within: 0}", "greater than 0"),
+        ("{name: difference, members: variant}", "difference has no `members`"),
+        ("{name: difference, measure: top5_error}", "difference has no `measure`"),
     ],
 )
 def test_an_estimators_wrong_options_are_refused_when_read(
@@ -394,6 +396,11 @@ BOTH = "{arms: {treatment: {norm: batch}, control: {norm: none}}, estimator: {na
         (BOTH % "percentile_drift}", "needs `probes: [percentiles]`"),
         (BOTH % "difference}, table: {by: [norm], arms: {treatment: {norm: group}}}", "norm: group"),
         (BOTH % "difference}, where: {lr_multiplier: true}", "no trials with"),
+        (BOTH % "ensemble_gain}", "ensemble_gain measures the treatment only"),
+        (RATE.replace("rate", "ensemble_gain") % "where: {}", "one level of member only"),
+        (RATE.replace("rate", "ensemble_gain, members: lr_multiplier") % "where: {}", "needs `keep: [predictions]`"),
+        (RATE.replace("rate", "ensemble_gain, members: lr_multipliers") % "where: {}", "did you mean 'lr_multiplier'"),
+        (RATE.replace("rate", "ensemble_gain, members: seed") % "where: {}", "the seed is no factor"),
     ],
 )
 def test_what_an_experiment_cannot_tell_is_refused_when_its_claim_is_read(

@@ -116,6 +116,15 @@ def test_cohorts_are_planned_once(store: Store) -> None:
     assert store.take([number], ONE) is None
 
 
+def test_trials_of_one_seed_and_member_stand_together(store: Store) -> None:
+    """They share their random numbers, and the engine draws them once for those that are side by side."""
+    trials = [wanted(seed=1, member=member, lr_multiplier=rate) for rate in (1.0, 2.0) for member in (2, 1)]
+    number = store.register(instance(*trials))
+    store.plan(number, group)
+    job = store.take([number], ONE)
+    assert job is not None and [config.member for config in job.configs] == [1, 1, 2, 2]
+
+
 def test_results_are_stored_whole_and_only_under_the_lease(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "LEASE_SECONDS", 0.01)
     number = store.register(instance(wanted(seed=1), wanted(seed=2)))

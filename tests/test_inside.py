@@ -1,4 +1,4 @@
-"""Estimators of what probes saw and of ensembles, with answers known by hand."""
+"""Estimators of what probes saw, with answers known by hand."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,6 @@ import pytest
 
 from bnexp.claims.arms import Arm, NotEstimableError, Probes
 from bnexp.claims.data import no_probes
-from bnexp.claims.ensembles import ensemble_gain
 from bnexp.records import Columns
 from tests.tables import Row, arm, measure, seeds
 
@@ -155,14 +154,3 @@ def test_the_largest_error_is_exact() -> None:
     half = probed(seeds([0.9, 0.9]), "scale-invariance", {0: rows})
     with pytest.raises(NotEstimableError, match="no measurements"):
         measure("largest_error", half, None)
-
-
-def test_an_ensemble_gains_what_its_mean_has_over_the_member_best_on_validation() -> None:
-    """Of three examples the members are right on two each, not the same; their mean is right on all."""
-    right, wrong = [0.9, 0.1], [0.4, 0.6]
-    probabilities = np.array([[right, right, wrong], [right, wrong, right], [wrong, right, right]])
-    labels = np.zeros(3, dtype=np.int64)
-    assert ensemble_gain(probabilities, labels, np.array([0.5, 0.5, 0.5])) == pytest.approx(-100 / 3)
-    probabilities[1] = [right, right, right]
-    assert ensemble_gain(probabilities, labels, np.array([0.5, 0.9, 0.5])) == 0
-    assert ensemble_gain(probabilities, labels, np.array([0.9, 0.9, 0.5])) == pytest.approx(-100 / 3)

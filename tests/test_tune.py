@@ -400,11 +400,12 @@ def test_plan_and_status_show_both_stages(ran: Path, bnexp: Bnexp, folder: Path)
 
 def test_a_run_says_what_its_trials_were_trained_without(folder: Path) -> None:
     assert go(folder, "tuned")[0] == 0
-    text = TUNED.replace("eval_every: 20", "eval_every: 10\n  probes: [moments, percentiles]")
+    text = TUNED.replace("eval_every: 20", "eval_every: 10\n  keep: [weights]\n  probes: [moments, percentiles]")
     (folder / "experiments.yaml").write_text(text)
     without = "without the probes moments, percentiles; use another --db to measure them"
     other = "with eval_every 20, not 10; use another --db for curves of these steps"
-    said = [(24, other), (12, without), (12, other)]
+    unkept = "without keeping their weights; use another --db to train them again"
+    said = [(24, other), (12, without), (12, unkept), (12, other)]
     assert go(folder, "tuned") == (0, [f"tuned: {count} trials were trained before {lack}" for count, lack in said])
 
 

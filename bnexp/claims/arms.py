@@ -1,6 +1,6 @@
 """The trials that a claim compares, and what estimators make of them. Pure functions of tidy columns."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,8 @@ from bnexp.claims.rules import Test
 from bnexp.claims.statistics import Bounded, Values, sign_flip
 from bnexp.columns import in_both, length, levels, means, take, unfolded
 from bnexp.config import columns_by_name, recorded_columns
+from bnexp.db.kept import Predictions
+from bnexp.errors import MissingFileError
 from bnexp.records import Columns
 
 
@@ -27,6 +29,18 @@ Probes = Callable[[Sequence[str], str], Columns]
 """A probe's measurements in trials, by key: trial_key, step, layer, value, and units (a list of numbers or None)."""
 
 
+Predicted = Callable[[Sequence[str]], Iterator[Predictions]]
+"""What was kept of the predictions of trials, by key, one after the other. Raises MissingFileError where something is
+gone."""
+
+
+def no_predictions(keys: Sequence[str]) -> Iterator[Predictions]:
+    """Of an instance that has none."""
+    if keys:
+        raise MissingFileError("no predictions were kept of its trials")
+    return iter(())
+
+
 @dataclass(frozen=True)
 class Arm:
     """The trials of one arm, and what to call it."""
@@ -37,6 +51,7 @@ class Arm:
     probes: Probes
     tuning: Columns | None = None
     """The trials that its rate was chosen by, at the chosen rate; None where it has none."""
+    predicted: Predicted = no_predictions
 
 
 @dataclass(frozen=True)

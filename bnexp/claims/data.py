@@ -14,11 +14,13 @@ from bnexp.claims.arms import (
     Estimate,
     Measured,
     NotEstimableError,
+    Predicted,
     Probes,
     choose,
     constant_columns,
     exactly,
     matched,
+    no_predictions,
 )
 from bnexp.claims.model import Arms, Estimator, Measure, Partial, as_column, columns_of, described, free_columns
 from bnexp.columns import counts, length, levels, take
@@ -48,6 +50,7 @@ class Data:
     """The trials by which rates were chosen."""
     choices: Sequence[Choice] = ()
     overrides: str = ""
+    predicted: Predicted = no_predictions
 
     @cached_property
     def chosen(self) -> dict[str, Choice]:
@@ -86,7 +89,7 @@ class Data:
         return replace(estimate, notes=notes, undecidable=open_)
 
     def _arm(self, name: str, trials: Columns) -> Arm:
-        return Arm(name or "all trials", trials, self.curves, self.probes, self._tuned_by(trials))
+        return Arm(name or "all trials", trials, self.curves, self.probes, self._tuned_by(trials), self.predicted)
 
     def _tuned_by(self, trials: Columns) -> Columns | None:
         """The tuning trials of these trials' arms, at the chosen level."""

@@ -37,10 +37,11 @@ UNITS: dict[str, Unit] = {
     "rate": "share",
     "growth_per_layer": "factor",
     "largest_error": "error",
+    "ensemble_gain": "points",
 }
 """What each estimator's effect is in."""
 
-ONE_ARM = ("rate", "growth_per_layer", "largest_error")
+ONE_ARM = ("rate", "growth_per_layer", "largest_error", "ensemble_gain")
 """Estimators that compare nothing: they measure the treatment."""
 
 ALONG_A_FACTOR = ("spread_difference", "largest_trained", "tolerated_range")
@@ -51,6 +52,8 @@ USED_BY: dict[str, tuple[str, ...]] = {
     "factor": ALONG_A_FACTOR,
     "gain": ("interaction",),
     "within": ("tolerated_range",),
+    "members": ("ensemble_gain",),
+    "measure": ("ensemble_gain",),
 }
 """The estimators that each option means something to."""
 
@@ -93,6 +96,10 @@ class Estimator(Fields):
     """interaction: what is gained in each arm, and how much more in the treatment."""
     within: Annotated[float, Field(gt=0)] = 1.0
     """tolerated_range: points under the arm's best that are tolerated."""
+    members: Annotated[str, AfterValidator(as_column)] = "member"
+    """ensemble_gain: the factor whose levels are the members of an ensemble, or `variant`."""
+    measure: Literal["top1_error", "top5_error"] = "top1_error"
+    """ensemble_gain: whether the label must be the likeliest class, or among the five likeliest."""
 
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> "Estimator":
@@ -105,7 +112,7 @@ class Estimator(Fields):
         for option, users in USED_BY.items():
             if option in self.model_fields_set and self.name not in users:
                 raise ValueError(f"{self.name} has no `{option}`, which is for {', '.join(users)}")
-        if "seed" in (*self.over, self.factor):
+        if "seed" in (*self.over, self.factor, self.members):
             raise ValueError("the seed is no factor: effects are paired by it")
         return self
 

@@ -98,6 +98,7 @@ def _check_names(file: ExperimentsFile, name: str, claim: Claim) -> None:
         partials[*path, "at"] = how.at
         factors[*path, "over"] = how.over
         factors[(*path, "factor")] = (how.factor,) if how.factor else ()
+        factors[*path, "members"] = (how.members,)
         if how.gain:
             partials[*path, "gain", "treatment"] = how.gain.treatment
             partials[*path, "gain", "control"] = how.gain.control
@@ -113,5 +114,5 @@ def _check_names(file: ExperimentsFile, name: str, claim: Claim) -> None:
         for index, factor in enumerate(named):
             if factor not in known:
                 hint = did_you_mean(factor, known)
-                spot = where if where[-1] == "factor" else (*where, index)
+                spot = where if where[-1] in ("factor", "members") else (*where, index)
                 raise ConfigurationError(f"claim {name}: no column {factor!r} ({hint})", place(*spot))

@@ -74,6 +74,8 @@ class _Search:
         choices = [{str(self.cells[n].get(factor)) for n in arm} for factor in how.over for arm in found]
         if choices and all(len(levels) < 2 for levels in choices):
             self.refuse(f"no arm has more than one level of {', '.join(how.over)}", *path, "estimator", "over")
+        if how.name == "ensemble_gain":
+            self._check_members(path, how.members, [self.cells[n] for arm in found for n in arm])
         probe = PROBED.get(how.name)
         if probe and not all(f'"{probe}"' in self.cells[n]["probes"] for arm in found for n in arm):
             self.refuse(f"{how.name} needs `probes: [{probe}]` in {self.claim.experiment}", *path, "estimator", "name")
@@ -84,6 +86,13 @@ class _Search:
             self.refuse(f"the levels of {factor} are no numbers from 0", *where)
         if len(set(levels)) < 2:
             self.refuse(f"an arm has one level of {factor} only", *where)
+
+    def _check_members(self, path: Path, members: str, cells: Cells) -> None:
+        if len({str(cell.get(members)) for cell in cells}) < 2:
+            self.refuse(f"an arm has one level of {members} only", *path, "estimator", "members")
+        if not all('"predictions"' in cell["keep"] for cell in cells):
+            experiment = self.claim.experiment
+            self.refuse(f"ensemble_gain needs `keep: [predictions]` in {experiment}", *path, "estimator", "name")
 
     def find(self, path: Path, where: Partial, arms: Arms, how: Estimator) -> list[list[int]]:
         """The cells of each arm, by number. Refuses arms that are empty, with any part of a `gain` too."""

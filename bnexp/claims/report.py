@@ -86,6 +86,7 @@ def data_of(results: Results, instance: InstanceInfo) -> Data:
         results.trials(instance.id, "tune"),
         results.choices(instance.id),
         instance.overrides,
+        results.predictions,
     )
 
 

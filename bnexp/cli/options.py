@@ -96,6 +96,13 @@ DEVICE = click.option(
 WORKERS = click.option(
     "--workers", type=click.IntRange(1, 1024), help="Processes.  [default: one a core, or one a GPU]"
 )
+CHECKPOINTS = click.option(
+    "--checkpoints",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="BNEXP_CHECKPOINTS",
+    metavar="FOLDER",
+    help="Where unfinished training and kept files are.  [default: beside the database]",
+)
 EXPERIMENTS = _options(
     click.argument("names", metavar="EXPERIMENT...", nargs=-1, required=True),
     FILE,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from bnexp.cli.options import DATABASE, FILE, Number, load_file
+from bnexp.cli.options import CHECKPOINTS, DATABASE, FILE, Number, load_file
 
 
 @click.command()
@@ -27,6 +27,7 @@ def status(database: str) -> None:
 @click.option("--claim", metavar="ID", help="Everything about this claim: curves, rates, trials, the SQL.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "markdown"]), default="table", show_default=True)
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file.")
+@CHECKPOINTS
 def report(
     name: str | None,
     file: Path | None,
@@ -36,6 +37,7 @@ def report(
     claim: str | None,
     form: str,
     output: Path | None,
+    checkpoints: Path | None,
 ) -> None:
     """Say for each of the paper's claims what the results show.
 
@@ -51,7 +53,7 @@ def report(
 
     experiments = load_file(file)
     claims = parse_claims(experiments)
-    results = Results(database)
+    results = Results(database, checkpoints)
     gc.disable()  # looking for garbage among a million rows takes a tenth of the time
     try:
         if claim is not None:
@@ -96,7 +98,7 @@ def query(sql: str, database: str, form: str, timeout: float) -> None:
     """Run one SQL statement that reads; others are refused.
 
     The views are trial_results, experiment_results, learning_curves, probe_values,
-    tuning_choices and claim_verdicts.
+    tuning_choices, kept_files and claim_verdicts.
     """
     from bnexp.db.results import Results
     from bnexp.reports.screens import show_rows
@@ -108,9 +110,10 @@ def query(sql: str, database: str, form: str, timeout: float) -> None:
 @click.command()
 @click.argument("trial")
 @DATABASE
-def show(trial: str, database: str) -> None:
+@CHECKPOINTS
+def show(trial: str, database: str, checkpoints: Path | None) -> None:
     """Show everything about the trial whose key begins with TRIAL."""
     from bnexp.db.results import Results
     from bnexp.reports.screens import show_trial
 
-    show_trial(Results(database).trial(trial))
+    show_trial(Results(database, checkpoints).trial(trial))

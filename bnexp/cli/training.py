@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bnexp.cli.options import DATA_DIR, DATABASE, DEVICE, EXPERIMENTS, WORKERS, Number, load_file
+from bnexp.cli.options import CHECKPOINTS, DATA_DIR, DATABASE, DEVICE, EXPERIMENTS, WORKERS, Number, load_file
 from bnexp.errors import BnexpError
 
 if TYPE_CHECKING:
@@ -40,13 +40,7 @@ def _wishes(
 @EXPERIMENTS
 @DEVICE
 @WORKERS
-@click.option(
-    "--checkpoints",
-    type=click.Path(path_type=Path, file_okay=False),
-    envvar="BNEXP_CHECKPOINTS",
-    metavar="FOLDER",
-    help="Where to keep unfinished training.  [default: beside the database]",
-)
+@CHECKPOINTS
 @click.option("--retry-failed", is_flag=True, help="Try trials again that failed before.")
 def run(
     names: tuple[str, ...],

@@ -91,7 +91,7 @@ def take(connection: Connection, experiment_ids: Sequence[int], worker: Worker) 
     end_attempts(connection, taken.id, true(), {"outcome": "interrupted"})
     members = (TrialRow.cohort_id == taken.id) & TrialRow.status.not_in(ENDED)
     columns = select(TrialRow.id, TrialRow.key, TrialRow.config, TrialRow.classes)
-    found = connection.execute(columns.where(members).order_by(TrialRow.seed, TrialRow.id)).all()
+    found = connection.execute(columns.where(members).order_by(TrialRow.seed, TrialRow.member, TrialRow.id)).all()
     ours = set(connection.execute(WANTED, {"cohort": taken.id, "experiments": experiment_ids}).scalars())
     connection.execute(update(TrialRow).where(members).values(status="running"))
     job = Job(

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Connection, DateTime, Engine, text
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, DateTime, Engine, text
 from bnexp.db import stored
 from bnexp.db.asking import Answer, ask
 from bnexp.db.connection import explained, open_engine
+from bnexp.db.folders import folder_of
 from bnexp.db.rows import Stage
 from bnexp.db.url import parse_url, shown
 from bnexp.errors import DatabaseError, UsageError, did_you_mean
@@ -20,6 +22,8 @@ from bnexp.records import Choice, Columns
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from bnexp.db.kept import Predictions
 
 QUERY_SECONDS = 60.0
 """How long `query` waits for an answer unless told."""
@@ -56,8 +60,11 @@ INSTANCES = text(
 class Results:
     """A results database, open for reading. What needs numpy imports it where it is used."""
 
-    def __init__(self, database: str) -> None:
+    def __init__(self, database: str, root: Path | None = None) -> None:
+        """What is kept of finished trials is looked for under `root`, the folder after --checkpoints; without one,
+        where it is then."""
         self.url = parse_url(database)
+        self.files = folder_of(self.url, "files", root)
         self.engine: Engine = open_engine(self.url, create=False)
 
     def close(self) -> None:
@@ -171,6 +178,13 @@ class Results:
         with self._read() as connection:
             return reading.probes(connection, keys, name)
 
+    def predictions(self, keys: Sequence[str]) -> "Iterator[Predictions]":
+        """The kept predictions of these trials, as `bnexp.db.kept.predictions` gives them."""
+        from bnexp.db import kept
+
+        with self._read() as connection:
+            return kept.predictions(connection, self.files, keys)
+
     def ended(self, size: int, seed: int, experiment_id: int | None = None) -> list[stored.Stored]:
         """Some trials that have ended, chosen at random, with all their numbers, as `bnexp.db.stored.sample` gives
         them."""
@@ -207,7 +221,8 @@ class Results:
             ]
 
     def trial(self, prefix: str) -> dict[str, Any]:
-        """Everything about the one trial whose key begins with `prefix`: its row, attempts, curve, probes, experiments.
+        """Everything about the one trial whose key begins with `prefix`: its row, attempts, curve, probes, kept files,
+        experiments.
 
         Raises UsageError where there is none, or more than one."""
         if not prefix.isascii():
@@ -235,6 +250,8 @@ class Results:
                 "attempts": rows("select * from attempts where trial_id = :id order by id"),
                 "curve": rows("select * from curves where trial_id = :id order by step"),
                 "probes": rows("select * from probes where trial_id = :id order by name, layer, step"),
+                "files": rows("select kind, sha256, bytes from files where trial_id = :id order by kind"),
+                "folder": self.files,
             }
 
     @contextmanager

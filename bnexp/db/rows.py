@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from bnexp.config import TrialConfig, columns
 from bnexp.identity import cell_key
-from bnexp.records import Outcome, Point, Probe, Started
+from bnexp.records import Kept, Outcome, Point, Probe, Started
 
 
 def now() -> datetime:
@@ -220,6 +220,15 @@ def probes(trial_id: int, measured: Sequence[Probe]) -> list[tuple[Any, ...]]:
         else _not_finite_probe(trial_id, p)
         for p in measured
     ]
+
+
+FILE = ("trial_id", "kind", "sha256", "bytes")
+"""The columns of `files`."""
+
+
+def files(trial_id: int, kept: Sequence[Kept]) -> list[tuple[Any, ...]]:
+    """Rows of `files`, their columns in the order of FILE."""
+    return [(trial_id, file.kind, file.sha256, file.bytes) for file in kept]
 
 
 def _not_finite_probe(trial_id: int, probe: Probe) -> tuple[Any, ...]:

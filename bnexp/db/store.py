@@ -168,8 +168,8 @@ class Store:
             leases.keep(connection, job, checkpoint)
 
     def store(self, job: Job, worker: Worker, outcomes: Sequence[Outcome], started: Started, seconds: float) -> None:
-        """Write the results of trials that have ended, curves and probes included: all of them or none. `seconds` is
-        what each cost. What has ended before stays as it is."""
+        """Write the results of trials that have ended, curves, probes and the names of kept files included: all of them
+        or none. `seconds` is what each cost. What has ended before stays as it is."""
         with writing(self.engine, shared=True) as connection:
             leases.check(connection, job, worker)
             unfinished = _running(connection, [job.trial_ids[outcome.slot] for outcome in outcomes])
@@ -183,6 +183,8 @@ class Store:
             probes = [row for outcome, trial in new for row in rows.probes(trial, outcome.probes)]
             insert_rows(connection, "curves", rows.POINT, points)
             insert_rows(connection, "probes", rows.PROBE, probes)
+            files = [row for outcome, trial in new for row in rows.files(trial, outcome.kept)]
+            insert_rows(connection, "files", rows.FILE, files)
             for status, resumed in {(outcome.status, outcome.resumed_at_step) for outcome, _ in new}:
                 alike = [trial for o, trial in new if (o.status, o.resumed_at_step) == (status, resumed)]
                 ended = {"outcome": status, "seconds": seconds, "resumed_at_step": resumed, **rows.machine(started)}

@@ -1,5 +1,6 @@
-"""What is only recorded of a trial (evaluation steps, probes) is not part of its identity. So a trial that is stored
-already may have been trained, or be about to be, with other wishes than those of the experiment that now wants it."""
+"""What is only recorded of a trial (evaluation steps, probes, kept files) is not part of its identity. So a trial that
+is stored already may have been trained, or be about to be, with other wishes than those of the experiment that now
+wants it."""
 
 import json
 from collections import Counter
@@ -16,15 +17,17 @@ from bnexp.db.tables import Base, TrialRow
 from bnexp.identity import cell_key
 
 DIFFERING = text(
-    "select t.id, t.key, t.status, t.eval_every, t.probes, t.config, t.fingerprint "
+    "select t.id, t.key, t.status, t.eval_every, t.probes, t.keep, t.config, t.fingerprint "
     "from experiment_trials e join trials t on t.id = e.trial_id "
-    "where e.experiment_id = :experiment and (t.eval_every <> :eval_every or t.probes <> :probes)"
+    "where e.experiment_id = :experiment and "
+    "(t.eval_every <> :eval_every or t.probes <> :probes or t.keep <> :keep)"
 ).columns(
     TrialRow.id,
     TrialRow.key,
     TrialRow.status,
     TrialRow.eval_every,
     TrialRow.probes,
+    TrialRow.keep,
     TrialRow.config,
     TrialRow.fingerprint,
 )
@@ -34,19 +37,21 @@ END_EMPTY_COHORTS = text(
     "(select 1 from trials t where t.cohort_id = cohorts.id and t.status not in ('finished', 'diverged', 'failed'))"
 )
 
-RECORDED = ("eval_every", "probes")
+RECORDED = ("eval_every", "probes", "keep")
 
 
 def widen(connection: Connection, experiment_id: int, trials: Sequence[WantedTrial]) -> Counter[str]:
-    """Give the wider wish to those `trials` of the instance that are still to be trained: the probes of both, and the
-    more frequent evaluation. Return what those that are trained lack, in words, and how many lack it."""
+    """Give the wider wish to those `trials` of the instance that are still to be trained: the probes and kept files of
+    both, and the more frequent evaluation. Return what those that are trained lack, in words, and how many lack it."""
     lacking: Counter[str] = Counter()
     wider: list[dict[str, Any]] = []
     wanted = {trial.key: trial.config for trial in trials}
     for row in _differing(connection, experiment_id, wanted):
         wish = wanted[row.key]
         if row.status not in ("pending", "failed"):
-            lacking.update(_lacking(row.eval_every, row.probes, wish.eval_every, wish.probes))
+            # Nothing is kept of a trial that diverged, whoever wants it.
+            kept = () if row.status == "diverged" else wish.keep
+            lacking.update(_lacking(row.eval_every, row.probes, row.keep, wish.eval_every, wish.probes, kept))
             continue
         stored = rows.config(row.config)
         both = _both(stored, wish)
@@ -70,27 +75,47 @@ def widen(connection: Connection, experiment_id: int, trials: Sequence[WantedTri
 def _differing(connection: Connection, experiment_id: int, wanted: dict[str, TrialConfig]) -> list[Row[Any]]:
     """The instance's stored trials, of those wanted, whose recorded fields are others."""
     found: dict[int, Row[Any]] = {}
-    for every, probes in {(config.eval_every, config.probes) for config in wanted.values()}:
-        own = {"experiment": experiment_id, "eval_every": every, "probes": json.dumps(probes)}
+    for wishes in {_recorded(config) for config in wanted.values()}:
+        own = {"experiment": experiment_id, **dict(zip(RECORDED, wishes, strict=True))}
         for row in connection.execute(DIFFERING, own):
             wish = wanted.get(row.key)
-            if wish and (row.eval_every, row.probes) != (wish.eval_every, json.dumps(wish.probes)):
+            if wish and (row.eval_every, row.probes, row.keep) != _recorded(wish):
                 found[row.id] = row
     return list(found.values())
 
 
+def _recorded(wish: TrialConfig) -> tuple[int, str, str]:
+    """As the columns RECORDED have it."""
+    return wish.eval_every, json.dumps(wish.probes), json.dumps(wish.keep)
+
+
 def _both(stored: TrialConfig, wish: TrialConfig) -> TrialConfig:
-    probes = stored.probes if set(wish.probes) <= set(stored.probes) else sorted({*stored.probes, *wish.probes})
-    return stored.model_copy(update={"eval_every": min(stored.eval_every, wish.eval_every), "probes": tuple(probes)})
+    every = min(stored.eval_every, wish.eval_every)
+    probes, keep = _joined(stored.probes, wish.probes), _joined(stored.keep, wish.keep)
+    return stored.model_copy(update={"eval_every": every, "probes": probes, "keep": keep})
+
+
+def _joined(stored: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[str, ...]:
+    return stored if set(wanted) <= set(stored) else tuple(sorted({*stored, *wanted}))
 
 
 @cache
-def _lacking(every: int, probes: str, wanted_every: int, wanted_probes: tuple[str, ...]) -> list[str]:
+def _lacking(
+    every: int,
+    probes: str,
+    keep: str,
+    wanted_every: int,
+    wanted_probes: tuple[str, ...],
+    wanted_keep: tuple[str, ...],
+) -> list[str]:
     missing = [name for name in wanted_probes if name not in json.loads(probes)]
     lacking = []
     if missing:
         words = f"{'probe' if len(missing) == 1 else 'probes'} {', '.join(missing)}"
         lacking.append(f"without the {words}; use another --db to measure them")
+    unkept = [kind for kind in wanted_keep if kind not in json.loads(keep)]
+    if unkept:
+        lacking.append(f"without keeping their {' and '.join(unkept)}; use another --db to train them again")
     if every != wanted_every:
         lacking.append(f"with eval_every {every}, not {wanted_every}; use another --db for curves of these steps")
     return lacking

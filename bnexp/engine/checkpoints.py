@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from bnexp.files import force
 from bnexp.records import Checkpoint, Note, Point, Probe, Saved
 
 FORMAT = "bnexp checkpoint 1"
@@ -122,9 +123,9 @@ def _write(path: Path, snapshot: Snapshot, program: str) -> None:
     try:
         unfinished.unlink(missing_ok=True)  # a link would be followed
         save_file(tensors, unfinished, metadata)
-        _force(unfinished)
+        force(unfinished)
         unfinished.replace(path)
-        _force(path.parent)
+        force(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -155,12 +156,3 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.numpy().data if tensor.numel() else b"")
     return digest.hexdigest()
-
-
-def _force(path: Path) -> None:
-    """Have what was written at `path` on disk, not only in the system's memory."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

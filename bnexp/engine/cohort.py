@@ -25,7 +25,7 @@ def group(trials: Iterable[tuple[TrialConfig, str]], limit: int = CAPACITY["cpu"
     for _, members in groupby(sorted(keyed), key=lambda entry: entry[0]):
         seeds = [[index for *_, index in same] for _, same in groupby(members, key=lambda entry: entry[1])]
         cohort: list[int] = []
-        for seed in (part for same in seeds for part in _even_parts(same, limit)):
+        for seed in (part for same in seeds for part in even_parts(same, limit)):
             if len(cohort) + len(seed) > limit:
                 yield cohort
                 cohort = []
@@ -33,7 +33,8 @@ def group(trials: Iterable[tuple[TrialConfig, str]], limit: int = CAPACITY["cpu"
         yield cohort
 
 
-def _even_parts(items: list[int], limit: int) -> list[list[int]]:
+def even_parts(items: list[int], limit: int) -> list[list[int]]:
+    """`items` in as few parts as have at most `limit`, equally long but for one."""
     count = -(-len(items) // limit)
     cuts = [len(items) * part // count for part in range(count + 1)]
     return [items[start:end] for start, end in pairwise(cuts)]

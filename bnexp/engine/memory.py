@@ -37,9 +37,8 @@ def _activations(program: Program) -> int:
     leaves = [layer for layer in program.layers() if not any(isinstance(child, Layer) for child in layer.children())]
     hooks = [layer.register_forward_hook(count) for layer in leaves]
     try:
-        size = program.batches.size
-        examples = program.data.train.first(size)
-        program.apply(examples.x[None], examples.y[None], Mode.PROBE)
+        index_SB = torch.arange(program.batches.size, device=program.batches.examples.indexed_on)[None]
+        program.apply(*program.batches.take(index_SB), Mode.PROBE)
     finally:
         for hook in hooks:
             hook.remove()

@@ -214,6 +214,15 @@ class Program:
                     logits = logits.logaddexp(self.model(x[None], Pass(mode, self.now)).log_softmax(2))
             yield logits, y
 
+    def weights(self, place: int) -> dict[str, Tensor]:
+        """The parameters of the trial in `place` and its statistics of normalization, without the trial axis, under
+        their names in the network's `state_dict`."""
+        tensors = dict(self.model.named_parameters())
+        for path, layer in self.model.named_modules():
+            if getattr(layer, "gathers", False):
+                tensors |= {f"{path}.{name}": buffer for name, buffer in layer.named_buffers(recurse=False)}
+        return {name: tensor[place].detach() for name, tensor in tensors.items()}
+
 
 def _shape(trials: Sequence[TrialConfig]) -> tuple[str, int, int, bool, bool]:
     """What decides of which operations a step consists, and on which shapes."""

@@ -8,8 +8,9 @@ import torch
 
 from bnexp.config import TrialConfig
 from bnexp.data.batches import CURVE_EXAMPLES, FINAL_EXAMPLES, DeviceData
-from bnexp.engine import cohort, device, probing
+from bnexp.engine import cohort, device, memory, probing
 from bnexp.engine.checkpoints import Keeper, Snapshot
+from bnexp.engine.keeping import Shelf
 from bnexp.engine.optim import STRETCH
 from bnexp.engine.program import Program
 from bnexp.models.layers import Mode
@@ -29,8 +30,9 @@ class Trainer:
         """Train `trials`, which differ in per-trial fields only, and yield what happens as it happens.
 
         Each trial ends with one Outcome, the same in any cohort and any slot. With `checkpoint`, training is kept there
-        now and then, and goes on from what is there. Where memory does not hold all trials, the halves of those that
-        have not ended are trained one after the other; a lone trial that finds no room raises what torch did."""
+        now and then, and goes on from what is there. Where memory does not seem to hold all trials, parts of them are
+        trained one after the other, and where it ends all the same, the halves of those that have not ended; a lone
+        trial that finds no room raises what torch did."""
         device.settle()
         name = device.describe(data.device)
         yield Started(name, torch.get_num_threads(), torch.__version__)
@@ -55,6 +57,11 @@ class Trainer:
         snapshot: Snapshot | None = None,
     ) -> Iterator[Record]:
         """Train those of `trials` that stand in `slots`, on from `snapshot` where there is one."""
+        room = len(slots) if snapshot is not None else self._room([trials[slot] for slot in slots], data)
+        if len(slots) > room:
+            for part in cohort.even_parts(slots, room):
+                yield from self._train(trials, data, keeper, part)
+            return
         left = set(slots)
         try:
             training = Training(self._fitting([trials[slot] for slot in slots], data), keeper, slots)
@@ -76,6 +83,13 @@ class Trainer:
         for half in unfinished[::2], unfinished[1::2]:
             if half:
                 yield from self._train(trials, data, keeper, half)
+
+    def _room(self, trials: list[TrialConfig], data: DeviceData) -> int:
+        """How many of these the device has room for."""
+        if len(trials) == 1 or (self._program is not None and self._program.fits(trials, data)):
+            return len(trials)
+        self._program = None
+        return memory.room(Program(trials[:1], data))
 
     def _fitting(self, trials: list[TrialConfig], data: DeviceData) -> Program:
         """A program for these trials: the last one where it fits."""
@@ -194,11 +208,12 @@ class Training:
         self.program.gather_population()
         training = self.program.measure(data.train.first(FINAL_EXAMPLES), Mode.FINAL)
         validation, test = self.program.score(data.validation), self.program.score(data.test, crops)
+        shelf = Shelf(self.program, self.keeper.checkpoint)
         for place, slot in self.left.items():
             numbers = *training[place], *validation[place][:2], *test[place][:2]
             final = Final(*numbers, validation[place].top5_accuracy, test[place].top5_accuracy)
             if math.isfinite(final.train_loss):
-                yield self._outcome(slot, "finished", final=final)
+                yield self._outcome(slot, "finished", final=final, kept=shelf.keep(place, slot))
             else:
                 yield self._diverged(slot, self.steps, final.train_loss)
 

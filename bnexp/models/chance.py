@@ -44,7 +44,8 @@ class Dropout(Layer):
     def __init__(self, cohort: Cohort, name: str) -> None:
         super().__init__()
         drop = cohort.dropout[:, None, None]
-        self.register_buffer("drop", drop.to(cohort.device, cohort.dtype))
+        # A copy of its own, for float64 too: a file of tensors takes none that share their memory.
+        self.register_buffer("drop", drop.to(cohort.device, cohort.dtype, copy=True))
         self.register_buffer("keep_scale", (1 / (1 - drop)).to(cohort.device, cohort.dtype))
         self.active = bool((cohort.dropout > 0).any())
         self.draws = Draws(cohort, "dropout", name)

@@ -10,6 +10,7 @@ from bnexp.comparison import short
 from bnexp.db.upkeep.checking import Found
 from bnexp.db.upkeep.deleting import Forgotten
 from bnexp.db.upkeep.merging import Merged
+from bnexp.db.upkeep.pruning import Pruned
 from bnexp.reports.screen import Screen
 
 NAMED = 3
@@ -26,6 +27,7 @@ def show_merged(merged: Merged, other: str) -> None:
         "result": merged.results,
         "curve row": merged.curves,
         "probe row": merged.probes,
+        "kept file": merged.files,
     }
     came = [counted(count, thing) for thing, count in counts.items() if count]
     console = Screen()
@@ -38,6 +40,9 @@ def show_merged(merged: Merged, other: str) -> None:
     if merged.busy:
         what = f"{counted(len(merged.busy), 'trial')} left to the workers that train them here"
         console.print(Text(f"{what}: {_named([key[:12] for key in merged.busy])}"))
+    if merged.missing:
+        what = f"{counted(len(merged.missing), 'kept file')} gone or damaged there, and so not here"
+        console.print(Text(f"{what}: {_named(merged.missing)}"), soft_wrap=True)
     for name, overrides in merged.unjudged:
         again = f"`{run_command([name], overrides)}` judges its claims again, and `bnexp report` shows them so"
         Screen(stderr=True).print(Text(f"{name} has other results than it was judged by: {again}"))
@@ -73,13 +78,28 @@ def show_forgotten(forgotten: Forgotten, done: bool) -> None:
         "attempt{}": forgotten.attempts,
         "curve row{}": forgotten.curves,
         "probe row{}": forgotten.probes,
+        "kept file{}": forgotten.files,
         "choice{}": forgotten.choices,
         "verdict{}": forgotten.verdicts,
     }
     gone = [f"{count:,} {what.format('' if count == 1 else 's')}" for what, count in counts.items() if count]
     console.print(Text(f"with {', '.join(gone) or 'no trial, since other instances want all of them'}"))
+    if forgotten.files and done:
+        Screen(stderr=True).print(Text("`bnexp db prune` reclaims the room of the kept files"))
     if forgotten.shared:
         console.print(Text(f"{counted(forgotten.shared, 'trial')} stay, since other instances want them"))
+
+
+def show_pruned(pruned: Pruned, done: bool) -> None:
+    """What has gone, or, on standard error, what would go."""
+    console = Screen(stderr=not done)
+    what = f"{counted(pruned.files, 'file')} ({counted(pruned.bytes, 'byte')}) that no trial names"
+    said = f"{'removed' if done else 'would remove'} {what}" if pruned.files else "no file without a trial"
+    console.print(Text(f"{said}, in {pruned.folder}"), soft_wrap=True)
+    console.print(Text(f"{counted(pruned.kept, 'file')} of trials stay"))
+    if pruned.young:
+        why = "they are younger than an hour, and a worker may be about to store what they belong to"
+        console.print(Text(f"{counted(pruned.young, 'file')} without a trial stay: {why}"))
 
 
 def counted(count: int, thing: str) -> str:

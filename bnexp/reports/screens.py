@@ -51,7 +51,7 @@ def show_status(results: Results) -> None:
 
 
 def show_trial(trial: dict[str, Any]) -> None:
-    """One trial: configuration and result, experiments, attempts, probes, curve."""
+    """One trial: configuration and result, experiments, attempts, kept files, probes, curve."""
     console = Screen()
     fields = plain_table("field", "value", header=False)
     for name, value in trial["trial"].items():
@@ -64,6 +64,10 @@ def show_trial(trial: dict[str, Any]) -> None:
         console.print(Text("wanted by " + ", ".join(part for part in parts if part)))
     for attempt in trial["attempts"]:
         console.print(Text(_attempt(attempt)))
+    for file in trial["files"]:
+        path = trial["folder"] / f"{file['sha256']}.safetensors"
+        there = "" if path.is_file() else " is not there:"
+        console.print(Text(f"kept {file['kind']} ({file['bytes']:,} bytes):{there} {path}"), soft_wrap=True)
     if trial["probes"]:
         _show_probes(console, trial["probes"])
     if trial["curve"]:

@@ -65,6 +65,9 @@ def outcome(how: Estimator) -> str:
             return "growth of the squared gradient norm from layer to layer"
         case "largest_error":
             return "largest relative error"
+        case "ensemble_gain":
+            error = how.measure.replace("top", "top-").replace("_", " ")
+            return f"{error} of the ensemble minus that of its member best on validation"
         case _:
             return spaced(how.name)
 

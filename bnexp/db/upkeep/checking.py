@@ -3,10 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
 from bnexp.db.connection import explained, open_engine
+from bnexp.db.folders import folder_of
+from bnexp.db.kept import fault
 from bnexp.db.schema import migrate
 from bnexp.db.upkeep.invariants import OWN, Invariant, reference, references
 from bnexp.db.url import parse_url
@@ -31,14 +34,15 @@ class Found:
 Check = Callable[[Connection], Found]
 
 
-def check(database: str) -> Iterator[tuple[str, Found]]:
-    """Make every check, one after the other: what should be true, and what was found.
+def check(database: str, root: Path | None = None) -> Iterator[tuple[str, Found]]:
+    """Make every check, one after the other: what should be true, and what was found. Kept files are looked for under
+    `root` if given, else where they are then.
 
     Raises UsageError where there is no database, DatabaseError where it cannot be opened."""
     url = parse_url(database)
     engine = open_engine(url, create=False)
     try:
-        for title, one in _checks(engine):
+        for title, one in _checks(engine, folder_of(url, "files", root)):
             try:
                 with explained(url), engine.connect() as connection:
                     yield title, one(connection)
@@ -48,7 +52,7 @@ def check(database: str) -> Iterator[tuple[str, Found]]:
         engine.dispose()
 
 
-def _checks(engine: Engine) -> Iterator[tuple[str, Check]]:
+def _checks(engine: Engine, folder: Path) -> Iterator[tuple[str, Check]]:
     if engine.dialect.name == "sqlite":
         yield "the file is undamaged", _file
     tables, views = _fresh()
@@ -58,6 +62,7 @@ def _checks(engine: Engine) -> Iterator[tuple[str, Check]]:
     yield "foreign keys hold", _referred
     for invariant in OWN:
         yield invariant.title, partial(_ask, invariant)
+    yield "kept files are there and whole", partial(_kept, folder)
 
 
 def _file(connection: Connection) -> Found:
@@ -110,6 +115,13 @@ def _referred(connection: Connection) -> Found:
     found = [_ask(reference(*names), connection) for names in references()]
     named = [name for one in found for name in one.named]
     return Found(sum(one.looked_at for one in found), "rows", sum(one.wrong for one in found), named[:NAMED])
+
+
+def _kept(folder: Path, connection: Connection) -> Found:
+    """Whether each file that is named is there, has its size, and is what its hash says."""
+    found = connection.execute(text("select distinct sha256, bytes from files order by 1")).all()
+    wrong = [words for row in found if (words := fault(folder, row.sha256, row.bytes))]
+    return Found(len(found), "files", len(wrong), wrong[:NAMED])
 
 
 def _ask(asked: Invariant, connection: Connection) -> Found:

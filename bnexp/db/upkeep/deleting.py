@@ -29,6 +29,8 @@ class Forgotten:
     """Rows of curves."""
     probes: int
     """Rows of probes."""
+    files: int
+    """That are kept of the trials; they are orphans then, which `bnexp db prune` removes."""
     attempts: int
     verdicts: int
     choices: int
@@ -58,7 +60,7 @@ LEFT_EMPTY = _of(
     "delete from cohorts where id in :ids and not exists (select 1 from trials t where t.cohort_id = cohorts.id) "
     "and not exists (select 1 from attempts a where a.cohort_id = cohorts.id)"
 )
-OF_TRIALS = ("curves", "probes", "attempts")
+OF_TRIALS = ("curves", "probes", "files", "attempts")
 OF_INSTANCES = ("verdicts", "choices")
 
 

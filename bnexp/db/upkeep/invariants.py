@@ -85,6 +85,16 @@ OWN = (
         ),
     ),
     _trials(
+        "finished trials have what they keep",
+        "t.keep <> '[]' or exists (select 1 from files f where f.trial_id = t.id)",
+        "exists (select 1 from files f where f.trial_id = t.id) and t.status <> 'finished' or "
+        + " or ".join(
+            f"""t.status = 'finished' and t.keep like '%"{kind}"%' and """
+            f"not exists (select 1 from files f where f.trial_id = t.id and f.kind = '{kind}')"
+            for kind in ("weights", "predictions")
+        ),
+    ),
+    _trials(
         "every trial is wanted by an experiment",
         "true",
         "not exists (select 1 from experiment_trials e where e.trial_id = t.id)",

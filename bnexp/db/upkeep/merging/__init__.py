@@ -9,8 +9,10 @@ from sqlalchemy import Connection, delete, event, select, text
 from sqlalchemy.engine import URL, ExceptionContext
 
 from bnexp.db.connection import explained, open_engine
+from bnexp.db.folders import folder_of
 from bnexp.db.tables import ExperimentRow, ExperimentTrialRow, VerdictRow
 from bnexp.db.upkeep.merging.attempts import copy_attempts
+from bnexp.db.upkeep.merging.files import copy_files
 from bnexp.db.upkeep.merging.instances import (
     copy_claims,
     copy_instances,
@@ -44,6 +46,10 @@ class Merged:
     """Rows of curves that came with them."""
     probes: int
     """Rows of probes."""
+    files: int
+    """That are kept of these trials."""
+    missing: list[str]
+    """The names of those that are gone or damaged in the other database's folder."""
     conflicts: dict[str, float]
     """Keys of trials that ended in both databases with different numbers, and the largest relative difference, which is
     infinite where they did not end alike; those here were kept."""
@@ -53,15 +59,19 @@ class Merged:
     """Name and overrides of instances whose verdicts, if they had any, no longer speak of all their results."""
 
 
-def merge(database: str, other: str) -> Merged:
-    """Join `other` into `database`, which is made or upgraded first where need be; both are paths or URLs.
+def merge(database: str, other: str, root: Path | None = None) -> Merged:
+    """Join `other` into `database`, which is made or upgraded first where need be; both are paths or URLs. Kept files
+    go under `root` if given, and come from there if the other database's are there.
 
     Raises UsageError where they are one, DatabaseError where they cannot be joined."""
     here, there = parse_url(database), parse_url(other)
     _refuse_same_file(here, there)
     with _snapshot(there) as source, alone(here, create=True) as target:
         _refuse_same_database(source, target)
-        return _join(source, target)
+        theirs = folder_of(there, "files", root)
+        if not theirs.is_dir():
+            theirs = folder_of(there, "files")
+        return _join(source, target, theirs, folder_of(here, "files", root))
 
 
 @contextmanager
@@ -97,13 +107,14 @@ def _refuse_same_database(source: Connection, target: Connection) -> None:
             raise UsageError("OTHER and --db are the same database; name another to merge into it")
 
 
-def _join(source: Connection, target: Connection) -> Merged:
+def _join(source: Connection, target: Connection, theirs: Path, ours: Path) -> Merged:
     instances = match_instances(source, target)
     shared = set(target.execute(select(ExperimentRow.id)).scalars())
     matched = match(source, target)
     copy_trials(source, target, matched)
     copy_attempts(source, target, matched)
     curves, probes = copy_measurements(source, target, matched)
+    files = copy_files(source, target, matched, theirs, ours)
     copy_instances(source, target, instances)
     copy_links(source, target, instances, matched.here)
     unlike = copy_verdicts(source, target, instances, matched, copy_claims(source, target))
@@ -113,6 +124,8 @@ def _join(source: Connection, target: Connection) -> Merged:
         results=len(matched.ended),
         curves=curves,
         probes=probes,
+        files=files.rows,
+        missing=files.missing,
         conflicts=matched.conflicts,
         busy=matched.busy,
         unjudged=_unjudge(target, shared, [matched.here[number] for number in matched.ended], unlike),

@@ -1,0 +1,19 @@
+"""Where the folders of a database are: that of checkpoints, and that of what is kept of finished trials."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from sqlalchemy.engine import URL
+
+
+def folder_of(url: URL, what: str, root: Path | None = None) -> Path:
+    """The database's own folder of `what`: under `root` if given, else beside a file, and in the user's cache for a
+    database on a server."""
+    sqlite = url.get_backend_name() == "sqlite"
+    if sqlite and root is None:
+        return Path(f"{Path(url.database or '').resolve()}.{what}")
+    place = str(Path(url.database or "").resolve()) if sqlite else str(url.set(password=None))
+    name = hashlib.sha256(place.encode()).hexdigest()[:16]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bnexp"
+    return ((cache if root is None else root) / f"{name}.{what}").absolute()

@@ -1,0 +1,90 @@
+"""What is kept of finished trials on disk: their weights and their predictions, in the safetensors format.
+
+A file is named by the hash of its content, written under another name, forced to disk and renamed: one of the name is
+whole, and the same content written twice is one file. Its metadata has one entry, `bnexp`, JSON with the format and the
+trial key: safetensors puts several in any order, and the same trial would not make the same file.
+"""
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from bnexp.data.examples import Examples
+from bnexp.engine.program import Program
+from bnexp.errors import BnexpError
+from bnexp.files import write_whole
+from bnexp.models.layers import Mode
+from bnexp.records import Checkpoint, Kept, KeptKind
+
+WEIGHTS_FORMAT = "bnexp weights 1"
+PREDICTIONS_FORMAT = "bnexp predictions 1"
+
+
+class Shelf:
+    """Keeps the trials of one program, at the end of their training, where it is told a place; else it keeps
+    nothing."""
+
+    def __init__(self, program: Program, checkpoint: Checkpoint | None) -> None:
+        """The program has gathered its population statistics."""
+        self.program, self.checkpoint = program, checkpoint
+        self.folder = checkpoint.files if checkpoint else None
+
+    def keep(self, place: int, slot: int) -> tuple[Kept, ...]:
+        """Write what is to be kept of the finished trial in `place`, which is the cohort's in `slot`. Raises BnexpError
+        where it cannot be written: a result without what was asked for would lie."""
+        if self.folder is None or self.checkpoint is None:
+            return ()
+        key, kept = self.checkpoint.trial_key(slot), []
+        for kind in dict.fromkeys(self.program.trials[place].keep):
+            content = self._weights(place, key) if kind == "weights" else self._predictions(place, key)
+            try:
+                kept.append(_write(self.folder, kind, content))
+            except OSError as error:
+                raise BnexpError(
+                    f"trial {key[:12]}: its {kind} cannot be kept in {self.folder} ({error.strerror or error}); make "
+                    "room there, name another folder with --checkpoints, or leave out `keep`"
+                ) from error
+        return tuple(kept)
+
+    def _weights(self, place: int, key: str) -> bytes:
+        return _content(self.program.weights(place), WEIGHTS_FORMAT, key)
+
+    def _predictions(self, place: int, key: str) -> bytes:
+        tensors = self._labels | {f"{name}_probabilities": all_T[place] for name, all_T in self._probabilities.items()}
+        return _content(tensors, PREDICTIONS_FORMAT, key)
+
+    @property
+    def _sets(self) -> dict[str, Examples]:
+        return {"validation": self.program.data.validation, "test": self.program.data.test}
+
+    @property
+    def _labels(self) -> dict[str, Tensor]:
+        return {f"{name}_labels": examples.y for name, examples in self._sets.items()}
+
+    @cached_property
+    def _probabilities(self) -> dict[str, Tensor]:
+        """Of each set, of all trials: [T, N, classes] float32, not on the device. They are computed for the first trial
+        that wants them."""
+        found = {}
+        for name, examples in self._sets.items():
+            crops = self.program.trials[0].crops if name == "test" else 1
+            chunks = [chunk_TNC.cpu() for chunk_TNC in self.program.probabilities(examples, Mode.FINAL, crops)]
+            found[name] = torch.cat(chunks, dim=1)
+        return found
+
+
+def _content(tensors: dict[str, Tensor], form: str, key: str) -> bytes:
+    """The file's bytes, the same for the same tensors."""
+    plain = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    return save(plain, {"bnexp": json.dumps({"format": form, "trial_key": key})})
+
+
+def _write(folder: Path, kind: KeptKind, content: bytes) -> Kept:
+    digest = hashlib.sha256(content).hexdigest()
+    write_whole(folder / f"{digest}.safetensors", content)
+    return Kept(kind, digest, len(content))
