@@ -156,13 +156,13 @@ main()
 """
 
 
-def command(pictures: Path, data_dir: Path) -> subprocess.Popen[bytes]:
+def command(pictures: Path, data_dir: Path, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     arguments = ["data", "prepare", str(pictures), "--size", "256", "--workers", "2", "--data-dir", str(data_dir)]
     return subprocess.Popen(
         [sys.executable, "-c", COMMAND, *arguments],
         env=environment(),
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=stderr,
         start_new_session=True,
     )
 
@@ -200,6 +200,19 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes_and_leaves_no_proces
         wait_for(lambda: not any(alive(worker) for worker in workers))  # noqa: B023
     assert command(pictures, tmp_path).wait(60) == 0
     assert contents(journal.parent) == contents(tmp_path / "undisturbed")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs process groups")
+def test_ctrl_c_ends_it_in_one_line_that_says_how_to_go_on(tmp_path: Path) -> None:
+    """To the whole group, as a terminal sends it: no process says more than that."""
+    pictures = write_folder(tmp_path / "pictures", train=20, val=10, classes=2)
+    process = command(pictures, tmp_path, subprocess.PIPE)
+    journal = tmp_path / "imagefolder" / "pictures" / JOURNAL
+    wait_for(lambda: journal.exists() and journal.read_bytes().count(b"\n") > 1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.decode().splitlines()[-1] == "Stopped; the same command again goes on." and b"Traceback" not in said
 
 
 def alive(pid: int) -> bool:
