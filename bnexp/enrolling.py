@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from bnexp import registry
 from bnexp.claims.model import Claim, about
 from bnexp.claims.report import make_report
 from bnexp.claims.stored import judged
@@ -13,6 +14,7 @@ from bnexp.db.results import Results
 from bnexp.db.rows import Instance, WantedTrial
 from bnexp.db.store import Store
 from bnexp.design import Experiment, Trial
+from bnexp.errors import UsageError
 from bnexp.identity import trial_keys
 
 
@@ -38,6 +40,11 @@ class Identifier:
         for (variant, arm, _), same in groupby(trials, key=lambda trial: (trial.variant, trial.arm, trial.level)):
             configs = [trial.config for trial in same]
             name = configs[0].dataset
+            if registry.is_prepared(name) and configs[0].image_size == 0:
+                raise UsageError(
+                    f"image_size: 0 leaves images as they are, but those of {name} differ in size; set the size that "
+                    "the network sees, such as image_size: 224"
+                )
             if name not in self._sources:
                 found = source(name, self.data_dir)
                 self._sources[name] = found, found.fingerprint()

@@ -326,6 +326,16 @@ def test_changed_pixels_are_found_by_a_check(copied: Path) -> None:
     assert ended.code == 1 and str(copied / PIXELS) in ended.err and "do not have their checksum" in ended.err
 
 
+def test_an_experiment_must_say_which_size_it_wants(prepared: Path, tmp_path: Path) -> None:
+    text = "experiments: {e: {dataset: imagefolder/tiny, steps: 1, batch_size: 2, seeds: 1}}"
+    (tmp_path / "experiments.yaml").write_text(text)
+    given = ("e", "--file", tmp_path / "experiments.yaml", "--data-dir", prepared, "--db", tmp_path / "x.db")
+    refused = invoke("run", *given)
+    assert refused.code == 2 and "set the size that the network sees" in refused.err
+    assert not (tmp_path / "x.db").exists()
+    assert invoke("plan", *given, "--set", "image_size=6").code == 0
+
+
 @pytest.mark.parametrize("name", [PIXELS, SIZES, LABELS, INDEX])
 @pytest.mark.parametrize("damage", ["cut", "longer", "empty", "gone", "pipe"])
 def test_a_file_of_another_length_is_an_error_that_names_it(name: str, damage: str, copied: Path) -> None:

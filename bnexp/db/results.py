@@ -1,7 +1,7 @@
 """Reading a results database: plain columns and rows, nothing that can write."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -47,8 +47,16 @@ class Network(NamedTuple):
 
     dataset: str
     model: str
-    hidden: str | None
-    norm: str
+    hidden: str | None = None
+    norm: str = "none"
+    channels: str | None = None
+    model_width: float | None = None
+    modules: str | None = None
+
+    @classmethod
+    def of(cls, columns: Mapping[str, Any]) -> "Network":
+        """The network of a trial with these columns."""
+        return cls(**{name: columns[name] for name in cls._fields if name in columns})
 
 
 INSTANCES = text(
@@ -195,11 +203,11 @@ class Results:
         """For each network of which trials have finished, the trial-steps that these took and the seconds of one worker
         that they cost."""
         query = text(
-            "select dataset, model, hidden, norm, sum(steps) as steps, sum(seconds) as seconds from trials "
-            "where status = 'finished' and seconds > 0 group by 1, 2, 3, 4"
+            f"select {', '.join(Network._fields)}, sum(steps) as steps, sum(seconds) as seconds from trials "
+            f"where status = 'finished' and seconds > 0 group by {', '.join(Network._fields)}"
         )
         with self._read() as connection:
-            return {Network(*row[:4]): (float(row.steps), float(row.seconds)) for row in connection.execute(query)}
+            return {Network(*row[:-2]): (float(row.steps), float(row.seconds)) for row in connection.execute(query)}
 
     def machines(self, experiment_id: int) -> list[str]:
         """What the instance's trials ran on, a line for each combination of device and versions."""

@@ -181,8 +181,7 @@ def _seconds(kinds: Sequence[Kind], paces: dict[Network, tuple[float, float]]) -
     overall = sum(seconds for _, seconds in paces.values()) / sum(steps for steps, _ in paces.values())
     total, guessed = 0.0, 0
     for kind in kinds:
-        own = columns(kind.config)
-        network = Network(own["dataset"], own["model"], own.get("hidden"), own["norm"])
+        network = Network.of(columns(kind.config))
         if network in paces:
             steps, seconds = paces[network]
             total += kind.trials * kind.config.steps * seconds / steps
