@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -107,24 +106,3 @@ def read_bytes(path: Path, most: int) -> bytes:
             return file.read(size)
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error})") from error
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Put `content` in the file at `path`, whole or not at all, whatever happens to the machine."""
-    beside = path.with_name(path.name + ".tmp")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Let the names in `folder` outlast a loss of power, where the system can."""
-    with suppress(OSError):
-        number = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)

@@ -13,14 +13,13 @@ from bnexp.data.imagefolder.index import (
     SIZES,
     Index,
     read_index,
-    sync_folder,
-    write_whole,
 )
 from bnexp.data.imagefolder.journal import JOURNAL, Entry, Journal, Plan
 from bnexp.data.imagefolder.layout import Listing, inside
 from bnexp.data.imagefolder.pictures import decoder
 from bnexp.data.imagefolder.pieces import Tell, decode_pieces
 from bnexp.errors import DatasetError, UsageError
+from bnexp.files import force, write_whole
 
 
 def prepare(listing: Listing, target: Path, size: int, workers: int, skip_damaged: bool, tell: Tell) -> Index:
@@ -39,7 +38,7 @@ def prepare(listing: Listing, target: Path, size: int, workers: int, skip_damage
     with Journal(target, plan) as journal:
         if (index := _found(target, plan)) is None:  # else another process was done just now
             with (target / PIXELS).open("ab") as pixels:
-                sync_folder(target)
+                force(target)
                 decode_pieces(listing, pixels, journal, workers, skip_damaged, tell)
             index = _finish(listing, target, journal.entries, plan)
         journal.end()
