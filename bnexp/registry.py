@@ -86,6 +86,7 @@ ESTIMATORS = {
     "largest_trained": "bnexp.claims.estimators:largest_trained",
     "tolerated_range": "bnexp.claims.estimators:tolerated_range",
     "steps_ratio": "bnexp.claims.curves:steps_ratio",
+    "maximum_difference": "bnexp.claims.curves:maximum_difference",
     "matched_loss_gap": "bnexp.claims.curves:matched_loss_gap",
     "percentile_drift": "bnexp.claims.inside:percentile_drift",
     "growth_per_layer": "bnexp.claims.inside:growth_per_layer",

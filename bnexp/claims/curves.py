@@ -90,6 +90,18 @@ def steps_ratio(treatment: Arm, control: Arm, how: Estimator, margin: float) -> 
     return Estimate(first, np.minimum(second, last), effect, how.unit, notes, open_, above=censored)
 
 
+def maximum_difference(treatment: Arm, control: Arm, how: Estimator, margin: float) -> Estimate:
+    """The largest validation accuracy on a trial's curve, in points, treatment minus control, each averaged over its
+    cells (the maximum accuracy of Figure 3)."""
+    first, second = paired(*(by_seed(arm.trials, _largest(arm)) for arm in (treatment, control)))
+    return Estimate(first, second, first - second, how.unit)
+
+
+def _largest(arm: Arm) -> Values:
+    largest: Values = Curves.of(arm, arm.trials, "validation_accuracy").accuracy(arm.trials).max(axis=1)
+    return largest
+
+
 def _never(name: str, count: int, seeds: int, steps: float) -> str:
     verb = "reached it" if name == "neither arm" else "did not reach it"
     return f"{name} {verb} in {steps:.0f} steps in {count} of {seeds} seeds"

@@ -29,6 +29,7 @@ UNITS: dict[str, Unit] = {
     "best_difference": "points",
     "spread_difference": "points",
     "interaction": "points",
+    "maximum_difference": "points",
     "matched_loss_gap": "points",
     "steps_ratio": "log2",
     "largest_trained": "log2",

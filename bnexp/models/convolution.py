@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bnexp.models.choosing import Shape, fastest
+from bnexp.models.choosing import Shape, method_for
 from bnexp.models.convolving import METHODS, Window, patches
 from bnexp.models.layers import Cohort, Layer, Pass, initial_weights
 
@@ -48,9 +48,8 @@ class Convolution(Layer):
             x_TBHWI = x_TBHWI.repeat_interleave(trials // len(x_TBHWI), 0)
         x_TBHWI = x_TBHWI.to(self.product_dtype)
         height, width, inputs = x_TBHWI.shape[2:]
-        kind = x_TBHWI.dtype, x_TBHWI.device.type
-        shape = Shape(height, width, inputs, self.weight.shape[1], self.window, *kind, trials * x_TBHWI.is_cuda)
-        method = fastest(shape)
+        kind = x_TBHWI.dtype, x_TBHWI.device
+        method = method_for(Shape(height, width, inputs, self.weight.shape[1], self.window, trials, *kind))
         y_TBHWC: Tensor = _Convolve.apply(x_TBHWI, self.weight, self.window, method)  # type: ignore[no-untyped-call]
         return y_TBHWC
 

@@ -49,6 +49,8 @@ def outcome(how: Estimator) -> str:
         case "interaction":
             assert how.gain is not None
             return f"gain in {of} by {partial(how.gain.treatment)} over {partial(how.gain.control or {})}{at_best}"
+        case "maximum_difference":
+            return "largest validation accuracy"
         case "matched_loss_gap":
             return "training minus validation accuracy at equal training loss"
         case "steps_ratio":
@@ -171,7 +173,7 @@ def table_title(finding: Finding) -> str:
         accuracy = "test accuracy in percent (chance where diverged)"
         trained = how.of == "trained" or how.name == "rate"
         text = text.replace("share of seeds that trained", of) if trained else text.replace("test accuracy", accuracy)
-    elif how.name in ("spread_difference", "interaction", "matched_loss_gap"):
+    elif how.name in ("spread_difference", "interaction", "matched_loss_gap", "maximum_difference"):
         text += ", in points"
     elif how.name in ("steps_ratio", "largest_trained"):
         text = f"mean {text}"
