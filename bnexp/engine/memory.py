@@ -6,11 +6,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from bnexp.engine.evaluation import chunk
 from bnexp.engine.program import Program
 from bnexp.models.layers import Layer, Mode
 
-SHARE = 0.6
-"""Of what is free. The rest is for what libraries take, and for what an estimate misses."""
+SHARE = 0.5
+"""Of what is free. The rest is for what libraries and the data take, and for what an estimate misses."""
 
 COPIES = 4
 """Tensors as large as an activation in a step: itself, what is saved for the backward pass, its gradient, and a
@@ -18,21 +19,24 @@ temporary one."""
 
 
 def room(program: Program) -> int:
-    """How many trials like the first of `program` there is room for, at least one: by the activations of one pass and
-    the parameters of one trial, with their velocities and a copy for what a product of another type needs."""
-    per_trial = _activations(program) // len(program.trials) * COPIES
-    per_trial += sum(p.numel() * p.element_size() for p in program.optimizer.parameters) // len(program.trials) * 3
-    return max(1, int(_free(program.device) * SHARE) // max(1, per_trial))
+    """How many trials like the first of `program` there is room for, at least one: by the activations of a training
+    step, or of the largest layer in an evaluation, whichever is more, and the parameters, with their velocities and a
+    copy for what a product of another type needs."""
+    layers = _activations(program)
+    evaluated = chunk(program.batches.examples.inputs)
+    activations = max(sum(layers) * program.batches.size, max(layers) * evaluated) * COPIES
+    parameters = sum(p.numel() * p.element_size() for p in program.optimizer.parameters) * 3
+    per_trial = (activations + parameters) / len(program.trials)
+    return max(1, int(_free(program.device) * SHARE / per_trial))
 
 
 @torch.no_grad()
-def _activations(program: Program) -> int:
-    """Bytes that all layers put out for one training batch."""
-    total = 0
+def _activations(program: Program) -> list[float]:
+    """Bytes that each layer puts out for one example."""
+    found = []
 
     def count(layer: Layer, given: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        total += output.numel() * output.element_size()
+        found.append(output.numel() * output.element_size() / program.batches.size)
 
     leaves = [layer for layer in program.layers() if not any(isinstance(child, Layer) for child in layer.children())]
     hooks = [layer.register_forward_hook(count) for layer in leaves]
@@ -42,7 +46,7 @@ def _activations(program: Program) -> int:
     finally:
         for hook in hooks:
             hook.remove()
-    return total
+    return found
 
 
 def _free(device: torch.device) -> int:

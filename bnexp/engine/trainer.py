@@ -39,14 +39,13 @@ class Trainer:
         keeper = Keeper(checkpoint, name)
         snapshot, notes = keeper.load()
         yield from notes
-        left = list(range(len(trials)))
-        if snapshot is not None:
-            kept = set(snapshot.keys)
-            begun = [slot for slot in left if keeper.key(slot) in kept]
-            yield from self._train(list(trials), data, keeper, begun, snapshot)
-            left = [slot for slot in left if keeper.key(slot) not in kept]
-        if left:
-            yield from self._train(list(trials), data, keeper, left)
+        kept = set(snapshot.keys) if snapshot is not None else set()
+        begun, fresh = (
+            [slot for slot in range(len(trials)) if (keeper.key(slot) in kept) is old] for old in (True, False)
+        )
+        for slots, before in ((begun, snapshot), (fresh, None)):
+            for part in self._parts([trials[slot] for slot in slots], data):
+                yield from self._train(list(trials), data, keeper, [slots[place] for place in part], before)
 
     def _train(
         self,
@@ -57,11 +56,6 @@ class Trainer:
         snapshot: Snapshot | None = None,
     ) -> Iterator[Record]:
         """Train those of `trials` that stand in `slots`, on from `snapshot` where there is one."""
-        room = len(slots) if snapshot is not None else self._room([trials[slot] for slot in slots], data)
-        if len(slots) > room:
-            for part in cohort.even_parts(slots, room):
-                yield from self._train(trials, data, keeper, part)
-            return
         left = set(slots)
         try:
             training = Training(self._fitting([trials[slot] for slot in slots], data), keeper, slots)
@@ -84,12 +78,14 @@ class Trainer:
             if half:
                 yield from self._train(trials, data, keeper, half)
 
-    def _room(self, trials: list[TrialConfig], data: DeviceData) -> int:
-        """How many of these the device has room for."""
-        if len(trials) == 1 or (self._program is not None and self._program.fits(trials, data)):
-            return len(trials)
+    def _parts(self, trials: list[TrialConfig], data: DeviceData) -> list[list[int]]:
+        """The places of these trials, in parts that the device has room for."""
+        places = list(range(len(trials)))
+        if len(trials) < 2 or (self._program is not None and self._program.fits(trials, data)):
+            return [places] if places else []
         self._program = None
-        return memory.room(Program(trials[:1], data))
+        torch.cuda.empty_cache()  # what the last program had is free again
+        return cohort.even_parts(places, memory.room(Program(trials[:1], data)))
 
     def _fitting(self, trials: list[TrialConfig], data: DeviceData) -> Program:
         """A program for these trials: the last one where it fits."""

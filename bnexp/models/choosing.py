@@ -2,8 +2,8 @@
 
 On a CPU it is a rule, taken from measurements (`benchmarks/convolutions.py`): a trial's results are promised to be the
 same, bit for bit, in any company, which only methods keep that take each trial by itself; and to be the same in every
-run, which no choice by timing keeps. On a GPU, where neither is promised, the methods are measured when a shape is first
-met.
+run, which no choice by timing keeps. On a GPU, where neither is promised, the methods are measured when a shape is
+first met.
 """
 
 import os
