@@ -14,7 +14,7 @@ from bnexp.db import rows
 from bnexp.db.results import Results
 from bnexp.db.stored import Stored
 from bnexp.engine.cohort import group
-from bnexp.errors import UsageError
+from bnexp.errors import DatasetError, UsageError
 from bnexp.executors import Event, Executor, Failed, Idle, Told
 from bnexp.executors.local import cores
 from bnexp.identity import trial_key
@@ -35,7 +35,7 @@ class Verification:
     """One `bnexp verify`: stored trials on their way through an executor's workers once more."""
 
     def __init__(self, trials: Sequence[Stored], data_dir: Path | None) -> None:
-        """Find out which of `trials` can be trained again. Raises DatasetError where a dataset is missing."""
+        """Find out which of `trials` can be trained again."""
         self.trials = trials
         self._compared: dict[str, Comparison] = {}
         """By trial key."""
@@ -121,13 +121,14 @@ class Verification:
 
 
 def choose(results: Results, experiment: str | None, size: int, seed: int) -> list[Stored]:
-    """A random sample of the trials that have ended: of the latest instance of `experiment`, else of all. The same
-    `seed` chooses the same. Raises UsageError where there is none."""
-    instance = results.latest(experiment)
-    trials = results.ended(size, seed, instance.id if experiment else None)
-    if not trials:
-        raise UsageError(f"no trial of {experiment or 'any experiment'} has ended yet; `bnexp run` trains them")
-    return trials
+    """A random sample of the trials that have ended: of the latest instance of `experiment` that has any, else of all.
+    The same `seed` chooses the same. Raises UsageError where there is none."""
+    results.latest(experiment)
+    numbers = [instance.id for instance in results.instances() if instance.name == experiment] if experiment else [None]
+    for number in numbers:
+        if trials := results.ended(size, seed, number):
+            return trials
+    raise UsageError(f"no trial of {experiment or 'any experiment'} has ended yet; `bnexp run` trains them")
 
 
 def _prepare(trial: Stored, fingerprints: dict[str, str], data_dir: Path | None) -> TrialConfig | str:
@@ -140,7 +141,10 @@ def _prepare(trial: Stored, fingerprints: dict[str, str], data_dir: Path | None)
         name = ".".join(str(part) for part in first["loc"])
         return f"this bnexp does not know its configuration ({name}: {first['input']!r})"
     if config.dataset not in fingerprints:
-        fingerprints[config.dataset] = source(config.dataset, data_dir).fingerprint()
+        try:
+            fingerprints[config.dataset] = source(config.dataset, data_dir).fingerprint()
+        except DatasetError as error:
+            return str(error)
     if fingerprints[config.dataset] != trial.fingerprint:
         return f"the dataset differs: {config.dataset} is not what it was trained on"
     if trial_key(config, trial.fingerprint) == trial.key:

@@ -1,6 +1,7 @@
 """Databases with known contents, for the tests of what is done to whole databases."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 from sqlalchemy import create_engine, text
@@ -57,18 +58,17 @@ def register(database: str, *instances: Instance) -> list[int]:
 def train(database: str, numbers: Sequence[int], end: End = good, worker: Worker = ONE, leave: str = "finish") -> None:
     """Train what is wanted by the instances: every trial ends as `end` says, then the worker leaves its cohort: by
     `finish`, `release`, `fail`, or not at all (`stay`)."""
-    store = Store(database)
-    for number in numbers:
-        store.plan(number, group)
-    while job := store.take(numbers, worker):
-        _work(store, job, end, worker)
-        if leave in ("finish", "release"):
-            getattr(store, leave)(job, worker)
-        elif leave == "fail":
-            store.fail(job, worker, "no memory")
-        if leave == "release":
-            break
-    store.close()
+    with closing(Store(database)) as store:
+        for number in numbers:
+            store.plan(number, group)
+        while job := store.take(numbers, worker):
+            _work(store, job, end, worker)
+            if leave in ("finish", "release"):
+                getattr(store, leave)(job, worker)
+            elif leave == "fail":
+                store.fail(job, worker, "no memory")
+            if leave == "release":
+                break
 
 
 def _work(store: Store, job: Job, end: End, worker: Worker) -> None:

@@ -80,6 +80,20 @@ def test_folders_that_are_no_dataset_are_refused(tmp_path: Path) -> None:
     refuse("is a class that the training pictures do not have")
 
 
+@pytest.mark.parametrize("place", ["train/a\udcff", "train/a"])
+def test_names_that_cannot_be_written_down_are_refused_at_once(place: str, tmp_path: Path) -> None:
+    for name in ("train/a/1.png", "train/b/1.png", "val/b/1.png", f"{place}/\udcff.png"):
+        write_picture(tmp_path / name)
+    ended = invoke("data", "prepare", tmp_path, "--data-dir", tmp_path, "--name", "x")
+    assert ended.code == 1 and "name is not UTF-8; rename it" in ended.err
+
+
+def test_floating_point_pictures_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)).save(tmp_path / "x.tiff")
+    with pytest.raises(DatasetError, match=r"x\.tiff: holds floating-point numbers"):
+        read_picture(tmp_path / "x.tiff", tmp_path, 8)
+
+
 def test_a_class_that_is_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     write_folder(tmp_path / "x")
     (tmp_path / "x" / "train" / "class9").symlink_to(tmp_path / "x" / "train" / "class0")
@@ -363,9 +377,11 @@ def test_changed_sizes_and_labels_are_found_at_once(name: str, copied: Path) -> 
 
 
 LIES: dict[str, tuple[str, object, str]] = {
-    "sizes": (SIZES, [[-8, -8]] + [[8, 8]] * 17, "not as large as the pieces"),
-    "huge sizes": (SIZES, [[2**31 - 1, 2**31 - 1]] * 18, "not as large as the pieces"),
-    "turned sizes": (SIZES, "negative", "not as large as the pieces"),
+    "longer sizes": (SIZES, [[8, 15]] * 18, "not as large as the pieces"),
+    "a ribbon": (SIZES, [[8, 17]] * 18, "a shorter side of 8 pixels"),
+    "sizes": (SIZES, [[-8, -8]] + [[8, 8]] * 17, "a shorter side of 8 pixels"),
+    "huge sizes": (SIZES, [[2**31 - 1, 2**31 - 1]] * 18, "a shorter side of 8 pixels"),
+    "turned sizes": (SIZES, "negative", "a shorter side of 8 pixels"),
     "labels": (LABELS, [3] * 18, "labels must be 0 to 2"),
     "negative labels": (LABELS, [-1] * 18, "labels must be 0 to 2"),
 }
@@ -416,7 +432,7 @@ def test_nothing_of_the_pixels_is_read_for_the_fingerprint(copied: Path) -> None
     sizes = np.full((18, 2), side, "<i4").tobytes()
     (copied / SIZES).write_bytes(sizes)
     index = json.loads((copied / INDEX).read_text())
-    index |= {"pieces": pieces, "sizes_sha256": hashlib.sha256(sizes).hexdigest()}
+    index |= {"pieces": pieces, "size": side, "sizes_sha256": hashlib.sha256(sizes).hexdigest()}
     (copied / INDEX).write_text(json.dumps(index))
     found = source("imagefolder/tiny", copied.parent.parent)
     assert len(found.fingerprint()) == 64

@@ -47,7 +47,7 @@ def files_of(database: str) -> Path:
     return folder_of(parse_url(database), "files")
 
 
-def content(seed: int, form: str = "bnexp predictions 1", **changes: np.ndarray) -> bytes:
+def content(seed: int, form: str = "bnexp predictions 1", of_trial: str = "", **changes: np.ndarray) -> bytes:
     """Of one validation and two test examples in two classes."""
     share = np.float32(seed / 100)
     tensors = {
@@ -56,7 +56,7 @@ def content(seed: int, form: str = "bnexp predictions 1", **changes: np.ndarray)
         "test_probabilities": np.array([[share, 1 - share], [0.5, 0.5]], np.float32),
         "test_labels": np.array([0, 1]),
     }
-    return save(tensors | changes, {"bnexp": json.dumps({"format": form, "trial_key": "k"})})
+    return save(tensors | changes, {"bnexp": json.dumps({"format": form, "trial_key": of_trial or key(seed)})})
 
 
 def put(folder: Path, what: bytes) -> Kept:
@@ -159,6 +159,11 @@ def test_what_is_missing_or_damaged_is_said(tmp_path: Path) -> None:
     [
         (content(1, form="bnexp predictions 99"), "in the format 'bnexp predictions 99', which is unknown here"),
         (content(1, test_labels=np.array([0, 1, 2])), "holds no predictions"),
+        (content(1, test_labels=np.array([0, 2])), "holds no predictions .labels from 0 to 2 of 2 classes"),
+        (content(1, test_labels=np.array([0, -1])), "holds no predictions .labels from -1"),
+        (content(1, test_labels=np.zeros(0, int), test_probabilities=np.zeros((0, 2), np.float32)), "holds no predi"),
+        (content(1, of_trial="another"), "is of another trial, another"),
+        (b"\x40\x0d\x03\x00\x00\x00\x00\x00" + b"[" * 200_000, "holds no predictions"),
         (save({"test_labels": np.array([1])}), "holds no predictions"),
         (b"no safetensors", "holds no predictions"),
         (b"", "holds no predictions"),

@@ -3,6 +3,7 @@ outside the folder is read, whatever a database says."""
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -80,26 +81,31 @@ def _predictions(folder: Path, key: str, sha256: str, size: int) -> Predictions:
     except MissingFileError as error:
         raise MissingFileError(f"the predictions of trial {key[:12]} cannot be read: {error}") from error
     try:
-        written = _format(read)
+        written, of = _about(read)
         tensors: dict[str, Any] = load(read)
         sets = [_of_set(tensors[f"{name}_probabilities"], tensors[f"{name}_labels"]) for name in ("validation", "test")]
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise MissingFileError(f"the file {folder / named(sha256)} holds no predictions ({error})") from error
     if written != PREDICTIONS_FORMAT:
         raise MissingFileError(f"the file {folder / named(sha256)} is in the format {written!r}, which is unknown here")
+    if of != key:
+        raise MissingFileError(f"the file {folder / named(sha256)} is of another trial, {of[:12]}")
     return Predictions(*sets[0], *sets[1])
 
 
-def _format(read: bytes) -> str:
-    """What the file says of its own format. (The library's reader of bytes gives tensors only: a file begins with the
-    length of its header, 8 bytes, and the header, which is JSON.)"""
+def _about(read: bytes) -> tuple[str, str]:
+    """What the file says of its own format, and of which trial it is. (The library's reader of bytes gives tensors
+    only: a file begins with the length of its header, 8 bytes, and the header, which is JSON.)"""
     length = int.from_bytes(read[:8], "little")
-    return str(json.loads(json.loads(read[8 : 8 + length])["__metadata__"]["bnexp"])["format"])
+    about = json.loads(json.loads(read[8 : 8 + length])["__metadata__"]["bnexp"])
+    return str(about["format"]), str(about["trial_key"])
 
 
 def _of_set(probabilities: Any, labels: Any) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1]:
+    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or not labels.size:
         raise ValueError(f"probabilities {probabilities.shape} of labels {labels.shape}")
+    if labels.min() < 0 or labels.max() >= probabilities.shape[1]:
+        raise ValueError(f"labels from {labels.min()} to {labels.max()} of {probabilities.shape[1]} classes")
     return probabilities.astype(np.float32, copy=False), labels.astype(np.int64, copy=False)
 
 
@@ -111,14 +117,15 @@ def content(folder: Path, sha256: str, size: int) -> bytes:
     path = folder / named(sha256)
     try:
         with open_file(path) as file:
-            read = file.read()
+            length = os.fstat(file.fileno()).st_size
+            read = file.read() if length == size else b""
     except OSError as error:
         raise MissingFileError(
             f"{path} ({error.strerror or error}); bring the folder along with its database, or name the one that "
             "`bnexp run` was given with --checkpoints"
         ) from error
-    if len(read) != size:
-        raise MissingFileError(f"{path} is damaged: it has {len(read):,} bytes, not {size:,}")
+    if length != size:
+        raise MissingFileError(f"{path} is damaged: it has {length:,} bytes, not {size:,}")
     if hashlib.sha256(read).hexdigest() != sha256:
         raise MissingFileError(f"{path} is damaged: its content is not what was written")
     return read

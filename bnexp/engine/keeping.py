@@ -7,18 +7,15 @@ trial key: safetensors puts several in any order, and the same trial would not m
 
 import hashlib
 import json
-from functools import cached_property
 from pathlib import Path
 
 import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from bnexp.data.examples import Examples
 from bnexp.engine.program import Program
 from bnexp.errors import BnexpError
 from bnexp.files import write_whole
-from bnexp.models.layers import Mode
 from bnexp.records import Checkpoint, Kept, KeptKind
 
 WEIGHTS_FORMAT = "bnexp weights 1"
@@ -33,6 +30,14 @@ class Shelf:
         """The program has gathered its population statistics."""
         self.program, self.checkpoint = program, checkpoint
         self.folder = checkpoint.files if checkpoint else None
+        self._told: dict[str, list[Tensor]] = {}
+
+    def told(self, name: str) -> list[Tensor] | None:
+        """Where the class probabilities of the set of this name are to be put as it is scored: [T, n, classes] of the
+        next n examples each; None where nobody keeps them."""
+        if self.folder is None or "predictions" not in self.program.trials[0].keep:
+            return None
+        return self._told.setdefault(name, [])
 
     def keep(self, place: int, slot: int) -> tuple[Kept, ...]:
         """Write what is to be kept of the finished trial in `place`, which is the cohort's in `slot`. Raises BnexpError
@@ -55,27 +60,11 @@ class Shelf:
         return _content(self.program.weights(place), WEIGHTS_FORMAT, key)
 
     def _predictions(self, place: int, key: str) -> bytes:
-        tensors = self._labels | {f"{name}_probabilities": all_T[place] for name, all_T in self._probabilities.items()}
+        tensors = {}
+        for name, chunks in self._told.items():
+            tensors[f"{name}_probabilities"] = torch.cat([chunk_TNC[place] for chunk_TNC in chunks])
+            tensors[f"{name}_labels"] = getattr(self.program.data, name).y
         return _content(tensors, PREDICTIONS_FORMAT, key)
-
-    @property
-    def _sets(self) -> dict[str, Examples]:
-        return {"validation": self.program.data.validation, "test": self.program.data.test}
-
-    @property
-    def _labels(self) -> dict[str, Tensor]:
-        return {f"{name}_labels": examples.y for name, examples in self._sets.items()}
-
-    @cached_property
-    def _probabilities(self) -> dict[str, Tensor]:
-        """Of each set, of all trials: [T, N, classes] float32, not on the device. They are computed for the first trial
-        that wants them."""
-        found = {}
-        for name, examples in self._sets.items():
-            crops = self.program.trials[0].crops if name == "test" else 1
-            chunks = [chunk_TNC.cpu() for chunk_TNC in self.program.probabilities(examples, Mode.FINAL, crops)]
-            found[name] = torch.cat(chunks, dim=1)
-        return found
 
 
 def _content(tensors: dict[str, Tensor], form: str, key: str) -> bytes:

@@ -186,22 +186,20 @@ class Program:
         return [(measured.loss, measured.accuracy) for measured in self._measured(examples, mode)]
 
     @torch.no_grad()
-    def score(self, examples: Examples, crops: int = 1) -> list[Measured]:
-        """By place, a trial's final numbers on the examples, of class probabilities averaged over `crops` crops."""
-        return self._measured(examples, Mode.FINAL, crops, best=True)
+    def score(self, examples: Examples, crops: int = 1, told: list[Tensor] | None = None) -> list[Measured]:
+        """By place, a trial's final numbers on the examples, of class probabilities averaged over `crops` crops. These
+        are added to `told`, float32 [T, n, classes] of the next n examples each, not on the device."""
+        return self._measured(examples, Mode.FINAL, crops, best=True, told=told)
 
-    def _measured(self, examples: Examples, mode: Mode, crops: int = 1, best: bool = False) -> list[Measured]:
+    def _measured(
+        self, examples: Examples, mode: Mode, crops: int = 1, best: bool = False, told: list[Tensor] | None = None
+    ) -> list[Measured]:
         tally = Tally(len(self.trials), self.device, best)
         for logits, y in self._answers(examples, mode, crops):
             tally.add(*self._losses(logits, y[None]))
+            if told is not None:
+                told.append(logits.softmax(2).float().cpu())
         return tally.measured()
-
-    @torch.no_grad()
-    def probabilities(self, examples: Examples, mode: Mode, crops: int = 1) -> Iterator[Tensor]:
-        """Of each class, averaged over `crops` crops of each example (1, 10 or 144): float32 [T, n, classes], for the
-        next n examples each time."""
-        for logits, _ in self._answers(examples, mode, crops):
-            yield logits.softmax(2).float()
 
     def _answers(self, examples: Examples, mode: Mode, crops: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Logits [T, n, classes] of the next n examples, and their labels [n]. Those of several crops have the

@@ -203,8 +203,9 @@ class Training:
         data, crops = self.program.data, self.program.trials[0].crops
         self.program.gather_population()
         training = self.program.measure(data.train.first(FINAL_EXAMPLES), Mode.FINAL)
-        validation, test = self.program.score(data.validation), self.program.score(data.test, crops)
         shelf = Shelf(self.program, self.keeper.checkpoint)
+        validation = self.program.score(data.validation, 1, shelf.told("validation"))
+        test = self.program.score(data.test, crops, shelf.told("test"))
         for place, slot in self.left.items():
             numbers = *training[place], *validation[place][:2], *test[place][:2]
             final = Final(*numbers, validation[place].top5_accuracy, test[place].top5_accuracy)

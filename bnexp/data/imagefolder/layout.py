@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,6 +99,7 @@ def _folders(root: Path, folder: Path) -> tuple[str, ...]:
     """The names of the class folders, sorted."""
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    _sayable(folder, names)
     for path in (folder, *(folder / name for name in names)):
         if path.is_symlink() and not inside(path, root):
             raise DatasetError(f"{path}: is a link that leads out of {root}; copy what it leads to, or leave it out")
@@ -116,11 +117,19 @@ def _pictures(root: Path, folder: Path, classes: tuple[str, ...], labels: dict[s
                 for entry in entries
                 if entry.name.lower().endswith(ENDINGS) and not entry.name.startswith(".")
             )
+        _sayable(folder / name, [file for file, _ in pictures])
         if not pictures:
             raise DatasetError(f"{folder / name}: has no pictures (their names end in {', '.join(ENDINGS)})")
         inner = (folder / name).relative_to(root)
         for file, size in pictures:
             yield _Found(str(inner / file), labels[name], size)
+
+
+def _sayable(folder: Path, names: Iterable[str]) -> None:
+    """Refuse names that cannot be written down."""
+    for name in names:
+        if name.encode("utf-8", "replace").decode() != name:
+            raise DatasetError(f"{folder / name}: its name is not UTF-8; rename it")
 
 
 def inside(path: Path, root: Path) -> bool:

@@ -55,8 +55,8 @@ def read_picture(path: Path, root: Path, size: int) -> Picture:
                 if image.width * image.height > MOST_PIXELS:
                     raise DatasetError(f"{path}: has {image.width} x {image.height} pixels, more than {MOST_PIXELS:,}")
                 return _resized(image, size)
-    except DatasetError:
-        raise
+    except DatasetError as error:
+        raise DatasetError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
     except Exception as error:  # there is no list of all that Pillow raises on damaged files
         raise DatasetError(f"{path}: cannot be decoded ({type(error).__name__}: {error})") from error
 
@@ -84,4 +84,6 @@ def _coloured(image: "Image") -> "Image":
     if image.mode in WIDE_MODES:
         grey = np.asarray(image).astype(np.int64).clip(0, 65535) >> 8
         return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise DatasetError("holds floating-point numbers, whose range nobody says; save it with 8 or 16 bits a channel")
     return image.convert("RGB")

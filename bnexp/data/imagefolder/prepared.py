@@ -22,13 +22,12 @@ from bnexp.data.imagefolder.index import (
     read_bytes,
     read_index,
 )
+from bnexp.data.imagefolder.pictures import LONGEST
 from bnexp.data.ragged import Ragged
 from bnexp.errors import DatasetError
 from bnexp.files import open_file
 
 CHANNELS = 3
-LONGEST = 1 << 16
-"""Pixels of a picture's side; anything more is taken for damage."""
 
 
 class ImageFolder:
@@ -79,7 +78,10 @@ class ImageFolder:
             contents.append(content)
         sizes = np.frombuffer(contents[0], "<i4").reshape(-1, 2).astype(np.int32)
         labels = np.frombuffer(contents[1], "<i8").astype(np.int64)
-        if sizes.min() < 1 or sizes.max() > LONGEST or int(_lengths(sizes).sum()) != index.bytes:
+        shorter, longer = sizes.min(axis=1), sizes.max(axis=1)
+        if (shorter != index.size).any() or (longer > LONGEST * index.size).any():
+            raise damaged(folder / SIZES, f"not every picture has a shorter side of {index.size} pixels")
+        if int(_lengths(sizes).sum()) != index.bytes:
             raise damaged(folder / SIZES, "the pictures are not as large as the pieces together")
         if labels.min() < 0 or labels.max() >= len(index.classes):
             raise damaged(folder / LABELS, f"labels must be 0 to {len(index.classes) - 1}")

@@ -86,7 +86,7 @@ OWN = (
     ),
     _trials(
         "finished trials have what they keep",
-        "t.keep <> '[]' or exists (select 1 from files f where f.trial_id = t.id)",
+        "t.keep <> '[]' and t.status = 'finished' or exists (select 1 from files f where f.trial_id = t.id)",
         "exists (select 1 from files f where f.trial_id = t.id) and t.status <> 'finished' or "
         + " or ".join(
             f"""t.status = 'finished' and t.keep like '%"{kind}"%' and """
