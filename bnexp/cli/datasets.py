@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from bnexp.cli.options import DATA_DIR, WORKERS, Commands
+from bnexp.cli.options import DATA_DIR, Commands
 
 
 @click.group(cls=Commands)
@@ -38,7 +38,7 @@ def list_datasets(data_dir: Path | None) -> None:
     metavar="DIR",
     help="Where the result goes, into imagefolder/NAME.  [default: $BNEXP_DATA]",
 )
-@WORKERS
+@click.option("--workers", type=click.IntRange(1, 1024), help="Processes.  [default: one a core]")
 @click.option("--skip-damaged", is_flag=True, help="Leave pictures out that cannot be decoded.")
 def prepare(
     folder: Path, name: str | None, size: int, data_dir: Path | None, workers: int | None, skip_damaged: bool
@@ -48,7 +48,8 @@ def prepare(
     FOLDER has train/CLASS/PICTURE and val (or validation, or test)/CLASS/PICTURE; or
     CLASS/PICTURE only, and then a sixth becomes the test set. Each picture is turned
     upright and made small: its shorter side SIZE, a longer one at most twice that.
-    Stopped or killed, the same command goes on. Needs Pillow: pip install 'bnexp[images]'
+    Stopped or killed, the same command goes on. Needs Pillow: pip install
+    'bnexp[images]', or '.[images]' in a clone.
     """
     from bnexp.data.imagefolder import layout, preparing
     from bnexp.data.imagefolder.place import place
