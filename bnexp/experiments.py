@@ -61,7 +61,7 @@ def load(path: Path) -> ExperimentsFile:
     return ExperimentsFile(document, experiments, members, claims)
 
 
-def _experiment(document: Document, name: str, defaults: Settings, claims: Iterable[str]) -> Experiment:
+def _experiment(document: Document, name: str, defaults: Settings, claims: Mapping[str, Any]) -> Experiment:
     path: Place = ("experiments", name)
     entry = _mapping(document, path)
     for key in entry:
@@ -85,8 +85,8 @@ def _experiment(document: Document, name: str, defaults: Settings, claims: Itera
     if "tune" in entry:
         experiment = replace(experiment, tune=_tune(document, (*path, "tune"), experiment))
     if "paper" in entry:
-        names = {"variants": list(variants), "claims": list(claims)}
-        experiment = replace(experiment, paper=parse_paper(document, (*path, "paper"), entry["paper"], names))
+        paper = parse_paper(document, (*path, "paper"), entry["paper"], list(variants), claims)
+        experiment = replace(experiment, paper=paper)
     return experiment
 
 

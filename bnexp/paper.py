@@ -113,25 +113,38 @@ class PaperTable(Fields):
         return self
 
 
-def parse_paper(document: Document, path: Path, entry: Any, known: Mapping[str, Sequence[str]]) -> PaperTable:
-    """The table at `path`, of which `entry` is what was read; `known` has the names of the experiment's variants and
-    of the file's claims. Raises ConfigurationError with the place of what is wrong."""
+def parse_paper(
+    document: Document, path: Path, entry: Any, variants: Sequence[str], claims: Mapping[str, Any]
+) -> PaperTable:
+    """The table at `path`, of which `entry` is what was read; `variants` are the experiment's, `claims` the file's as
+    read. Raises ConfigurationError with the place of what is wrong."""
     try:
         table = PaperTable.model_validate(entry)
     except ValidationError as error:
         unknown_first = sorted(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
         raise _refusal(document, path, unknown_first[0]) from error
     for name, row in table.rows.items():
-        _check_names(document, (*path, "rows", name), row, known)
+        _check_names(document, (*path, "rows", name), row, variants, claims)
     return table
 
 
-def _check_names(document: Document, path: Path, row: PaperRow, known: Mapping[str, Sequence[str]]) -> None:
-    """Refuse a variant, claim or field that is not there."""
-    for key, value in (("variant", row.variant), ("claim", row.claim)):
-        if value is not None and value not in known[f"{key}s"]:
-            hint = did_you_mean(value, known[f"{key}s"]) if known[f"{key}s"] else "there are none"
-            raise ConfigurationError(f"paper: no {key} {value!r} ({hint})", document.place((*path, key)))
+def _check_names(
+    document: Document, path: Path, row: PaperRow, variants: Sequence[str], claims: Mapping[str, Any]
+) -> None:
+    """Refuse a variant, claim, measure or field that is not there."""
+    claim = claims.get(row.claim or "")
+    measures = (claim.get("measures") if isinstance(claim, Mapping) else None) or {}
+    asked: list[tuple[str, Path, str | None, Sequence[str]]] = [
+        ("variant", ("variant",), row.variant, variants),
+        ("claim", ("claim",), row.claim, list(claims)),
+    ]
+    if row.measures is not None and isinstance(measures, Mapping):
+        wanted = row.measures.model_dump()
+        asked += [(f"measure of {row.claim}", ("measures", name), value, [*measures]) for name, value in wanted.items()]
+    for what, inner, value, known in asked:
+        if value is not None and value not in known:
+            hint = did_you_mean(value, known) if known else "there are none"
+            raise ConfigurationError(f"paper: no {what} {value!r} ({hint})", document.place((*path, *inner)))
     for field, setting in flatten(row.where, lambda inner: document.place((*path, "where", *inner))).items():
         if field not in columns_by_name():
             raise ConfigurationError(f"no field {field!r} ({did_you_mean(field, columns_by_name())})", setting.place)

@@ -134,14 +134,17 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, old: str, new: str
         ("rows: {E: {claim: ensemble, measures: {»top1: gain}}}", "unknown key 'top1' (known: top1_error, top5_error;"),
         ("rows: {»E: {claim: ensemble, variant: BN}}", "a row has `claim`, or `variant`, `where`"),
         ("control: E, rows: {E: {top1_error: 1}}", "control is for a table about curves"),
+        (
+            "rows: {E: {claim: ensemble, measures: {»top1_error: t9}}}",
+            "no measure of ensemble 't9' (known: t1; did you",
+        ),
         ("rows: {E: {»claim: ensembel}}", "paper: no claim 'ensembel' (known: ensemble; did you mean 'ensemble'?)"),
     ],
 )
 def test_a_table_of_errors_is_checked_too(tmp_path: Path, table: str, said: str) -> None:
     paper = f"paper: {{title: F, {table}}}"
-    text = (
-        f"{FILE.partition('    paper:')[0]}    {paper if '»' in paper else f'»{paper}'}\nclaims: {{ensemble: {{}}}}\n"
-    )
+    before = FILE.partition("    paper:")[0]
+    text = f"{before}    {paper if '»' in paper else f'»{paper}'}\nclaims: {{ensemble: {{measures: {{t1: {{}}}}}}}}\n"
     text, place = marked(text)
     with pytest.raises(ConfigurationError) as refused:
         read(tmp_path, text)

@@ -179,6 +179,16 @@ STEEP: dict[str, Any] = {"loss": [1, 0.1, 0.01], "accuracy": [0.5, 0.6, 0.8]}
 FLATTER: dict[str, Any] = {"loss": [1, 0.5, 0.1], "accuracy": [0.5, 0.52, 0.55]}
 
 
+def test_the_maximum_is_of_the_whole_curve_and_chance_where_there_is_none() -> None:
+    peak = reaching(100, 0.6)
+    peak[3] = 0.9
+    treatment, control = racers(peak, reaching(100, 0.7)), racers(reaching(100, 0.8), [])
+    estimate = measure("maximum_difference", treatment, control)
+    assert estimate.unit == "points" and list(estimate.treatment) == pytest.approx([90, 70])
+    assert list(estimate.control) == pytest.approx([80, 100 * CHANCE])
+    assert estimate.effect == pytest.approx([10, 70 - 100 * CHANCE])
+
+
 def test_the_gap_is_taken_where_both_arms_come_to_the_same_training_loss() -> None:
     """The higher of the two lowest losses is 0.1: there the gaps are 10 and 5 points."""
     estimate = measure("matched_loss_gap", gapped(FLATTER), gapped(STEEP))
