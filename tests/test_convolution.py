@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, cross_entropy, local_response_norm, max_pool2d
 
+from bnexp import random
 from bnexp.config import TrialConfig
 from bnexp.errors import UsageError
 from bnexp.models import bn_inception, choosing
@@ -249,7 +250,7 @@ def test_the_cnn_equals_its_twin(norm: str) -> None:
     assert_as_twins(model, lambda w: cnn_twin(w, (9, 8, 2), [3, 4], 2, [6], 10, norm == "batch").double(), (6, 9, 8, 2))
 
 
-@pytest.mark.parametrize(("norm", "lrn"), [("none", True), ("batch", False)])
+@pytest.mark.parametrize(("norm", "lrn"), [pytest.param("none", True, marks=pytest.mark.slow), ("batch", False)])
 def test_a_narrow_inception_equals_its_twin(norm: str, lrn: bool) -> None:
     model = network(SMALL_INCEPTION | {"local_response": lrn}, (28, 28, 1), norm=norm)
 
@@ -267,9 +268,10 @@ def test_the_papers_inception_equals_its_twin_at_224_pixels() -> None:
     assert_as_twins(model, lambda w: inception_twin(w, 3, 10, True, False).double(), (2, 224, 224, 3))
 
 
-def test_inception_is_figure_5() -> None:
+def test_inception_is_figure_5(monkeypatch: pytest.MonkeyPatch) -> None:
     """Branch widths and sizes as printed, with the printed table's defects: 608 maps in 4c and 4d, 1056 in 4e, and the
     size after the stride in 3c and 4e. Some 11 million parameters with a 1000-way output, where the text says 13.6."""
+    monkeypatch.setattr(random, "normal", lambda keys, count: torch.zeros(keys.shape[1], count))
     config = TrialConfig.model_validate({"model": "bn-inception", "norm": "batch", "nonlinearity": "relu"})
     one = cohort(1, torch.float32)
     built = bn_inception.parts(one, config, (224, 224, 3))
@@ -293,16 +295,22 @@ def test_inception_is_figure_5() -> None:
         kept = [module.weight.shape[1] for module in built.layers[name].modules() if isinstance(module, Convolution)]
         one_, reduce, three, double_reduce, double, _, project = row
         assert kept == [n for n in (one_, reduce, three, double_reduce, double, double, project) if n], name
+    network_ = bn_inception.bn_inception(one, config, (224, 224, 3), 1000)
+    weights = sum(p.numel() for p in network_.parameters() if p.shape[1] > 1 or p.dim() > 3)
+    total = sum(p.numel() for p in network_.parameters())
+    assert total == count_of_the_table() and 11.0e6 < total < 11.4e6 and weights < total
+
+
+@pytest.mark.slow
+def test_the_sizes_of_figure_5_are_those_that_come_out() -> None:
+    config = TrialConfig.model_validate({"model": "bn-inception", "norm": "batch", "nonlinearity": "relu"})
+    built = bn_inception.parts(cohort(1, torch.float32), config, (224, 224, 3))
     x = torch.rand(1, 1, 224, 224, 3)
     with torch.no_grad():
         for name, layer in built.layers.items():
             x = layer(x, NOW)
             if name in built.shapes:
                 assert x.shape[2:] == built.shapes[name], name
-    network_ = bn_inception.bn_inception(one, config, (224, 224, 3), 1000)
-    weights = sum(p.numel() for p in network_.parameters() if p.shape[1] > 1 or p.dim() > 3)
-    total = sum(p.numel() for p in network_.parameters())
-    assert total == count_of_the_table() and 11.0e6 < total < 11.4e6 and weights < total
 
 
 def count_of_the_table() -> int:
@@ -352,9 +360,9 @@ MODEL_FIELDS: dict[str, dict[str, Any]] = {
     + [("cnn", "batch", "bfloat16"), ("bn-inception", "batch", "bfloat16")],
 )
 def test_a_convolutional_trial_in_a_cohort_equals_itself_alone(model: str, norm: str, precision: str) -> None:
-    base = {"steps": 4, "eval_every": 4, "norm": norm, "nonlinearity": "relu", "batch_size": 32, **MODEL_FIELDS[model]}
+    base = {"steps": 2, "eval_every": 2, "norm": norm, "nonlinearity": "relu", "batch_size": 32, **MODEL_FIELDS[model]}
     base |= {"precision": precision}
-    assert_as_alone([trial(base, seed=seed, lr=rate, dropout=0.3) for seed in (0, 1, 2) for rate in (0.01, 0.05)])
+    assert_as_alone([trial(base, seed=seed, lr=rate, dropout=0.3) for seed in (0, 1) for rate in (0.01, 0.05)])
 
 
 def test_products_in_bfloat16_leave_normalization_and_parameters_in_float32() -> None:

@@ -1,6 +1,7 @@
 """What the commands share: how errors end them, and the options that several have."""
 
 import errno
+import signal
 import sys
 from collections.abc import Callable
 from io import TextIOWrapper
@@ -33,6 +34,7 @@ class Commands(click.Group):
         except BnexpError as error:
             _fail(error, error.exit_code)
         except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends by now; a second Ctrl-C would change how
             sys.exit(INTERRUPTED)
         except OSError as error:
             if error.errno == errno.EPIPE:

@@ -12,8 +12,8 @@ def folder_of(url: URL, what: str, root: Path | None = None) -> Path:
     database on a server."""
     sqlite = url.get_backend_name() == "sqlite"
     if sqlite and root is None:
-        return Path(f"{Path(url.database or '').resolve()}.{what}")
-    place = str(Path(url.database or "").resolve()) if sqlite else str(url.set(password=None))
+        return Path(f"{os.path.realpath(url.database or '')}.{what}")
+    place = os.path.realpath(url.database or "") if sqlite else str(url.set(password=None))
     name = hashlib.sha256(place.encode()).hexdigest()[:16]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bnexp"
     return ((cache if root is None else root) / f"{name}.{what}").absolute()
