@@ -124,11 +124,12 @@ def postgresql(postgresql_server: str) -> Iterator[str]:
 
 @pytest.fixture(autouse=True, scope="module")
 def restored() -> Iterator[None]:
-    """The process's own settings after a module in which the engine made others, under which hypothesis will not
+    """One thread, as in a worker: a process a core runs the tests, and threads of several would wait for each other.
+    And the process's own settings after a module in which the engine made others, under which hypothesis will not
     work."""
     torch = sys.modules.get("torch")
-    threads = torch.get_num_threads() if torch else 0
+    if torch:
+        torch.set_num_threads(1)
     yield
     if torch:
-        torch.set_num_threads(threads)
         torch.set_flush_denormal(False)

@@ -252,13 +252,13 @@ def test_the_cnn_equals_its_twin(norm: str) -> None:
 
 @pytest.mark.parametrize(("norm", "lrn"), [pytest.param("none", True, marks=pytest.mark.slow), ("batch", False)])
 def test_a_narrow_inception_equals_its_twin(norm: str, lrn: bool) -> None:
-    model = network(SMALL_INCEPTION | {"local_response": lrn}, (28, 28, 1), norm=norm)
+    model = network(SMALL_INCEPTION | {"local_response": lrn}, (14, 14, 1), norm=norm)
 
     def scale(channels: int) -> int:
         return bn_inception.scaled(channels, 0.05)
 
     assert_as_twins(
-        model, lambda w: inception_twin(w, 1, 10, norm == "batch", True, scale, lrn).double(), (8, 28, 28, 1)
+        model, lambda w: inception_twin(w, 1, 10, norm == "batch", True, scale, lrn).double(), (4, 14, 14, 1)
     )
 
 
