@@ -11,6 +11,10 @@ Columns = Mapping[str, npt.NDArray[Any]]
 """A table by columns, all of one length; missing numbers are NaN."""
 
 
+PREDICTIONS_FORMAT = "bnexp predictions 1"
+"""What a file of kept predictions calls its own form."""
+
+
 @dataclass(frozen=True)
 class Point:
     """A point of a trial's curve: evaluation on fixed subsets with moving-average statistics, dropout off."""

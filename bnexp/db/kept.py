@@ -16,8 +16,8 @@ from sqlalchemy import Connection, bindparam, text
 
 from bnexp.errors import MissingFileError
 from bnexp.files import open_file
+from bnexp.records import PREDICTIONS_FORMAT
 
-PREDICTIONS_FORMAT = "bnexp predictions 1"
 PARAMETERS = 500
 """In one query; SQLite may allow no more than 999."""
 HASH = re.compile("[0-9a-f]{64}")

@@ -16,10 +16,9 @@ from torch import Tensor
 from bnexp.engine.program import Program
 from bnexp.errors import BnexpError
 from bnexp.files import write_whole
-from bnexp.records import Checkpoint, Kept, KeptKind
+from bnexp.records import PREDICTIONS_FORMAT, Checkpoint, Kept, KeptKind
 
 WEIGHTS_FORMAT = "bnexp weights 1"
-PREDICTIONS_FORMAT = "bnexp predictions 1"
 
 
 class Shelf:

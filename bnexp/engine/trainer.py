@@ -40,9 +40,8 @@ class Trainer:
         snapshot, notes = keeper.load()
         yield from notes
         kept = set(snapshot.keys) if snapshot is not None else set()
-        begun, fresh = (
-            [slot for slot in range(len(trials)) if (keeper.key(slot) in kept) is old] for old in (True, False)
-        )
+        begun = [slot for slot in range(len(trials)) if keeper.key(slot) in kept]
+        fresh = [slot for slot in range(len(trials)) if keeper.key(slot) not in kept]
         for slots, before in ((begun, snapshot), (fresh, None)):
             for part in self._parts([trials[slot] for slot in slots], data):
                 yield from self._train(list(trials), data, keeper, [slots[place] for place in part], before)
