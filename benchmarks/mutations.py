@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from bnexp.config import columns_by_name
-from bnexp.data.idx import FILES
+from bnexp.data.idx import Idx
 from bnexp.registry import ESTIMATORS, NONLINEARITIES, NORMS, PROBES
 
 SECRET = "s3cr3t"
@@ -196,8 +196,8 @@ def dataset(rng: random.Random, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     for path in folder.iterdir():
         path.unlink()
-    damaged = rng.choice(FILES)
-    for name in FILES:
+    damaged = rng.choice(Idx.files)
+    for name in Idx.files:
         sizes = (40, 3, 3) if "images" in name else (40,)
         content = bytes(rng.randrange(10) for _ in range(40 * (9 if "images" in name else 1)))
         whole = bytes([0, 0, 8, len(sizes)]) + struct.pack(f">{len(sizes)}I", *sizes) + content

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, settings
 
 from bnexp.cli import main
-from bnexp.data.idx import FILES
+from bnexp.data.idx import Idx
 from bnexp.text import CONTROLS
 from tests.conftest import Ran
 
@@ -54,7 +54,7 @@ def idx(*sizes: int, content: bytes | None = None) -> bytes:
 def write_mnist(folder: Path, examples: int = 40) -> Path:
     """A whole dataset `mnist` of few small images in `folder`."""
     (folder / "mnist").mkdir(parents=True)
-    for name in FILES:
+    for name in Idx.files:
         (folder / "mnist" / name).write_bytes(idx(examples, 3, 3) if "images" in name else idx(examples))
     return folder / "mnist"
 

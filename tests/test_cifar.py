@@ -20,7 +20,7 @@ def write(folder: Path, kind: type[Cifar]) -> dict[str, tuple[Bytes, Bytes]]:
     """Sound files of 3 to 8 images; the images [N, 32, 32, 3] and labels in each."""
     folder.mkdir(parents=True, exist_ok=True)
     rng, written = np.random.default_rng(0), {}
-    for count, name in enumerate((*kind.train_files, kind.test_file), 3):
+    for count, name in enumerate(kind.files, 3):
         images = rng.integers(0, 256, (count, 32, 32, 3), np.uint8)
         labels = rng.integers(0, kind.classes, count, np.uint8)
         content = b""
@@ -42,11 +42,11 @@ def test_records_are_read_as_images_and_fine_labels(kind: type[Cifar], unpacked:
     data = found.read()
     assert isinstance(data.images, np.ndarray) and data.images.flags.c_contiguous
     assert (data.name, data.classes, data.scale) == (kind.name, kind.classes, 255.0)
-    train = [written[name] for name in kind.train_files]
+    train = [written[name] for name in kind.files[:-1]]
     assert np.array_equal(data.images, np.concatenate([images for images, _ in train]))
     assert np.array_equal(data.labels, np.concatenate([labels for _, labels in train]))
-    assert np.array_equal(data.test_images, written[kind.test_file][0])
-    assert np.array_equal(data.test_labels, written[kind.test_file][1])
+    assert np.array_equal(data.test_images, written[kind.files[-1]][0])
+    assert np.array_equal(data.test_labels, written[kind.files[-1]][1])
     assert data.labels.dtype == data.test_labels.dtype == np.int64 and data.images.dtype == np.uint8
 
 
@@ -57,7 +57,7 @@ def test_the_fingerprint_is_of_what_is_used(kind: type[Cifar], tmp_path: Path) -
     before = kind([tmp_path]).fingerprint()
     write(tmp_path / "other" / kind.unpacked, kind)
     assert kind([tmp_path / "other"]).fingerprint() == before
-    for name in (*kind.train_files, kind.test_file):
+    for name in kind.files:
         path = tmp_path / kind.name / name
         sound = path.read_bytes()
         for place in range(kind.labels + 1):
@@ -80,7 +80,7 @@ DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_damage_is_an_error_that_names_the_file(kind: type[Cifar], damage: str, tmp_path: Path) -> None:
     change, said = DAMAGE[damage]
-    for name in (kind.train_files[-1], kind.test_file):
+    for name in kind.files[-2:]:
         write(tmp_path / kind.name, kind)
         path = tmp_path / kind.name / name
         path.write_bytes(change(path.read_bytes()))

@@ -16,7 +16,7 @@ from bnexp.config import TrialConfig
 from bnexp.data.batches import to_device
 from bnexp.data.dataset import SYSTEM_FOLDER, Dataset, search_folders, source, sources
 from bnexp.data.digits import Digits
-from bnexp.data.idx import FILES, FashionMnist, Mnist, read_idx
+from bnexp.data.idx import FashionMnist, Idx, Mnist, read_idx
 from bnexp.data.loading import data_key, load
 from bnexp.errors import DatasetError
 
@@ -169,7 +169,7 @@ def small_set() -> dict[str, Bytes]:
     arrays = []
     for size in (40, 20):
         arrays += [rng.integers(0, 256, (size, 4, 3), np.uint8), np.arange(size, dtype=np.uint8) % 10]
-    return dict(zip(FILES, arrays, strict=True))
+    return dict(zip(Idx.files, arrays, strict=True))
 
 
 @pytest.fixture(params=["", ".gz"], ids=["plain", "gz"])
@@ -197,7 +197,7 @@ def test_idx_files_are_read_as_they_stand(folder: Path) -> None:
     assert found.where() == folder
     assert (data.name, data.classes, data.scale) == ("mnist", 10, 255.0)
     parts: list[npt.NDArray[Any]] = [data.images, data.labels, data.test_images, data.test_labels]
-    for part, name in zip(parts, FILES, strict=True):
+    for part, name in zip(parts, Idx.files, strict=True):
         assert np.array_equal(part, expected[name])
     assert data.labels.dtype == np.int64 and data.images.dtype == np.uint8
     on_device = to_device(data, 0, torch.float32, torch.device("cpu"))
@@ -209,8 +209,8 @@ def test_the_fingerprint_is_of_the_content_not_of_its_packing(tmp_path: Path) ->
     """Plain and gzipped files have one fingerprint; another pixel, label or shape has another."""
     prints = []
     changed = dict(small_set())
-    changed[FILES[0]] = changed[FILES[0]].copy()
-    changed[FILES[0]][3, 2, 1] ^= 1
+    changed[Idx.files[0]] = changed[Idx.files[0]].copy()
+    changed[Idx.files[0]][3, 2, 1] ^= 1
     turned = {name: array.reshape(len(array), *array.shape[:0:-1]) for name, array in small_set().items()}
     cases = [(small_set(), ""), (small_set(), ".gz"), (changed, ""), (turned, "")]
     for number, (arrays, ending) in enumerate(cases):
@@ -260,7 +260,7 @@ def large(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     "damage", [cut, too_long, header_only, empty, not_idx, other_type, other_dimensions, huge, large]
 )
-@pytest.mark.parametrize("name", [FILES[0], FILES[3]])
+@pytest.mark.parametrize("name", [Idx.files[0], Idx.files[3]])
 def test_a_file_that_is_not_as_announced_is_an_error_that_names_it(
     damage: Callable[[bytes], bytes], name: str, folder: Path, ending: str
 ) -> None:
@@ -271,7 +271,7 @@ def test_a_file_that_is_not_as_announced_is_an_error_that_names_it(
 
 
 def test_what_is_wrong_is_said(tmp_path: Path) -> None:
-    content = idx(small_set()[FILES[1]])
+    content = idx(small_set()[Idx.files[1]])
     cases = {
         cut: "announces 40 bytes, and it has fewer",
         too_long: "announces 40 bytes, and it has more",
@@ -288,7 +288,7 @@ def test_no_more_memory_is_taken_than_a_file_fills(folder: Path, ending: str) ->
     """A header that announces half a gigabyte over 40 bytes does not make the process so much larger."""
     import resource
 
-    path = write(folder / f"{FILES[1]}{ending}", large(idx(small_set()[FILES[1]])))
+    path = write(folder / f"{Idx.files[1]}{ending}", large(idx(small_set()[Idx.files[1]])))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(DatasetError, match="fewer"):
         read_idx(path, 1)
@@ -298,7 +298,7 @@ def test_no_more_memory_is_taken_than_a_file_fills(folder: Path, ending: str) ->
 @pytest.mark.parametrize("place", [0, 2, 12, -6, -1])
 def test_damaged_gzip_is_an_error_that_names_the_file(place: int, tmp_path: Path) -> None:
     """In the magic, the method, the deflate stream, the checksum and the length."""
-    path = write(tmp_path / "labels.gz", idx(small_set()[FILES[1]]))
+    path = write(tmp_path / "labels.gz", idx(small_set()[Idx.files[1]]))
     content = bytearray(path.read_bytes())
     content[place] ^= 0xFF
     path.write_bytes(bytes(content))
@@ -308,7 +308,7 @@ def test_damaged_gzip_is_an_error_that_names_the_file(place: int, tmp_path: Path
 
 
 def test_truncated_gzip_and_gzip_with_a_tail_are_errors(tmp_path: Path) -> None:
-    path = write(tmp_path / "labels.gz", idx(small_set()[FILES[1]]))
+    path = write(tmp_path / "labels.gz", idx(small_set()[Idx.files[1]]))
     whole = path.read_bytes()
     for content in (whole[:-9], whole[:-3], whole[:12], whole[:5], b"", whole + b"tail", whole + whole):
         path.write_bytes(content)
@@ -319,7 +319,7 @@ def test_truncated_gzip_and_gzip_with_a_tail_are_errors(tmp_path: Path) -> None:
 
 def test_plain_bytes_named_gz_and_a_folder_in_a_files_place_are_errors(tmp_path: Path) -> None:
     path = tmp_path / "labels.gz"
-    path.write_bytes(idx(small_set()[FILES[1]]))
+    path.write_bytes(idx(small_set()[Idx.files[1]]))
     (tmp_path / "folder").mkdir()
     for odd in (path, tmp_path / "folder", tmp_path / "absent"):
         with pytest.raises(DatasetError) as caught:
@@ -327,7 +327,7 @@ def test_plain_bytes_named_gz_and_a_folder_in_a_files_place_are_errors(tmp_path:
         assert str(odd) in str(caught.value)
 
 
-@pytest.mark.parametrize("name", [FILES[1], FILES[3]])
+@pytest.mark.parametrize("name", [Idx.files[1], Idx.files[3]])
 @pytest.mark.parametrize("wrong", ["label 10", "label 255", "one more", "one less", "none"])
 def test_labels_that_do_not_fit_are_an_error_that_names_the_place(
     wrong: str, name: str, folder: Path, ending: str
@@ -343,11 +343,11 @@ def test_labels_that_do_not_fit_are_an_error_that_names_the_place(
 
 
 def test_empty_sets_and_images_of_two_shapes_are_errors(folder: Path, ending: str) -> None:
-    for name in FILES[2:]:
+    for name in Idx.files[2:]:
         write(folder / f"{name}{ending}", idx(small_set()[name][:0]))
     with pytest.raises(DatasetError, match="announces 0 bytes"):
         Mnist([folder.parent]).read()
-    for name in FILES[2:]:
+    for name in Idx.files[2:]:
         array = small_set()[name]
         write(folder / f"{name}{ending}", idx(array[:, :2] if array.ndim == 3 else array))
     with pytest.raises(DatasetError, match="images are"):
@@ -356,7 +356,7 @@ def test_empty_sets_and_images_of_two_shapes_are_errors(folder: Path, ending: st
 
 def test_the_first_folder_with_all_four_files_is_taken(folder: Path, tmp_path: Path, ending: str) -> None:
     (tmp_path / "partial" / "mnist").mkdir(parents=True)
-    write(tmp_path / "partial" / "mnist" / f"{FILES[0]}{ending}", b"damaged")
+    write(tmp_path / "partial" / "mnist" / f"{Idx.files[0]}{ending}", b"damaged")
     places = [tmp_path / "absent", tmp_path / "partial", folder.parent]
     assert Mnist(places).where() == folder
     assert Mnist(places[:2]).where() is None
@@ -364,6 +364,7 @@ def test_the_first_folder_with_all_four_files_is_taken(folder: Path, tmp_path: P
         Mnist(places[:2]).read()
     assert all(str(place / "mnist") in str(caught.value) for place in places[:2])
     assert "--data-dir" in str(caught.value)
+    assert f"{places[1] / 'mnist'}, which lacks {' and '.join(Idx.files[1:])})" in str(caught.value)
 
 
 def test_folders_are_searched_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

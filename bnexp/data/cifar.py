@@ -1,13 +1,12 @@
 """CIFAR's binary version: records of a label, or two, and an image's planes red, green and blue."""
 
-import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from bnexp.data.dataset import Dataset
+from bnexp.data.arrays import Arrays, Bytes
 from bnexp.errors import DatasetError
 from bnexp.files import open_file
 
@@ -15,8 +14,6 @@ SIDE = 32
 PIXELS = 3 * SIDE * SIDE
 LARGEST = 1 << 30
 """Bytes of a file, of which the real ones have 154 million at most."""
-
-Bytes = npt.NDArray[np.uint8]
 
 
 def read_records(path: Path, labels: int) -> Bytes:
@@ -37,70 +34,27 @@ def read_records(path: Path, labels: int) -> Bytes:
     return np.frombuffer(content, np.uint8).reshape(-1, record)
 
 
-class Cifar:
-    """Files of records in one folder. The label that counts is the last before the pixels."""
+class Cifar(Arrays):
+    """Files of records in one folder, the last of them the test set. The label that counts is the last before the
+    pixels."""
 
-    name: str
-    about: str
-    classes: int
     margin = 0.5
-    how_to_get: str
-    unpacked: str
-    """The folder that the authors' archive unpacks to."""
     labels: int
     """Bytes of labels in a record."""
-    train_files: tuple[str, ...]
-    test_file: str
 
-    def __init__(self, folders: list[Path]) -> None:
-        self.folders = folders
+    def arrays(self, folder: Path) -> Iterator[Bytes]:
+        for names in (self.files[:-1], self.files[-1:]):
+            records = np.concatenate([self._records(self.path(folder, name)) for name in names])
+            planes = records[:, self.labels :].reshape(-1, 3, SIDE, SIDE)
+            yield np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
+            yield records[:, self.labels - 1].copy()
 
-    def where(self) -> Path | None:
-        for candidate in self._candidates():
-            if all((candidate / name).is_file() for name in (*self.train_files, self.test_file)):
-                return candidate
-        return None
-
-    def _candidates(self) -> list[Path]:
-        return [folder / name for folder in self.folders for name in (self.name, self.unpacked)]
-
-    def _set(self, names: tuple[str, ...]) -> tuple[Bytes, Bytes]:
-        """The images [N, 32, 32, 3] and labels [N] of these files, one after the other."""
-        folder = self.where()
-        if folder is None:
-            looked = ", ".join(map(str, self._candidates()))
-            raise DatasetError(f"{self.name}: not found (looked in {looked}); {self.how_to_get}")
-        parts = []
-        for name in names:
-            records = read_records(folder / name, self.labels)
-            largest = records[:, self.labels - 1].max()
-            if largest >= self.classes:
-                raise DatasetError(f"{folder / name}: labels must be 0 to {self.classes - 1}, not {largest}")
-            parts.append(records)
-        joined = np.concatenate(parts)
-        planes = joined[:, self.labels :].reshape(-1, 3, SIDE, SIDE)
-        return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), joined[:, self.labels - 1].copy()
-
-    def fingerprint(self) -> str:
-        digest = hashlib.sha256()
-        for names in (self.train_files, (self.test_file,)):
-            for array in self._set(names):
-                digest.update(repr(array.shape).encode())
-                digest.update(array.data)
-        return digest.hexdigest()
-
-    def read(self) -> Dataset:
-        images, labels = self._set(self.train_files)
-        test_images, test_labels = self._set((self.test_file,))
-        return Dataset(
-            self.name,
-            self.classes,
-            255.0,
-            images,
-            labels.astype(np.int64),
-            test_images,
-            test_labels.astype(np.int64),
-        )
+    def _records(self, path: Path) -> Bytes:
+        records = read_records(path, self.labels)
+        largest = records[:, self.labels - 1].max()
+        if largest >= self.classes:
+            raise DatasetError(f"{path}: labels must be 0 to {self.classes - 1}, not {largest}")
+        return records
 
 
 class Cifar10(Cifar):
@@ -114,8 +68,7 @@ class Cifar10(Cifar):
     )
     unpacked = "cifar-10-batches-bin"
     labels = 1
-    train_files = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
-    test_file = "test_batch.bin"
+    files = (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin")
 
 
 class Cifar100(Cifar):
@@ -129,5 +82,4 @@ class Cifar100(Cifar):
     )
     unpacked = "cifar-100-binary"
     labels = 2
-    train_files = ("train.bin",)
-    test_file = "test.bin"
+    files = ("train.bin", "test.bin")
