@@ -3,13 +3,13 @@ database with the claims about them; and the verdicts on what has come out."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
-from bnexp import registry
 from bnexp.claims.model import Claim, about
 from bnexp.claims.report import make_report
 from bnexp.claims.stored import judged
-from bnexp.data.dataset import Source, source
+from bnexp.data.dataset import Dataset, Source, source
 from bnexp.db.results import Results
 from bnexp.db.rows import Instance, WantedTrial
 from bnexp.db.store import Store
@@ -26,6 +26,28 @@ def instantiate(experiment: Experiment, overrides: str, data_dir: Path | None) -
     return Instance(experiment.name, experiment.about, overrides, identify.margin, trials, tuning, tune)
 
 
+def rehearse(instance: Instance, data_dir: Path | None) -> None:
+    """Build a network of every kind that the instance trains. Raises UsageError where one could not train: it would
+    fail each time that it is tried."""
+    from bnexp.engine import rehearsal  # with torch, which a run of what is known can do without
+
+    datasets: dict[str, Dataset] = {}
+    seen: set[tuple[object, ...]] = set()
+    for arm, same in groupby([*instance.tuning, *instance.trials], key=attrgetter("arm")):
+        config = next(same).config
+        kind = config.dataset, config.image_size, config.batch_size, config.model, config.norm
+        if kind in seen:
+            continue
+        seen.add(kind)
+        if config.dataset not in datasets:
+            datasets[config.dataset] = source(config.dataset, data_dir).read()
+        try:
+            rehearsal.rehearse(config, datasets[config.dataset])
+        except UsageError as error:
+            which = f"{instance.name}, {arm}" if arm else instance.name
+            raise UsageError(f"{which}: {error}; change it, or leave it out with `exclude`") from error
+
+
 class Identifier:
     """Finds the identity of trials on this machine's data."""
 
@@ -40,11 +62,6 @@ class Identifier:
         for (variant, arm, _), same in groupby(trials, key=lambda trial: (trial.variant, trial.arm, trial.level)):
             configs = [trial.config for trial in same]
             name = configs[0].dataset
-            if registry.is_prepared(name) and configs[0].image_size == 0:
-                raise UsageError(
-                    f"image_size: 0 leaves images as they are, but those of {name} differ in size; set the size that "
-                    "the network sees, such as image_size: 224"
-                )
             if name not in self._sources:
                 found = source(name, self.data_dir)
                 self._sources[name] = found, found.fingerprint()

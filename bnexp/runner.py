@@ -15,6 +15,7 @@ from bnexp.errors import DatabaseError
 from bnexp.executors import Event, Executor, Failed, Idle, Told
 from bnexp.provenance import is_gone, this_worker
 from bnexp.records import Note, Outcome, Progress, Record, Resumed, Saved, Started, Tally
+from bnexp.text import counted
 
 POLL_SECONDS = 0.5
 
@@ -152,7 +153,7 @@ class Run:
                     self.store.begin(training.job, self.worker, record)
             case Resumed(step, trials):
                 training.done += step * trials
-                self.tally.notes.append(f"{trials:,} trials go on from step {step:,}")
+                self.tally.notes.append(f"{counted(trials, 'trial')} to go on from step {step:,}")
             case Progress(step, _, steps):
                 training.step = step
                 training.done += steps
@@ -190,7 +191,7 @@ class Run:
         if given_up:
             self.tally.errors.append(error)
         if again:
-            self.tally.notes.append(f"{again:,} trials are tried again: {error.strip().splitlines()[-1]}")
+            self.tally.notes.append(f"{counted(again, 'trial')} to be tried again: {error.strip().splitlines()[-1]}")
 
     def _store(self, training: _Training) -> None:
         """Store what has ended of a cohort."""
@@ -221,7 +222,7 @@ class Run:
 
     def _lose(self, executor: Executor, worker: int) -> None:
         training = self._training.pop(worker)
-        self.tally.notes.append(f"another run has taken over {len(training.job.configs):,} trials")
+        self.tally.notes.append(f"another run has taken over {counted(len(training.job.configs), 'trial')}")
         executor.drop(worker)
 
     def _count(self) -> None:

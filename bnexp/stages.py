@@ -16,12 +16,13 @@ from bnexp.db.results import Results
 from bnexp.db.rows import Instance, WantedTrial
 from bnexp.db.store import Store
 from bnexp.design import Experiment
-from bnexp.enrolling import Identifier, close_books, enroll, instantiate
+from bnexp.enrolling import Identifier, close_books, enroll, instantiate, rehearse
 from bnexp.executors import Executor
 from bnexp.provenance import is_gone
 from bnexp.records import Choice, Tally
 from bnexp.reports.plan import Outlook
 from bnexp.runner import Run
+from bnexp.text import counted
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,11 @@ class Wish:
 
 
 def outlook(wish: Wish, results: Results | None, claims: Mapping[str, Claim]) -> Outlook:
-    """What `wish` comes to, given what is stored."""
+    """What `wish` comes to, given what is stored. Raises UsageError where a trial of it could not train."""
     instance = wish.instance
-    found = results.find(instance.name, instance.overrides, instance.expansion) if results and instance.tune else None
+    found = results.find(instance.name, instance.overrides, instance.expansion) if results else None
+    if found is None:
+        rehearse(instance, wish.data_dir)
     choices = results.choices(found) if results and found is not None else []
     known = known_effects(results.effects(instance.name)) if results else {}
     expected = expectations(about(claims, instance.name), len(wish.experiment.seeds), instance.margin, known)
@@ -90,8 +93,12 @@ class Course:
 
     def go(self, claims: Mapping[str, Claim], retry_failed: bool = False) -> int:
         """Run everything and judge it; the number of trials that have failed, now or before. On an exception, Ctrl-C
-        included, what had ended is stored."""
+        included, what had ended is stored. Raises UsageError, before anything is written, where a trial could not
+        train."""
         self._retry_failed = retry_failed
+        for wish in self.wishes:
+            if not self.store.knows(wish.instance):
+                rehearse(wish.instance, wish.data_dir)
         self.ids = enroll(self.store, [wish.instance for wish in self.wishes], claims, retry_failed)
         self._end_abandoned()
         for experiment_id, wish in zip(self.ids, self.wishes, strict=True):
@@ -140,17 +147,17 @@ class Course:
         name, missing = wish.instance.name, unfinished(trials)
         if missing:
             self.watch.say(
-                f"{name}: {missing:,} tuning trials have failed, so no level of {tune.factor} is chosen and no trial "
-                "confirms"
+                f"{name}: {counted(missing, 'tuning trial')} failed, so no level of {tune.factor} is chosen and no "
+                "trial confirms"
             )
             return False
         choices = self.store.choose(experiment_id, choose(trials, tune.factor))
         edges = sum(choice.at_edge for choice in choices)
         at_edge = f", {edges:,} of them at an edge of the levels tried" if edges else ""
-        self.watch.say(f"{name}: chose the level of {tune.factor} for {len(choices):,} arms{at_edge}")
+        self.watch.say(f"{name}: chose the level of {tune.factor} for {counted(len(choices), 'arm')}{at_edge}")
         return True
 
     def _widen(self, experiment_id: int, wish: Wish, trials: Sequence[WantedTrial]) -> None:
         """Let what is still to be trained record what this experiment wants; say what was trained without."""
         for lack, count in self.store.widen(experiment_id, trials).items():
-            self.watch.say(f"{wish.instance.name}: {count:,} trials were trained before {lack}")
+            self.watch.say(f"{wish.instance.name}: {counted(count, 'trial')} trained before {lack}")

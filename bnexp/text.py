@@ -12,6 +12,11 @@ and halves of characters."""
 _PASSWORD = re.compile(r"(\w://[^\s:/@]*:)\S*(?=@)|((?:password|passwd|pwd)(?:=|%3D))[^\s&'\"]*", re.IGNORECASE)
 
 
+def counted(count: int, thing: str) -> str:
+    """Such as "1 trial" and "1,000 trials"."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def printable(text: str) -> str:
     """The text with its control characters written out, such as \\x1b."""
     return CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)

@@ -1,16 +1,23 @@
 """What several tests share: a tiny experiment, and the command as a person runs it."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from bnexp.db.store import Store
+from bnexp.enrolling import enroll
+from bnexp.experiments import load
+from bnexp.stages import Wish
 
 TINY = """
 defaults:
@@ -67,6 +74,18 @@ def environment(columns: int = 80) -> dict[str, str]:
     """The environment of a person with an empty configuration and a terminal of `columns`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("BNEXP_")}
     return {**kept, "COLUMNS": str(columns), "NO_COLOR": "1"}
+
+
+def enroll_impossible(folder: Path, *names: str, seeds: str | None = None, where: str = "true") -> None:
+    """Write down what a run of these experiments would train, and then make it impossible `where`: what is written down
+    is not looked at again before it trains."""
+    file, store = load(folder / "experiments.yaml"), Store(str(folder / "bnexp.db"))
+    overrides = f"seeds={seeds}" if seeds else ""
+    enroll(store, [Wish.of(file.experiments[name].override((), seeds), overrides, None).instance for name in names], {})
+    store.close()
+    with closing(sqlite3.connect(folder / "bnexp.db")) as connection, connection:
+        impossible = "batch_size = 5000, config = json_set(config, '$.batch_size', 5000)"
+        connection.execute(f"update trials set {impossible} where {where}")
 
 
 @pytest.fixture(scope="session")

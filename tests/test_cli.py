@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TINY, Bnexp
+from tests.conftest import TINY, Bnexp, enroll_impossible
 
 
 @pytest.mark.parametrize("columns", [80, 200])
@@ -62,7 +62,8 @@ def test_report_into_a_file(tiny: Path, bnexp: Bnexp, tmp_path: Path) -> None:
 
 def test_a_failed_and_an_unfinished_experiment_are_not_judged(tmp_path: Path, bnexp: Bnexp) -> None:
     (tmp_path / "experiments.yaml").write_text(TINY)
-    bnexp("run", "tiny", "--seeds", "1", "--set", "batch_size=5000", "--workers", "1", cwd=tmp_path)
+    enroll_impossible(tmp_path, "tiny", seeds="1")
+    bnexp("run", "tiny", "--seeds", "1", "--workers", "1", cwd=tmp_path)
     report = json.loads(bnexp("report", "--format", "json", cwd=tmp_path).out)
     assert report["findings"][0]["answer"] == "not tested"
     assert "only 0 of 1 trials" in report["findings"][0]["sentence"].lower()
@@ -77,6 +78,9 @@ def test_plan_counts_what_is_left(tiny: Path, bnexp: Bnexp, tmp_path: Path) -> N
     fresh = bnexp("plan", "tiny", cwd=tmp_path).out
     assert "24 trials: 24 pending" in fresh
     assert not (tmp_path / "bnexp.db").exists(), "planning makes no database"
+    assert "± 1.3 sd       never" in fresh and "never: so few seeds decide nothing" in fresh
+    (tmp_path / "experiments.yaml").write_text(TINY.replace("seeds: 6", "seeds: 4"))
+    assert "none           never" in bnexp("plan", "tiny", cwd=tmp_path).out
 
 
 def test_query_formats(tiny: Path, bnexp: Bnexp) -> None:
@@ -157,9 +161,10 @@ def test_a_claim_that_is_younger_than_its_data_is_called_post_hoc(tmp_path: Path
 @pytest.mark.slow
 def test_failed_trials_are_named_again_until_they_are_retried(tmp_path: Path, bnexp: Bnexp) -> None:
     (tmp_path / "experiments.yaml").write_text(TINY)
-    command = ("run", "overlap", "--seeds", "1", "--set", "batch_size=5000", "--workers", "1")
+    command = ("run", "overlap", "--seeds", "1", "--workers", "1")
+    enroll_impossible(tmp_path, "overlap", seeds="1")
     assert bnexp(*command, cwd=tmp_path).code == 1
     again = bnexp(*command, cwd=tmp_path)
-    assert again.code == 1 and "2 trials have failed; --retry-failed tries them again" in again.err
+    assert again.code == 1 and "2 trials failed; --retry-failed tries again" in again.err
     retried = bnexp(*command, "--retry-failed", cwd=tmp_path)
     assert retried.code == 1 and "2 trials to train" in retried.err

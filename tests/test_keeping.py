@@ -54,8 +54,9 @@ def network(config: TrialConfig, weights: dict[str, Tensor]) -> nn.Module:
     """The network as anyone would write it, with these weights."""
     layers: list[nn.Module] = []
     names = [name.removesuffix(".weight") for name in weights if name.endswith(".weight")]
-    for name in sorted(names, key=int):
-        own, after = weights[f"{name}.weight"], str(int(name) + 1)
+    for name in sorted(names, key=lambda name: [int(place) for place in name.split(".")]):
+        outer, dot, place = name.rpartition(".")
+        own, after = weights[f"{name}.weight"], f"{outer}{dot}{int(place) + 1}"
         units, inputs = own.shape
         linear = nn.Linear(inputs, units, dtype=own.dtype)
         linear.weight.data, linear.bias.data = own, torch.zeros(units, dtype=own.dtype)

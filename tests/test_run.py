@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import TINY, Bnexp, environment
+from tests.conftest import TINY, Bnexp, enroll_impossible, environment
 
 RESULT = "trial_key, status, diverged_at_step, train_loss, test_accuracy, best_validation_accuracy"
 
@@ -139,17 +139,45 @@ def test_a_killed_run_is_taken_over_at_once(folder: Path, bnexp: Bnexp) -> None:
     assert [pid for pid in workers if Path(f"/proc/{pid}").exists()] == [], "its workers ended with it"
 
 
-def test_a_trial_that_cannot_train_fails_and_the_others_go_on(folder: Path, bnexp: Bnexp) -> None:
-    text = TINY.replace("      lr_multiplier: [1, 1e38]\n", "      batch_size: [60, 5000]\n")
-    (folder / "experiments.yaml").write_text(text.split("claims:")[0])
+def test_a_trial_that_fails_is_tried_three_times_and_the_others_go_on(folder: Path, bnexp: Bnexp) -> None:
+    (folder / "experiments.yaml").write_text(
+        TINY.replace("      lr_multiplier: [1, 1e38]\n", "      batch_size: [60, 61]\n").split("claims:")[0]
+    )
+    enroll_impossible(folder, "tiny", seeds="2", where="batch_size = 61")
     ended = bnexp("run", "tiny", "--seeds", "2", "--workers", "1", cwd=folder)
     assert ended.code == 1
     assert "batch_size: 5000 is more than the 1077 training examples" in ended.err
     assert "4 finished, 0 diverged, 4 failed" in ended.err
-    assert rows(folder, "select batch_size, status, count(*) from trials group by 1, 2") == [
-        (60, "finished", 4),
-        (5000, "failed", 4),
-    ]
+    tried = "select batch_size, status, count(*) from attempts join trials on trials.id = trial_id group by 1, 2"
+    assert rows(folder, tried) == [(60, "finished", 4), (5000, "failed", 3 * 4)]
+
+
+IMPOSSIBLE = {
+    "batch_size": ("[60, 5000]", "batch_size: 5000 is more than the 1077 training examples"),
+    "norm": ("[none, {name: group, groups: 3}]", "norm.groups: 3 groups do not divide the 8 units"),
+    "norm.per_activation": (
+        "[0, 1]",
+        "norm.per_activation: 1 is more than the 0 convolutional layers or modules of mlp",
+    ),
+}
+
+
+@pytest.mark.parametrize("field", IMPOSSIBLE)
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_what_cannot_train_is_refused_before_anything_does(
+    folder: Path, bnexp: Bnexp, command: str, field: str
+) -> None:
+    levels, why = IMPOSSIBLE[field]
+    text = TINY.split("  overlap:")[0].replace("      norm: [none, batch]\n", "").replace("lr_multiplier", field)
+    text = text.replace("[1, 1e38]", levels)
+    if field != "norm":
+        text = text.replace("nonlinearity", "norm: batch\n    nonlinearity", 1)
+    (folder / "experiments.yaml").write_text(text)
+    ended = bnexp(command, "tiny", cwd=folder)
+    assert ended.code == 2
+    assert " ".join(ended.err.split()).startswith("Error: tiny, ")
+    assert why in " ".join(ended.err.split()) and "exclude" in ended.err
+    assert not (folder / "bnexp.db").exists() or rows(folder, "select count(*) from experiments") == [(0,)]
 
 
 @pytest.mark.slow
@@ -162,7 +190,7 @@ def test_a_worker_that_dies_leaves_nothing_behind(folder: Path, bnexp: Bnexp, tm
     os.kill(int(victim), signal.SIGKILL)
     assert process.wait(timeout=120) == 0
     said = " ".join((folder / "messages").read_text().split())
-    assert "12 trials are tried again: the worker process died (exit code -9)" in said
+    assert "12 trials to be tried again: the worker process died (exit code -9)" in said
     assert rows(folder, "select outcome, count(*) from attempts group by 1")[1:2] == [("failed", 12)]
     undisturbed = tmp_path / "undisturbed"
     undisturbed.mkdir()

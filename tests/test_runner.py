@@ -110,7 +110,7 @@ def test_what_ended_before_its_worker_died_stays_and_the_rest_is_tried_three_tim
     )
     assert [[trial.seed for trial in trials] for _, trials in executor.given] == [[1, 2], [1], [1]]
     assert (tally.finished, tally.failed, tally.errors) == (1, 1, ["killed"])
-    assert tally.notes == ["1 trials are tried again: killed"] * 2
+    assert tally.notes == ["1 trial to be tried again: killed"] * 2
     assert losses(store) == {2: 0.25} and store.failed([number]) == 1
 
 
@@ -143,7 +143,7 @@ def test_a_lost_lease_frees_its_worker_for_other_work(store: Store, monkeypatch:
     tally = Run(store, lambda: executor, [number], folder_for(store.database)).go(lambda tally: None)
     assert executor.dropped == [0] and len(executor.given) == 2
     assert (tally.finished, tally.elsewhere, tally.failed) == (1, 1, 0)
-    assert tally.notes == ["another run has taken over 1 trials"]
+    assert tally.notes == ["another run has taken over 1 trial"]
     with store.engine.connect() as connection:
         rows = connection.exec_driver_sql("select train_loss from trials order by 1").scalars().all()
     assert rows == [GOOD.train_loss, 0.25]

@@ -34,9 +34,9 @@ def list_datasets(data_dir: Path | None) -> None:
 )
 @click.option(
     "--data-dir",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Where the result goes, into imagefolder/NAME.  [default: $BNEXP_DATA]",
+    help="Where the result goes, into imagefolder/NAME; made if need be.  [default: $BNEXP_DATA]",
 )
 @click.option("--workers", type=click.IntRange(1, 1024), help="Processes.  [default: one a core]")
 @click.option("--skip-damaged", is_flag=True, help="Leave pictures out that cannot be decoded.")

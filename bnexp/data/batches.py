@@ -71,15 +71,14 @@ def to_device(
 
     What takes more than `limit` bytes (what the device has room for, unless told) stays where it is, and so do pictures
     of different sizes. Raises UsageError where these are to be seen as they are."""
-    size = (image_size, image_size) if image_size else _size(dataset)
-    view = View(size, dataset.scale, binarize, dtype)
-    shape = (*size, channels_of(dataset.images))
+    shape = shape_of(dataset, image_size)
+    view = View(shape[:2], dataset.scale, binarize, dtype)
     streamed = _bytes(dataset, view, crops) > (_room(device) if limit is None else limit)
 
     def examples(images: Images, labels: Labels, index: npt.NDArray[np.int64]) -> Examples:
         pictures, y = Pictures(images, index), torch.from_numpy(labels[index]).to(device)
         if streamed:
-            return Streamed(pictures, y, view, size[0] * size[1] * shape[2])
+            return Streamed(pictures, y, view, math.prod(shape))
         pixels = pictures.read(torch.arange(len(index))).pixels.to(device) if crops else None
         return Examples(view.all(pictures, device), y, pixels, view)
 
@@ -93,15 +92,26 @@ def to_device(
     )
 
 
-def _size(dataset: Dataset) -> tuple[int, int]:
-    """Height and width of the dataset's images, all of them."""
+def shape_of(dataset: Dataset, image_size: int) -> tuple[int, int, int]:
+    """Height, width and channels of what networks see of the dataset's images. Raises UsageError where these differ in
+    size and are to be seen as they are."""
+    channels = channels_of(dataset.images)
+    if image_size:
+        return image_size, image_size, channels
     if isinstance(dataset.images, Ragged):
         raise UsageError(
             f"image_size: 0 leaves images as they are, but those of {dataset.name} differ in size; "
             "set the size that the network sees, such as image_size: 224"
         )
     height, width = dataset.images.shape[1:3]
-    return height, width
+    return height, width, channels
+
+
+def batches_of(examples: int, size: int) -> int:
+    """How many batches of `size` an epoch has. Raises UsageError where it has none."""
+    if size > examples:
+        raise UsageError(f"batch_size: {size} is more than the {examples} training examples")
+    return examples // size
 
 
 def _bytes(dataset: Dataset, view: View, crops: bool) -> float:
@@ -128,9 +138,7 @@ class Batches:
 
     def __init__(self, examples: Examples, size: int, fixed: bool) -> None:
         self.examples, self.size, self.fixed = examples, size, fixed
-        self.per_epoch = len(examples) // size
-        if self.per_epoch == 0:
-            raise UsageError(f"batch_size: {size} is more than the {len(examples)} training examples")
+        self.per_epoch = batches_of(len(examples), size)
         self._epoch: tuple[list[int], int] | None = None
         self._order = torch.empty(0)
 

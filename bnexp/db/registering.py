@@ -12,14 +12,20 @@ from bnexp.db.tables import ChoiceRow, ExperimentRow, ExperimentTrialRow, TrialR
 from bnexp.records import Choice
 
 
+def find(connection: Connection, name: str, overrides: str, expansion: str) -> int | None:
+    """The number of the instance with this identity; None where it was never written down."""
+    query = select(ExperimentRow.id).filter_by(name=name, overrides=overrides, expansion=expansion)
+    return connection.execute(query).scalar()
+
+
 def register(connection: Connection, instance: Instance) -> int:
     """Write down an instance, not yet what it wants; return its number."""
     identity = {"name": instance.name, "overrides": instance.overrides, "expansion": instance.expansion}
     moment = now()
     row = {"about": instance.about, "margin": instance.margin, "created_at": moment, "last_run_at": moment}
     insert_new(connection, ExperimentRow, [identity | row])
-    found = select(ExperimentRow.id).filter_by(**identity)
-    experiment_id = int(connection.execute(found).scalar_one())
+    experiment_id = find(connection, **identity)
+    assert experiment_id is not None
     connection.execute(update(ExperimentRow).where(ExperimentRow.id == experiment_id).values(last_run_at=moment))
     return experiment_id
 

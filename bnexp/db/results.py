@@ -112,9 +112,10 @@ class Results:
 
     def find(self, name: str, overrides: str, expansion: str) -> int | None:
         """The number of the instance with this identity; None where it has not been run."""
-        query = text("select id from experiments where name = :name and overrides = :overrides and expansion = :hash")
+        from bnexp.db import registering
+
         with self._read() as connection:
-            return connection.execute(query, {"name": name, "overrides": overrides, "hash": expansion}).scalar()
+            return registering.find(connection, name, overrides, expansion)
 
     def effects(self, experiment: str) -> dict[str, tuple[float, float, float, str, int]]:
         """By claim, what was last measured of it in an instance of the experiment: effect, low, high, unit and n, as

@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bnexp.files import force
+from bnexp.models.choosing import FORCED
 from bnexp.records import Checkpoint, Note, Point, Probe, Saved
 
 FORMAT = "bnexp checkpoint 1"
@@ -56,7 +57,7 @@ class Keeper:
 
     def __init__(self, checkpoint: Checkpoint | None, device: str) -> None:
         self.checkpoint = checkpoint
-        self._program = f"{checkpoint.program}, torch {torch.__version__}, {device}" if checkpoint else ""
+        self._program = _program(checkpoint, device) if checkpoint else ""
         self._began = time.monotonic()
         self._spent = 0.0
         self._cost: float | None = None
@@ -104,6 +105,13 @@ class Keeper:
         if program != self._program:
             return None, [Note(f"the checkpoint {path} is by {program}, not {self._program}; its cohort starts again")]
         return snapshot if set(snapshot.keys) & set(self.checkpoint.keys) else None, []
+
+
+def _program(checkpoint: Checkpoint, device: str) -> str:
+    """By what the cohort is trained, in words: another would go on to other numbers."""
+    forced = os.environ.get(FORCED)
+    parts = [checkpoint.program, f"torch {torch.__version__}", device]
+    return ", ".join(parts + ([f"convolutions by {forced}"] if forced else []))
 
 
 def _write(path: Path, snapshot: Snapshot, program: str) -> None:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from bnexp import registry
 from bnexp.config import TrialConfig
+from bnexp.errors import UsageError
 from bnexp.models.convolution import Convolution, SeparableConvolution
 from bnexp.models.convolving import Window
 from bnexp.models.layers import Cohort, Layer, Linear, Nonlinearity, Sequential
@@ -34,14 +35,18 @@ class Builder:
     """Makes the parts of one cohort's network, all normalized alike."""
 
     def __init__(self, cohort: Cohort, config: TrialConfig) -> None:
-        self.cohort, self.norm = cohort, config.norm
+        self.cohort, self.norm, self.model = cohort, config.norm, config.model.name
         self._normalizer = registry.load(registry.NORMS[config.norm.name])
         self._function = registry.load(registry.NONLINEARITIES[config.nonlinearity])
 
-    @property
-    def per_activation(self) -> int:
-        """In how many of the last convolutional layers each activation is normalized by itself."""
-        return self.norm.per_activation if isinstance(self.norm, BatchNormOptions) else 0
+    def first_per_activation(self, layers: int) -> int:
+        """The number of the first of `layers` convolutional layers, or modules, in which each activation is normalized
+        by itself; `layers` where it is so in none. Raises UsageError where more are asked for."""
+        asked = self.norm.per_activation if isinstance(self.norm, BatchNormOptions) else 0
+        if asked > layers:
+            there = f"the {layers} convolutional layers or modules of {self.model}"
+            raise UsageError(f"norm.per_activation: {asked} is more than {there}")
+        return layers - asked
 
     def convolution(
         self,

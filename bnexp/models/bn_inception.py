@@ -91,7 +91,7 @@ def parts(cohort: Cohort, config: TrialConfig, shape: tuple[int, ...]) -> Parts:
     options, build = config.model, Builder(cohort, config)
     layers, shapes = _stem(build, options, as_maps(shape))
     maps = list(shapes.values())[-1]
-    first_per_activation = len(options.modules) - build.per_activation
+    first_per_activation = build.first_per_activation(len(options.modules))
     for number, name in enumerate(options.modules):
         layers[name], maps = _module(build, name, maps, options.width, number >= first_per_activation)
         shapes[name] = maps

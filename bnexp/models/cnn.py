@@ -22,10 +22,11 @@ def cnn(cohort: Cohort, config: TrialConfig, shape: tuple[int, ...], classes: in
     assert isinstance(config.model, CnnOptions)
     options, build, maps = config.model, Builder(cohort, config), as_maps(shape)
     count = len(options.channels) * options.convolutions
+    first_per_activation = build.first_per_activation(count)
     layers: list[Layer] = [Images(*maps)]
     for number in range(count):
         stage, place = divmod(number, options.convolutions)
-        per_activation = number >= count - build.per_activation
+        per_activation = number >= first_per_activation
         layer, maps = build.convolution(f"convolution {number}", maps, options.channels[stage], same(3), per_activation)
         layers.append(layer)
         if place == options.convolutions - 1 and min(maps.height, maps.width) >= HALVE.stride:

@@ -188,7 +188,9 @@ class Linear(Layer):
 
 def initial_weights(cohort: Cohort, name: str, outputs: int, fan_in: int) -> Tensor:
     """Normal with standard deviation init_scale sqrt(1/fan_in), [T, outputs, fan_in]; the trials of one stream have the
-    same draws."""
+    same draws. On the device meta, which has no numbers, nothing is drawn."""
+    if cohort.device.type == "meta":
+        return torch.empty(cohort.trials, outputs, fan_in, device=cohort.device, dtype=cohort.dtype)
     draws = random.normal(random.keys("init", cohort.streams, name), outputs * fan_in)
     shared = cohort.trials // len(cohort.streams)
     scale = cohort.init_scale.cpu() * math.sqrt(1 / fan_in)

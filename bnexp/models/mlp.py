@@ -2,10 +2,10 @@
 
 import math
 
-from bnexp import registry
 from bnexp.config import TrialConfig
+from bnexp.models.blocks import Builder
 from bnexp.models.chance import Dropout
-from bnexp.models.layers import Cohort, Layer, Linear, Nonlinearity, Sequential
+from bnexp.models.layers import Cohort, Layer, Linear, Sequential
 from bnexp.models.normalization import Bias
 from bnexp.options import MlpOptions
 
@@ -16,17 +16,12 @@ def mlp(cohort: Cohort, config: TrialConfig, shape: tuple[int, ...], classes: in
     Every hidden layer is normalized before its nonlinearity; without normalization it has a bias in that place. The
     output layer is plain, with a bias."""
     assert isinstance(config.model, MlpOptions)
-    normalizer = registry.load(registry.NORMS[config.norm.name])
-    function = registry.load(registry.NONLINEARITIES[config.nonlinearity])
+    build = Builder(cohort, config)
+    build.first_per_activation(0)
     layers: list[Layer] = []
     inputs = math.prod(shape)
     for number, units in enumerate(config.model.hidden):
         name = f"hidden {number}"
-        layers += [
-            Linear(cohort, name, inputs, units),
-            normalizer(cohort, name, units, config.norm),
-            Nonlinearity(name, function),
-            Dropout(cohort, name),
-        ]
+        layers += [build.dense(name, inputs, units), Dropout(cohort, name)]
         inputs = units
     return Sequential(*layers, Linear(cohort, "output", inputs, classes), Bias(cohort, "output", classes))

@@ -12,6 +12,7 @@ from bnexp.db.upkeep.deleting import Forgotten
 from bnexp.db.upkeep.merging import Merged
 from bnexp.db.upkeep.pruning import Pruned
 from bnexp.reports.screen import Screen
+from bnexp.text import counted
 
 NAMED = 3
 """So many trials are named where there are more."""
@@ -100,11 +101,6 @@ def show_pruned(pruned: Pruned, done: bool) -> None:
     if pruned.young:
         why = "they are younger than an hour, and a worker may be about to store what they belong to"
         console.print(Text(f"{counted(pruned.young, 'file')} without a trial stay: {why}"))
-
-
-def counted(count: int, thing: str) -> str:
-    """Such as "1 trial" and "1,000 trials"."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def _apart(relative: float) -> str:

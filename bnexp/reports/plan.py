@@ -1,5 +1,6 @@
 """What `bnexp plan` shows: an instance's design, what of it is stored, and what the rest takes."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from bnexp.reports.progress import duration
 from bnexp.reports.screen import Screen
 from bnexp.reports.screens import plain_table
 from bnexp.settings import in_words
+from bnexp.text import counted
 
 MOST_ARMS = 40
 """In the table of arms."""
@@ -68,12 +70,12 @@ def show_plan(outlook: Outlook, results: Results | None, workers: int) -> None:
         _show_arms(console, outlook)
     lines = []
     if tuning:
-        lines.append(f"tuning: {len(tuning):,} trials: {_counted(tuning, known)}")
+        lines.append(f"tuning: {counted(len(tuning), 'trial')}: {_statuses(tuning, known)}")
     if outlook.chosen:
-        lines.append(f"{len(confirming):,} trials: {_counted(confirming, known)}")
+        lines.append(f"{counted(len(confirming), 'trial')}: {_statuses(confirming, known)}")
         left = [_left(tuning, known), _left(confirming, known)]
     else:
-        lines.append(f"{len(confirming):,} trials when the levels are chosen")
+        lines.append(f"{counted(len(confirming), 'trial')} when the levels are chosen")
         left = [_left(tuning, known), confirming]
     if any(left):
         lines += _what_is_left(left, results, workers)
@@ -82,7 +84,7 @@ def show_plan(outlook: Outlook, results: Results | None, workers: int) -> None:
         _show_expected(console, outlook)
 
 
-def _counted(trials: Iterable[WantedTrial], known: dict[str, str]) -> str:
+def _statuses(trials: Iterable[WantedTrial], known: dict[str, str]) -> str:
     counts = Counter(known.get(trial.key, "pending") for trial in trials)
     return ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items()))
 
@@ -147,10 +149,10 @@ def _show_expected(console: Console, outlook: Outlook) -> None:
     table = plain_table("claim", "95% interval", "80% power from", "")
     table.columns[0].no_wrap = True
     for expected in outlook.expected:
-        numbers = (expected.half_width, expected.finds)
-        width, finds = (amount(n, expected.unit) if expected.in_units else f"{n:.2g} sd" for n in numbers)
-        table.add_row(escape(expected.name), f"± {width}", finds, "underpowered" if expected.underpowered else "")
-    console.print(Text(f"What {len(outlook.experiment.seeds):,} seeds can tell:"))
+        width, finds = (_distance(number, expected) for number in (expected.half_width, expected.finds))
+        row = (f"± {width}" if width else "none", finds or "never", "underpowered" if expected.underpowered else "")
+        table.add_row(escape(expected.name), *row)
+    console.print(Text(f"What {counted(len(outlook.experiment.seeds), 'seed')} can tell:"))
     console.print(table)
     console.print(
         Text(
@@ -158,20 +160,29 @@ def _show_expected(console: Console, outlook: Outlook) -> None:
             "the effect measured before is nearer. sd: of the seeds' differences, where none were measured before."
         )
     )
+    if any(math.isinf(expected.finds) for expected in outlook.expected):
+        console.print(Text("never: so few seeds decide nothing, whatever they show; give the experiment more."))
+
+
+def _distance(number: float, expected: Expectation) -> str:
+    """In the claim's unit, or in standard deviations; empty where so few seeds have none."""
+    if math.isinf(number):
+        return ""
+    return amount(number, expected.unit) if expected.in_units else f"{number:.2g} sd"
 
 
 def _what_is_left(stages: Sequence[Sequence[WantedTrial]], results: Results | None, workers: int) -> list[str]:
     """How much is left, and how long it may take."""
     kinds = [kind for trials in stages for kind in _kinds(trials)]
     trials, steps = sum(map(len, stages)), sum(kind.trials * kind.config.steps for kind in kinds)
-    lines = [f"left to train: {trials:,} trials in {_cohorts(stages)} cohorts, {steps:,} trial-steps"]
+    lines = [f"left to train: {counted(trials, 'trial')} in {_cohorts(stages)}, {steps:,} trial-steps"]
     paces = results.paces() if results else {}
     if paces:
         seconds, guessed = _seconds(kinds, paces)
-        others = f", {guessed:,} trials by other networks" if guessed else ""
+        others = f", {counted(guessed, 'trial')} by other networks" if guessed else ""
         lines.append(
-            f"about {duration(seconds / workers)} with {workers} workers, at {steps / seconds:,.0f} trial-steps/s each "
-            f"as measured here{others}"
+            f"about {duration(seconds / workers)} with {counted(workers, 'worker')}, at {steps / seconds:,.0f} "
+            f"trial-steps/s each as measured here{others}"
         )
     return lines
 
@@ -196,8 +207,8 @@ def _cohorts(stages: Iterable[Sequence[WantedTrial]]) -> str:
     left = list(filter(None, stages))
     if sum(map(len, left)) <= MOST_GROUPED:
         pairs = ([(trial.config, trial.fingerprint) for trial in trials] for trials in left)
-        return f"{sum(len(list(group(trials))) for trials in pairs):,}"
-    return f"about {sum(map(_about_cohorts, left)):,}"
+        return counted(sum(len(list(group(trials))) for trials in pairs), "cohort")
+    return f"about {sum(map(_about_cohorts, left)):,} cohorts"
 
 
 def _about_cohorts(trials: Sequence[WantedTrial]) -> int:

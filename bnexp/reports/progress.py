@@ -10,6 +10,7 @@ from rich.text import Text
 
 from bnexp.records import Tally
 from bnexp.reports.screen import Screen
+from bnexp.text import counted
 
 LINE_SECONDS = 10.0
 """Between two lines where there is no terminal."""
@@ -45,9 +46,9 @@ class Progress:
         """Say what is about to happen: trials to train, of which `tuning` are for choosing levels."""
         self.tally, self.tuning, self.told = tally, tuning, 0
         self.began = self.printed = time.monotonic()
-        stage = f"tuning: {tuning:,}" if tuning else f"{tally.total:,}"
-        others = f", and {tally.total - tuning:,} that need no tuning" if tuning and tuning < tally.total else ""
-        self.say(f"{self.names}: {stage} trials to train{others}")
+        stage = f"tuning: {counted(tuning, 'trial')}" if tuning else counted(tally.total, "trial")
+        others = f", and {tally.total - tuning:,} without tuning" if tuning and tuning < tally.total else ""
+        self.say(f"{self.names}: {stage} to train{others}")
         if self.console.is_terminal:
             self.live.start()
 
@@ -70,7 +71,7 @@ class Progress:
         speed = f" ({tally.steps / max(seconds, 1e-9):,.0f} trial-steps/s, {tally.device})" if tally.steps else ""
         self.say(f"{ended} in {duration(seconds)}{speed}")
         if tally.elsewhere:
-            self.say(f"{tally.elsewhere:,} trials were trained by other runs meanwhile")
+            self.say(f"{counted(tally.elsewhere, 'trial')} trained by other runs meanwhile")
         for error in dict.fromkeys(tally.errors):
             self.say(f"Failed: {error.strip()}")
 
@@ -79,7 +80,7 @@ class Progress:
         if self.tally is None and not failed:
             self.say(f"{self.names}: nothing is missing")
         if failed:
-            self.say(f"{failed:,} trials have failed; --retry-failed tries them again")
+            self.say(f"{counted(failed, 'trial')} failed; --retry-failed tries again")
 
     def interrupted(self, command: str) -> None:
         """Say that it was stopped, and how to go on."""
@@ -89,8 +90,8 @@ class Progress:
             return
         left = self.tally.total - self.tally.ended - self.tally.elsewhere
         then = ", and then those at the chosen levels" if self.tuning else ""
-        kept = f"{self.tally.ended:,} trials of this run are kept"
-        self.say(f"Stopped. {kept}; `{command}` again trains the {left:,} left, from their last checkpoints on{then}.")
+        kept = f"{counted(self.tally.ended, 'trial')} of this run kept"
+        self.say(f"Stopped; {kept}. `{command}` again trains the {left:,} left, from their last checkpoints on{then}.")
 
     def _tell_notes(self, tally: Tally) -> None:
         for note in tally.notes[self.told :]:
@@ -114,7 +115,8 @@ class Progress:
         if tally.failed:
             parts.append(f"{tally.failed:,} failed")
         if tally.steps:
-            parts.append(f"{duration((tally.total_steps - tally.steps) / rate)} left")
+            left = tally.total_steps - tally.steps
+            parts.append(f"{duration(left / rate)} left" if left else "all steps taken, taking the final numbers")
         return ", ".join(parts)
 
 

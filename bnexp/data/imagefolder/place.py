@@ -9,7 +9,7 @@ from bnexp.errors import UsageError
 
 def place(folder: Path, name: str | None, data_dir: Path | None) -> tuple[str, Path]:
     """The dataset's name, imagefolder/NAME, and the folder that it stands in under `data_dir`, else $BNEXP_DATA. NAME
-    is that of `folder` unless told. Raises UsageError where there is no such place, or a name cannot be one."""
+    is that of `folder` unless told. Raises UsageError where there is no place for it, or a name cannot be one."""
     dataset = f"imagefolder/{folder.resolve().name if name is None else name}"
     if not registry.is_prepared(dataset):
         raise UsageError(
@@ -21,6 +21,6 @@ def place(folder: Path, name: str | None, data_dir: Path | None) -> tuple[str, P
         if not named:
             raise UsageError("--data-dir: say where prepared pictures go, here or with $BNEXP_DATA")
         data_dir = Path(named)
-    if not data_dir.is_dir():
+    if data_dir.exists() and not data_dir.is_dir():
         raise UsageError(f"$BNEXP_DATA: {data_dir} is no folder")
     return dataset, data_dir / dataset
