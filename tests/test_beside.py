@@ -420,6 +420,11 @@ def test_the_table_of_errors_fits_a_terminal() -> None:
     assert "ours - - -1.5 [-2.0, -1.0] -0.5 [-1.0, +0.0]" in text
     assert "gain of the claim ensemble, in points; mean error of the ensembles 3.00%." in text
     assert as_json(ensembles(finding()))["rows"][2]["ours"]["claimed"]["top1_error"]["n"] == 10
+    first, gain, of_five = finding().numbers
+    own = replace(finding(), numbers=[first, replace(gain, alone=Interval(3.0, 2.5, 3.5)), of_five])
+    text = squeezed(ensembles(own))
+    assert "ours - - 3.0% [2.5, 3.5] -0.5 [-1.0, +0.0]" in text
+    assert "gain of the claim ensemble is -1.5 points [-2.0, -1.0], n = 10; mean error" in text
 
 
 def test_json_has_numbers() -> None:

@@ -97,6 +97,7 @@ def test_the_gain_is_against_the_member_best_on_validation() -> None:
     perfect = [ONE_WRONG[0], [RIGHT] * 3, ONE_WRONG[2]]
     chosen = measure("ensemble_gain", ensembles(perfect, ONE_WRONG, validation=(0.5, 0.9, 0.5)), None)
     assert chosen.effect == pytest.approx([0, -100 / 3])
+    assert chosen.alone is not None and list(chosen.alone) == [0, 0], "the ensembles' own errors"
     first = measure("ensemble_gain", ensembles(perfect, validation=(0.9, 0.9, 0.5)), None)
     assert first.effect == pytest.approx([-100 / 3]), "the first where equal"
     assert chosen.notes == [

@@ -253,6 +253,24 @@ def test_merging_brings_rows_and_files(database: str, tmp_path: Path) -> None:
     assert (again.files, again.missing) == (0, [])
 
 
+def test_merging_brings_the_files_of_trials_that_ended_here_without(database: str, tmp_path: Path) -> None:
+    """If they ended alike; a result that differs is of other weights."""
+    there = str(tmp_path / "there.db")
+    made(there, 1, 2)
+    train(database, register(database, of("e", seeds(1, 2))))
+    change(database, "update trials set test_accuracy = 0.25 where seed = 2")
+    assert rows(database, "select distinct keep from trials") == [("[]",)]
+    merged = merge(database, there)
+    assert (merged.results, merged.files, list(merged.conflicts.values())) == (0, 1, [pytest.approx(0.5, abs=0.5)])
+    assert rows(database, "select seed, keep from trials order by 1") == [(1, '["predictions"]'), (2, "[]")]
+    configs = [
+        json.loads(str(text)) for (text,) in rows(database, "select cast(config as text) from trials order by id")
+    ]
+    assert [config["keep"] for config in configs] == [["predictions"], []]
+    assert wrong(database) == {} and len(read(database, 1)) == 1
+    assert merge(database, there).files == 0
+
+
 def test_merging_says_which_files_are_gone_there_and_copies_none_that_is_damaged(tmp_path: Path) -> None:
     here, there = str(tmp_path / "here.db"), str(tmp_path / "there.db")
     made(there, 1, 2, 3)

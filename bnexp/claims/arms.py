@@ -69,6 +69,8 @@ class Estimate:
     """Why no verdict may follow from this, if so."""
     above: Values | None = None
     """[seeds] The upper bounds, where they are not the lower ones."""
+    alone: Values | None = None
+    """[seeds] What the treatment has by itself, where the effect is a gain over a part of it."""
     test_of: Test | None = None
     """Its own test, where it is not the sign-flip test of the effects."""
 

@@ -62,7 +62,7 @@ def ensemble_gain(treatment: Arm, control: None, how: Estimator, margin: float) 
     if diverged:
         notes.append(f"{diverged} of {finished.size} members diverged, and count as chance")
     gain = ensemble - alone
-    return Estimate(gain, np.empty(0), gain, how.unit, notes)
+    return Estimate(gain, np.empty(0), gain, how.unit, notes, alone=ensemble)
 
 
 def _blocks(arm: Arm, factor: str) -> tuple[Labels, npt.NDArray[np.intp]]:

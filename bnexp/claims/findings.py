@@ -27,6 +27,8 @@ class Number:
     notes: list[str] = field(default_factory=list)
     unpaired: Interval | None = None
     """Welch's interval, as if the arms shared no seeds; None where nothing is compared or numbers are infinite."""
+    alone: Interval | None = None
+    """What the treatment has by itself, where the effect is a gain over a part of it."""
 
 
 @dataclass(frozen=True)

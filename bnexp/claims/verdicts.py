@@ -11,8 +11,8 @@ from bnexp.claims.data import Data
 from bnexp.claims.findings import Answer, Finding, Limits, Number, Tested
 from bnexp.claims.looks import look_at
 from bnexp.claims.model import Claim
-from bnexp.claims.rules import Rule
-from bnexp.claims.statistics import Interval, holm, welch
+from bnexp.claims.rules import Rule, Test
+from bnexp.claims.statistics import Interval, holm, sign_flip, welch
 from bnexp.claims.tables import rows
 from bnexp.columns import counts
 
@@ -67,10 +67,7 @@ def _measure(name: str, claim: Claim, data: Data) -> Finding | Tested:
             if part in decisive:
                 return Finding(name, claim, "not tested", f"{str(reason)[:1].upper()}{str(reason)[1:]}.", rows=table)
     tests = {part: estimate.test() for part, estimate in estimates.items()}
-    numbers = [
-        Number(part, estimate.unit, tests[part].interval(), len(estimate.effect), estimate.notes, unpaired(estimate))
-        for part, estimate in estimates.items()
-    ]
+    numbers = [_number(part, estimate, tests[part]) for part, estimate in estimates.items()]
     sides = [trials for measure in claim.parts().values() for _, trials in data.sides(measure)]
     notes = [note for number in numbers for note in number.notes]
     notes.append(data.rates({arm for side in sides for arm in counts(side, "arm")} if data.choices else ()))
@@ -92,6 +89,12 @@ def _measure(name: str, claim: Claim, data: Data) -> Finding | Tested:
     )
     looked = look_at(min(len(estimates[part].effect) for part in decisive), claim.looks)
     return replace(tested, finding=replace(finding, p=tested.p_both, look=looked))
+
+
+def _number(name: str, estimate: Estimate, test: Test) -> Number:
+    alone = None if estimate.alone is None else sign_flip(estimate.alone).interval()
+    n, notes = len(estimate.effect), estimate.notes
+    return Number(name, estimate.unit, test.interval(), n, notes, unpaired(estimate), alone)
 
 
 def _decisive(claim: Claim) -> list[str]:

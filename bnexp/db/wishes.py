@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Row, bindparam, text, update
+from sqlalchemy import BindParameter, Connection, Row, bindparam, select, text, update
 
 from bnexp.config import TrialConfig, columns
 from bnexp.db import rows
@@ -56,9 +56,7 @@ def widen(connection: Connection, experiment_id: int, trials: Sequence[WantedTri
         stored = rows.config(row.config)
         both = _both(stored, wish)
         if both != stored:
-            recorded = {name: value for name, value in columns(both).items() if name in RECORDED}
-            config = both.model_dump(mode="json")
-            wider.append({"of": row.id, "config": config, "cell": cell_key(both, row.fingerprint), **recorded})
+            wider.append({"of": row.id, **_recording(both, row.fingerprint)})
     if wider:
         # They leave the cohort that was planned for them, whose trials share what is recorded.
         values: dict[str, BindParameter[Any]] = {
@@ -70,6 +68,26 @@ def widen(connection: Connection, experiment_id: int, trials: Sequence[WantedTri
         connection.execute(changed, new)
         connection.execute(END_EMPTY_COHORTS)
     return lacking
+
+
+def keep_more(connection: Connection, kept: Sequence[tuple[int, str]]) -> None:
+    """Write down of finished trials, by their numbers, what more is kept of them now."""
+    kinds: dict[int, tuple[str, ...]] = {}
+    for number, kind in kept:
+        kinds[number] = (*kinds.get(number, ()), kind)
+    query = select(TrialRow.id, TrialRow.config, TrialRow.fingerprint).where(TrialRow.id.in_(kinds))
+    for number, written, fingerprint in connection.execute(query).all():
+        stored = rows.config(written)
+        both = stored.model_copy(update={"keep": _joined(stored.keep, kinds[number])})
+        if both != stored:
+            ours = TrialRow.id == number
+            connection.execute(update(Base.metadata.tables["trials"]).where(ours).values(_recording(both, fingerprint)))
+
+
+def _recording(config: TrialConfig, fingerprint: str) -> dict[str, Any]:
+    """The columns that hold what is recorded."""
+    recorded = {name: value for name, value in columns(config).items() if name in RECORDED}
+    return {"config": config.model_dump(mode="json"), "cell": cell_key(config, fingerprint), **recorded}
 
 
 def _differing(connection: Connection, experiment_id: int, wanted: dict[str, TrialConfig]) -> list[Row[Any]]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from bnexp.claims.beside import Beside, Line
+from bnexp.claims.findings import Number
 from bnexp.claims.report import Reports
 from bnexp.claims.statistics import Interval
 from bnexp.paper import PaperRow
@@ -73,11 +74,18 @@ def _errors_here(line: Line) -> list[str]:
     if line.paper.claim is not None:
         missing = NONE if line.claimed else "not tested"
         found = [line.claimed.get(place) for place in ("top1_error", "top5_error")]
-        return [NONE, NONE, *(numbers.both(one.effect, one.unit, one.n) if one else missing for one in found)]
+        return [NONE, NONE, *(_claimed_number(one) if one else missing for one in found)]
     if line.errors is None:
         return [NONE, NONE, "diverged" if line.counts.trials and not line.doubt else _missing(line), NONE]
     crops = ", ".join(map(str, line.errors.crops))
     return [crops, "1", _interval(line.errors.top1), _interval(line.errors.top5)]
+
+
+def _claimed_number(number: Number) -> str:
+    """The error itself, as the paper has it, where the claim measures a gain."""
+    if number.alone is not None:
+        return _interval(number.alone)
+    return numbers.both(number.effect, number.unit, number.n)
 
 
 def _missing(line: Line) -> str:
@@ -126,7 +134,7 @@ def _meaning(beside: Beside) -> Iterator[str]:
         yield (
             f"Steps: until half of the seeds have come to a validation accuracy of {beside.target:.1f}%, the best of "
             f"the mean curve of {ours} (where fewer do: until their mean has); seeds: how many have; "
-            f"ratio: the steps of {ours} over these"
+            f"ratio: the steps of {ours} over these; the claims about steps count each seed's to the plateau of {ours}"
         )
     yield "Best accuracy: the largest validation accuracy on a seed's curve, mean over seeds [95%]"
 
@@ -137,12 +145,12 @@ def _claimed(line: Line) -> Iterator[str]:
         yield f"{line.name}: the claim {line.paper.claim} says it, when it is tested"
     for number in line.claimed.values():
         unit = numbers.LONG.get(number.unit, "").strip()
-        yield "; ".join(
-            [
-                f"{line.name}: {number.name} of the claim {line.paper.claim}{f', in {unit}' if unit else ''}",
-                *number.notes,
-            ]
-        )
+        what = f"{number.name} of the claim {line.paper.claim}"
+        if number.alone is None:
+            what += f", in {unit}" if unit else ""
+        else:
+            what += f" is {numbers.sentence(number)}"
+        yield "; ".join([f"{line.name}: {what}", *number.notes])
 
 
 def _notes(beside: Beside) -> Iterator[str]:

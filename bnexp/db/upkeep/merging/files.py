@@ -1,4 +1,4 @@
-"""Copying the files that are kept of trials whose results come, and their rows."""
+"""Copying the files that are kept of trials whose results come, or are here already, and their rows."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ from bnexp.db.inserts import insert_rows
 from bnexp.db.kept import content, fault, named
 from bnexp.db.upkeep.merging.matching import Matched
 from bnexp.db.upkeep.writing import parts
+from bnexp.db.wishes import keep_more
 from bnexp.errors import DatabaseError, MissingFileError
 from bnexp.files import write_whole
 
@@ -32,14 +33,19 @@ def copy_files(source: Connection, target: Connection, matched: Matched, theirs:
     """Copy from the folder `theirs` into `ours` what is not there yet. Raises DatabaseError where that fails; files
     that came before are then orphans, which `bnexp db prune` removes."""
     copied, seen = Copied(), set[str]()
-    for part in parts(matched.ended):
-        found = source.execute(OF_TRIALS, {"ids": part}).all()
-        for row in found:
-            if row.sha256 not in seen and fault(ours, row.sha256, row.bytes):
-                _copy(copied, row.sha256, row.bytes, theirs, ours)
-            seen.add(row.sha256)
-        insert_rows(target, "files", rows.FILE, [(matched.here[trial_id], *rest) for trial_id, *rest in found])
-        copied.rows += len(found)
+    for part in parts([*matched.ended, *matched.alike]):
+        known = {
+            (row.trial_id, row.kind) for row in target.execute(OF_TRIALS, {"ids": [matched.here[i] for i in part]})
+        }
+        found = [(matched.here[trial_id], *rest) for trial_id, *rest in source.execute(OF_TRIALS, {"ids": part})]
+        new = [row for row in found if row[:2] not in known]
+        for _, _, sha256, size in new:
+            if sha256 not in seen and fault(ours, sha256, size):
+                _copy(copied, sha256, size, theirs, ours)
+            seen.add(sha256)
+        insert_rows(target, "files", rows.FILE, new)
+        keep_more(target, [(trial_id, kind) for trial_id, kind, *_ in new])
+        copied.rows += len(new)
     return copied
 
 

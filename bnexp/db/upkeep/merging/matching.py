@@ -34,6 +34,8 @@ class Matched:
     """Of those taken, the cohorts here that workers have let go of."""
     ended: list[int] = field(default_factory=list)
     """Of those new or taken, the ones that have a result."""
+    alike: list[int] = field(default_factory=list)
+    """Of those that ended in both, the ones with the same numbers."""
     others: set[int] = field(default_factory=set)
     """Whose state here stays another than there."""
     conflicts: dict[str, float] = field(default_factory=dict)
@@ -84,6 +86,8 @@ def _place(matched: Matched, there: Row[Any], here: Row[Any] | None) -> None:
         if apart:
             matched.conflicts[there.key] = apart
             matched.others.add(there.id)
+        else:
+            matched.alike.append(there.id)
     elif here.status in RESULTS or there.status not in RESULTS:
         if here.status != there.status:
             matched.others.add(there.id)
