@@ -1,8 +1,8 @@
 """Write docs/results.md: what the databases of a suite, one for each dataset, say of every claim.
 
-    python -m benchmarks.results digits.db fashion.db --output docs/results.md
+    python -m benchmarks.results digits.db fashion.db section-4-2=pictures.db --output docs/results.md
 
-Numbers come from the databases alone. What a person saw in them stands in docs/remarks.yaml, by claim and dataset, and
+The suite is `paper` where a database is named without one. Numbers come from the databases alone. What a person saw in them stands in docs/remarks.yaml, by claim and dataset, and
 is printed under the claim's numbers.
 """
 
@@ -28,6 +28,8 @@ from bnexp.yamlfile import read
 
 ROOT = Path(__file__).parent.parent
 REMARKS = ROOT / "docs" / "remarks.yaml"
+PAPER = "paper"
+"""The suite; all experiments, where the file has no such suite."""
 
 Remarks = Mapping[str, Mapping[str, str]]
 """What was seen, by claim and dataset."""
@@ -48,12 +50,13 @@ def read_remarks(path: Path, claims: Mapping[str, Claim]) -> Remarks:
     return dict(remarks)
 
 
-def write(databases: Sequence[str], file: ExperimentsFile, suite: str, remarks: Remarks) -> str:
-    """The page, with a chapter for each database."""
+def write(databases: Sequence[str], file: ExperimentsFile, remarks: Remarks) -> str:
+    """The page, with a chapter for each database, written SUITE=DATABASE or without the suite `paper`."""
     claims = parse_claims(file)
-    members = file.suites.get(suite) or list(file.experiments)
     chapters = []
-    for database in databases:
+    for named in databases:
+        suite, database = suite_of(named, file)
+        members = file.suites.get(suite) or list(file.experiments)
         results = Results(database)
         chapters.append(collect(results, claims, suite, members, papers(file)))
         results.close()
@@ -63,8 +66,14 @@ def write(databases: Sequence[str], file: ExperimentsFile, suite: str, remarks: 
     return "\n".join(page)
 
 
+def suite_of(named: str, file: ExperimentsFile) -> tuple[str, str]:
+    """The suite and the database of SUITE=DATABASE; a path may have such a sign too."""
+    suite, _, database = named.partition("=")
+    return (suite, database) if database and suite in file.suites else (PAPER, named)
+
+
 def _opening(chapters: Sequence[Reports]) -> list[Block]:
-    datasets = words.listed(words.datasets(reports.reports) for reports in chapters)
+    datasets = words.listed(dict.fromkeys(words.datasets(reports.reports) for reports in chapters))
     text = (
         f"What the experiments of bnexp {bnexp.__version__} say of each claim, on {datasets}. This page is written by "
         "`python -m benchmarks.results` from the databases. Limits were fixed before there were data, but where a "
@@ -103,15 +112,14 @@ def _commands(reports: Reports, suites: Container[str]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("databases", nargs="+", metavar="DB", help="one for each dataset")
+    parser.add_argument("databases", nargs="+", metavar="[SUITE=]DB", help="one for each suite and dataset")
     parser.add_argument("--file", type=Path, help="the experiments file, as for bnexp")
-    parser.add_argument("--suite", default="paper", help="all experiments, where the file has no such suite")
     parser.add_argument("--remarks", type=Path, default=REMARKS)
     parser.add_argument("--output", type=Path, help="default: standard output")
     options = parser.parse_args()
     try:
         file = load(options.file or default_file())
-        page = write(options.databases, file, options.suite, read_remarks(options.remarks, parse_claims(file)))
+        page = write(options.databases, file, read_remarks(options.remarks, parse_claims(file)))
     except BnexpError as error:
         sys.exit(f"Error: {error}")
     if options.output:

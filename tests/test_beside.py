@@ -502,7 +502,7 @@ def test_it_is_in_json_and_on_the_page_of_results(stored: Path) -> None:
     none, bn, huge = content["instances"][0]["paper"]["rows"]
     assert (none["ours"]["course"]["ratio"], bn["ours"]["course"]["best"]["point"]) == (1, 50)
     assert (huge["ours"]["diverged"], huge["ours"]["course"]["best"]) == (2, None)
-    page = write([database], file, "both", {})
+    page = write([f"both={database}"], file, {})
     assert "### Figure 3 of the paper, and ours (tiny)" in page
     assert "| single crop | 1 | 1 | 25.2% | 7.82% |" in page
     results = Results(database)

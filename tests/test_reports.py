@@ -593,7 +593,7 @@ def test_the_page_of_results_has_every_claim_and_what_was_seen(suite: Path, tmp_
     _, file, claims = opened(suite)
     (tmp_path / "remarks.yaml").write_text(yaml.safe_dump({"better": {"digits": "It jumps.", "mnist": "It creeps."}}))
     remarks = page.read_remarks(tmp_path / "remarks.yaml", claims)
-    text = page.write([str(suite / "bnexp.db")], file, "both", remarks)
+    text = page.write([f"both={suite / 'bnexp.db'}"], file, remarks)
     assert text.startswith("# Results\n") and "\n## digits, mlp \\[8\\], 3 to 6 seeds\n" in text
     assert "bnexp run overlap tiny\n" in text and "Trials on cpu" in text and "torch" in text
     assert re.search(r"Last run on \d{4}-\d\d-\d\d\.", text)
