@@ -34,8 +34,8 @@ SHAPES = [
     (14, 24, 8, same(1)),
     (7, 72, 28, same(1)),
     (4, 128, 44, same(1)),
-    (56, 64, 192, same(3)),
-    (28, 192, 64, same(1)),
+    (14, 96, 128, same(3)),
+    (7, 576, 128, same(1)),
 ]
 """Pixels a side, input and output channels, and the kernel: of the small networks, and two of BN-Inception itself."""
 

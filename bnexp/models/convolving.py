@@ -5,7 +5,7 @@ one output, in the order height, width, input channel. Channels come last, so th
 unit's would: normalization and products need no other code.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -73,7 +73,13 @@ def loop_forward(x_TBHWI: Tensor, weight_TCK: Tensor, window: Window) -> Tensor:
         conv2d(_as_image(x), _as_filters(w, window), stride=window.stride, padding=window.padding)
         for x, w in zip(x_TBHWI, weight_TCK, strict=True)
     ]
-    return torch.stack([y.permute(0, 2, 3, 1) for y in of_trials])
+    return _together(of_trials)
+
+
+def _together(of_trials: Sequence[Tensor]) -> Tensor:
+    """Images [T, B, H, W, C] of each trial's [B, C, H, W], copied where there are several."""
+    channels_last = [y.permute(0, 2, 3, 1) for y in of_trials]
+    return channels_last[0].contiguous()[None] if len(channels_last) == 1 else torch.stack(channels_last)
 
 
 def loop_backward(
@@ -83,8 +89,9 @@ def loop_backward(
     for dy, x, w, into in zip(dy_TBHWC, x_TBHWI, weight_TCK, into_TCK, strict=True):
         dx, dw = _gradients(_as_image(dy), _as_image(x), _as_filters(w, window), window, 1, needs_dx)
         into.add_(dw.permute(0, 2, 3, 1).reshape(into.shape))
-        gradients.append(dx)
-    return torch.stack([dx.permute(0, 2, 3, 1) for dx in gradients if dx is not None]) if needs_dx else None
+        if dx is not None:
+            gradients.append(dx)
+    return _together(gradients) if gradients else None
 
 
 def _side_by_side(x_TBHWC: Tensor) -> Tensor:
