@@ -25,12 +25,6 @@ class Maps(NamedTuple):
         return Maps(window.size(self.height), window.size(self.width), channels)
 
 
-def as_maps(shape: tuple[int, ...]) -> Maps:
-    """Of an example of this shape, [H, W] or [H, W, C]."""
-    height, width, *channels = shape
-    return Maps(height, width, *channels or (1,))
-
-
 class Builder:
     """Makes the parts of one cohort's network, all normalized alike."""
 

@@ -11,7 +11,7 @@ import math
 from typing import NamedTuple
 
 from bnexp.config import TrialConfig
-from bnexp.models.blocks import Builder, Maps, as_maps
+from bnexp.models.blocks import Builder, Maps
 from bnexp.models.chance import Dropout
 from bnexp.models.convolving import Window, same
 from bnexp.models.layers import Cohort, Images, Layer, Linear, Sequential
@@ -68,7 +68,7 @@ class Parts(NamedTuple):
     """What comes out of each part, before the last pooling."""
 
 
-def bn_inception(cohort: Cohort, config: TrialConfig, shape: tuple[int, ...], classes: int) -> Layer:
+def bn_inception(cohort: Cohort, config: TrialConfig, shape: tuple[int, int, int], classes: int) -> Layer:
     """Logits [T, B, classes] of examples [S, B, H W C]; `shape` is one example's.
 
     Every convolution is normalized before its nonlinearity; without normalization it has a bias in that place. Dropout
@@ -76,7 +76,7 @@ def bn_inception(cohort: Cohort, config: TrialConfig, shape: tuple[int, ...], cl
     built = parts(cohort, config, shape)
     channels = list(built.shapes.values())[-1].channels
     return Sequential(
-        Images(*as_maps(shape)),
+        Images(*shape),
         *built.layers.values(),
         GlobalAveragePool(),
         Dropout(cohort, "output"),
@@ -85,11 +85,11 @@ def bn_inception(cohort: Cohort, config: TrialConfig, shape: tuple[int, ...], cl
     )
 
 
-def parts(cohort: Cohort, config: TrialConfig, shape: tuple[int, ...]) -> Parts:
+def parts(cohort: Cohort, config: TrialConfig, shape: tuple[int, int, int]) -> Parts:
     """Stem and modules."""
     assert isinstance(config.model, InceptionOptions)
     options, build = config.model, Builder(cohort, config)
-    layers, shapes = _stem(build, options, as_maps(shape))
+    layers, shapes = _stem(build, options, Maps(*shape))
     maps = list(shapes.values())[-1]
     first_per_activation = build.first_per_activation(len(options.modules))
     for number, name in enumerate(options.modules):

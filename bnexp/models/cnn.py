@@ -3,7 +3,7 @@
 import math
 
 from bnexp.config import TrialConfig
-from bnexp.models.blocks import Builder, as_maps
+from bnexp.models.blocks import Builder, Maps
 from bnexp.models.chance import Dropout
 from bnexp.models.convolving import Window, same
 from bnexp.models.layers import Cohort, Images, Layer, Linear, Sequential
@@ -14,13 +14,13 @@ from bnexp.options import CnnOptions
 HALVE = Window(2, 2, 0)
 
 
-def cnn(cohort: Cohort, config: TrialConfig, shape: tuple[int, ...], classes: int) -> Layer:
+def cnn(cohort: Cohort, config: TrialConfig, shape: tuple[int, int, int], classes: int) -> Layer:
     """Logits [T, B, classes] of examples [S, B, H W C]; `shape` is one example's.
 
     Each stage has convolutions that keep the size, normalized before their nonlinearity, and halves it by max pooling
     while there are two pixels to pool. Dense layers, with Dropout, follow; the output layer is plain, with a bias."""
     assert isinstance(config.model, CnnOptions)
-    options, build, maps = config.model, Builder(cohort, config), as_maps(shape)
+    options, build, maps = config.model, Builder(cohort, config), Maps(*shape)
     count = len(options.channels) * options.convolutions
     first_per_activation = build.first_per_activation(count)
     layers: list[Layer] = [Images(*maps)]
