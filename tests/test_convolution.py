@@ -337,12 +337,17 @@ def test_the_small_stem_leaves_the_early_strides_out() -> None:
 
 def test_batch_normalization_per_activation_is_of_the_last_layers() -> None:
     norm = {"name": "batch", "per_activation": 2}
-    model = network({"name": "cnn", "channels": [3, 4, 5]}, (28, 28), norm=norm)
+    model = network({"name": "cnn", "channels": [3, 4, 5]}, (28, 28, 1), norm=norm)
     assert [type(m).__name__ for m in model.modules() if isinstance(m, PerMap | PerActivation)] == [
         "PerMap",
         "PerActivation",
         "PerActivation",
     ]
+    for few in ({"name": "cnn", "channels": [3]}, {"name": "bn-inception", "modules": ["5b"], "width": 0.05}):
+        with pytest.raises(
+            UsageError, match=r"norm\.per_activation: 2 is more than the 1 convolutional layers or modules"
+        ):
+            network(few, (28, 28, 1), norm=norm)
 
 
 # In the engine
