@@ -2,8 +2,8 @@
 
     python -m benchmarks.results digits.db fashion.db section-4-2=pictures.db --output docs/results.md
 
-The suite is `paper` where a database is named without one. Numbers come from the databases alone. What a person saw in them stands in docs/remarks.yaml, by claim and dataset, and
-is printed under the claim's numbers.
+The suite is `paper` where a database is named without one. Numbers come from the databases alone. What a person saw in
+them stands in docs/remarks.yaml, by claim and dataset, and is printed under the claim's numbers.
 """
 
 import argparse
