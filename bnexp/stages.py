@@ -38,6 +38,11 @@ class Wish:
         """Raises DatasetError where a dataset is missing."""
         return cls(experiment, instantiate(experiment, overrides, data_dir), data_dir)
 
+    def find(self, results: Results | None) -> int | None:
+        """The instance's number; None where it has not been run."""
+        ours = self.instance
+        return results.find(ours.name, ours.overrides, ours.expansion) if results else None
+
     def confirming(self, choices: Sequence[Choice]) -> list[WantedTrial]:
         """The confirming trials at the levels chosen."""
         if not self.instance.tune:
@@ -46,12 +51,18 @@ class Wish:
         return Identifier(self.data_dir)(self.experiment.expand(levels))
 
 
+def refuse_impossible(wishes: Sequence[Wish], results: Results | None) -> None:
+    """Raise UsageError where a trial could not train of an instance that has not been run before."""
+    for wish in wishes:
+        if wish.find(results) is None:
+            rehearse(wish.instance, wish.data_dir)
+
+
 def outlook(wish: Wish, results: Results | None, claims: Mapping[str, Claim]) -> Outlook:
     """What `wish` comes to, given what is stored. Raises UsageError where a trial of it could not train."""
     instance = wish.instance
-    found = results.find(instance.name, instance.overrides, instance.expansion) if results else None
-    if found is None:
-        rehearse(instance, wish.data_dir)
+    refuse_impossible([wish], results)
+    found = wish.find(results)
     choices = results.choices(found) if results and found is not None else []
     known = known_effects(results.effects(instance.name)) if results else {}
     expected = expectations(about(claims, instance.name), len(wish.experiment.seeds), instance.margin, known)
@@ -93,12 +104,8 @@ class Course:
 
     def go(self, claims: Mapping[str, Claim], retry_failed: bool = False) -> int:
         """Run everything and judge it; the number of trials that have failed, now or before. On an exception, Ctrl-C
-        included, what had ended is stored. Raises UsageError, before anything is written, where a trial could not
-        train."""
+        included, what had ended is stored."""
         self._retry_failed = retry_failed
-        for wish in self.wishes:
-            if not self.store.knows(wish.instance):
-                rehearse(wish.instance, wish.data_dir)
         self.ids = enroll(self.store, [wish.instance for wish in self.wishes], claims, retry_failed)
         self._end_abandoned()
         for experiment_id, wish in zip(self.ids, self.wishes, strict=True):

@@ -314,13 +314,14 @@ def test_where_the_result_goes_must_be_said(tmp_path: Path, monkeypatch: pytest.
     write_folder(tmp_path / "x", 1, 1)
     monkeypatch.delenv("BNEXP_DATA", raising=False)
     assert "--data-dir: say where" in invoke("data", "prepare", tmp_path / "x").err
-    monkeypatch.setenv("BNEXP_DATA", str(tmp_path / "absent"))
-    assert "absent is no folder" in invoke("data", "prepare", tmp_path / "x").err
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("BNEXP_DATA", str(tmp_path / "file"))
+    assert "file is no folder" in invoke("data", "prepare", tmp_path / "x").err
     inside = invoke("data", "prepare", tmp_path / "x", "--data-dir", tmp_path / "x" / "train")
     assert inside.code == 2 and "is in the folder of the pictures" in inside.err
-    monkeypatch.setenv("BNEXP_DATA", str(tmp_path))
+    monkeypatch.setenv("BNEXP_DATA", str(tmp_path / "not" / "yet"))
     assert invoke("data", "prepare", tmp_path / "x", "--size", "8").code == 0
-    assert source("imagefolder/x").where() == tmp_path / "imagefolder" / "x"
+    assert source("imagefolder/x").where() == tmp_path / "not" / "yet" / "imagefolder" / "x"
 
 
 def test_of_a_folder_without_a_test_set_it_is_said(tmp_path: Path) -> None:

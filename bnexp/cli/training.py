@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bnexp.cli.options import CHECKPOINTS, DATA_DIR, DATABASE, DEVICE, EXPERIMENTS, WORKERS, Number, load_file
-from bnexp.errors import BnexpError
+from bnexp.errors import BnexpError, DatabaseError
 
 if TYPE_CHECKING:
     from bnexp.experiments import ExperimentsFile
@@ -34,6 +34,21 @@ def _wishes(
     finally:
         gc.freeze()
         gc.enable()
+
+
+def _refuse_impossible(wishes: "list[Wish]", database: str) -> None:
+    """Before the database is made, or upgraded: what an older one has cannot be read, and is looked at again."""
+    from bnexp.db.results import Results
+    from bnexp.db.url import exists
+    from bnexp.stages import refuse_impossible
+
+    try:
+        results = Results(database) if exists(database) else None
+    except DatabaseError:
+        results = None
+    refuse_impossible(wishes, results)
+    if results is not None:
+        results.close()
 
 
 @click.command()
@@ -73,6 +88,7 @@ def run(
     experiments = load_file(file)
     claims = parse_claims(experiments)
     wishes = _wishes(experiments, names, assignments, seeds, data_dir)
+    _refuse_impossible(wishes, database)
     store = Store(database)
     try:
         with Progress([wish.instance.name for wish in wishes]) as progress:

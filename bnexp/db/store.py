@@ -61,11 +61,6 @@ class Store:
         with explained(self.url), self.engine.connect() as connection:
             yield connection
 
-    def knows(self, instance: Instance) -> bool:
-        """Whether the instance was written down before."""
-        with self._read() as connection:
-            return registering.find(connection, instance.name, instance.overrides, instance.expansion) is not None
-
     def register(self, instance: Instance) -> int:
         """Write down an experiment instance and the trials it wants at once (those of its tune stage if it has one,
         else all); return its number. Trials that are known already, from whichever experiment, are only linked."""

@@ -10,6 +10,7 @@ import click
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -36,17 +37,13 @@ def plain_table(*columns: str, header: bool = True) -> Table:
 def show_status(results: Results) -> None:
     """Every instance and how its trials stand."""
     statuses = ("finished", "diverged", "failed", "running", "pending")
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0))
-    table.add_column("no", justify="right", no_wrap=True)
-    table.add_column("experiment", overflow="fold", min_width=10)
-    for status in statuses:
-        table.add_column(status, justify="right", no_wrap=True)
-    table.add_column("last run (UTC)", no_wrap=True)
+    table = plain_table("no", "experiment", "trials", "last run (UTC)")
+    table.columns[0].no_wrap = table.columns[3].no_wrap = True
     for instance in results.instances():
         name = f"{instance.name} ({instance.overrides})" if instance.overrides else instance.name
         counts = results.counts(instance.id)
-        shown_counts = (f"{counts.get(status, 0):,}" for status in statuses)
-        table.add_row(str(instance.id), escape(name), *shown_counts, f"{instance.last_run_at:%Y-%m-%d %H:%M}")
+        trials = ", ".join(f"{counts[status]:,} {status}" for status in statuses if counts.get(status)) or "none"
+        table.add_row(str(instance.id), escape(name), trials, f"{instance.last_run_at:%Y-%m-%d %H:%M}")
     Screen().print(table if table.row_count else Text("nothing has been run into this database yet"))
 
 
@@ -168,9 +165,13 @@ def _show_table(columns: list[str], rows: list[list[str]]) -> None:
 
 def show_datasets(sources: Iterable[Source]) -> None:
     """Every dataset, and where it is or how to get it; and how to make one."""
-    table = plain_table("dataset", "what", "where, or how to get it")
+    console = Screen()
     for source in sources:
+        console.print(Text.assemble((source.name, "bold"), f"  {source.about}"))
         found = source.where()
-        table.add_row(escape(source.name), escape(source.about), escape(str(found) if found else source.how_to_get))
-    table.add_row("imagefolder/NAME", "any folder of class folders", "bnexp data prepare FOLDER --name NAME")
-    Screen().print(table)
+        if found:
+            console.print(Text(f"  {found}"), soft_wrap=True)  # a path is not cut
+        else:
+            console.print(Padding.indent(Text(source.how_to_get), 2))
+    console.print(Text.assemble(("imagefolder/NAME", "bold"), "  any folder of class folders"))
+    console.print(Text("  bnexp data prepare FOLDER --name NAME"))
