@@ -34,7 +34,16 @@ class Failed:
     error: str
 
 
-Event = Idle | Told | Failed
+@dataclass(frozen=True)
+class Lost:
+    """Worker number `worker` is there no longer, through no fault of its cohort, if it had one. Nothing is told of it
+    before it is Idle again, if ever."""
+
+    worker: int
+    why: str
+
+
+Event = Idle | Told | Failed | Lost
 
 
 class Executor(Protocol):
