@@ -152,7 +152,8 @@ def test_a_node_that_is_lost_costs_nothing_but_time(
 ) -> None:
     cluster = make_cluster(1, 1, 1)
     ground, done = Ground(tmp_path / "run"), Round("")
-    process = ground.start("--executor", "ray")
+    with (tmp_path / "printed").open("w") as printed:
+        process = ground.start("--executor", "ray", stdout=printed)
     wait_until(ground, BEGUN, 3)
     cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
     grounds.ended(process, done, 0)
@@ -162,6 +163,7 @@ def test_a_node_that_is_lost_costs_nothing_but_time(
         ("interrupted",)
     ]
     assert "given back: " in " ".join(ground.messages().split())
+    assert (tmp_path / "printed").read_text() == "", "Ray says nothing in the terminal"
 
 
 @pytest.mark.slow

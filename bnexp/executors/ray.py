@@ -186,7 +186,9 @@ class RayExecutor:
         if task.at is None:
             self._crashes += 1
             if not crashed or self._crashes >= MOST_STARTS:
-                raise BnexpError(f"no worker can start on the Ray cluster: {_last_line(error)}") from error
+                raise BnexpError(
+                    f"no worker can start on the Ray cluster ({_last_line(error)}); every node needs {self._program}"
+                ) from error
         return [Failed(worker, _what(error, task.place)), self._idle(worker)]
 
     def _cancel(self, worker: int) -> None:

@@ -5,7 +5,8 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -35,21 +36,22 @@ class Cluster:
 
     def __init__(self, device: str, workers: int | None) -> None:
         """Connect. Raises BnexpError where no cluster answers, or it has no such device."""
-        self._address = os.environ.get(ADDRESS, "")
+        self._address, self.device = os.environ.get(ADDRESS, ""), device
         os.environ.update(QUIET)
-        with _our_signals():
-            try:
-                self._connect(workers, device)
-            except (ConnectionError, RuntimeError, ValueError, OSError, exceptions.RayError) as error:
-                why = " ".join(str(error.__cause__ or error).split()) or type(error).__name__
-                raise BnexpError(f"{self._named} cannot be used ({why})") from error
-        self.device = device
+        self._silence = ExitStack()
+        """Ray prints what befalls a node, which we say in a sentence; a run prints nothing else there."""
         try:
+            with _our_signals():
+                self._connect(workers, device)
             if device == "auto":
                 self.device = "cuda" if self._total("GPU") else "cpu"
             if not self.room():
                 kind = UsageError if device == "cuda" else BnexpError
                 raise kind(f"--device {device}: {self._named} has no {self._resource}")
+        except (ConnectionError, RuntimeError, ValueError, OSError, exceptions.RayError) as error:
+            self.leave()
+            why = " ".join(str(error.__cause__ or error).split()) or type(error).__name__
+            raise BnexpError(f"{self._named} cannot be used ({why})") from error
         except BaseException:
             self.leave()
             raise
@@ -63,6 +65,9 @@ class Cluster:
         return "GPU" if self.device == "cuda" else "CPU"
 
     def _connect(self, workers: int | None, device: str) -> None:
+        silence = self._silence
+        nowhere = silence.enter_context(Path(os.devnull).open("w"))  # noqa: SIM115 (it is closed with `silence`)
+        silence.enter_context(redirect_stdout(nowhere))
         given: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
         if not self._address:
             gpus = 0 if device == "cpu" else None
@@ -96,7 +101,7 @@ class Cluster:
 
     def leave(self) -> None:
         """Go, and end the cluster if it is ours. Tasks of this process end."""
-        with _our_signals():
+        with self._silence, _our_signals():
             ray.shutdown()
 
 
