@@ -126,7 +126,12 @@ def test_a_prepared_dataset_must_be_there_and_the_same(tmp_path: Path, bnexp: Bn
     prepare = ("data", "prepare", str(pictures), "--size", "8", "--workers", "1", "--data-dir", "data")
     (tmp_path / "data").mkdir()
     assert bnexp(*prepare, cwd=tmp_path).code == 0
-    trials = [TrialConfig.model_validate({"dataset": "imagefolder/tiny", "image_size": 8})]
+    fields = {"dataset": "imagefolder/tiny", "image_size": 8, "batch_size": 4, "steps": 3, "eval_every": 3}
+    trials = [TrialConfig.model_validate(fields)]
+    fingerprint = source("imagefolder/tiny", tmp_path / "data").fingerprint()
+    same = Order(program(), "cpu", trials, tmp_path / "data", fingerprint, None, None)
+    *_, last = remote.train(same, "elsewhere", None)
+    assert isinstance(last, Sent) and isinstance(last.record, Outcome), last
     other = Order(program(), "cpu", trials, tmp_path / "data", "of other pictures", None, None)
     refused = refusal(other)
     assert isinstance(refused, UsageError)

@@ -37,6 +37,8 @@ class Cluster:
     def __init__(self, device: str, workers: int | None) -> None:
         """Connect. Raises BnexpError where no cluster answers, or it has no such device."""
         self._address, self.device = os.environ.get(ADDRESS, ""), device
+        if self._address == "local":
+            self._address = ""
         os.environ.update(QUIET)
         self._silence = ExitStack()
         """Ray prints what befalls a node, which we say in a sentence; a run prints nothing else there."""
@@ -108,7 +110,7 @@ class Cluster:
 def _ask(address: str) -> None:
     """Raise OSError where nobody at the address speaks as a cluster's head does, for whom Ray itself would wait for
     minutes; UsageError for an address of another kind."""
-    if address in ("auto", "local"):
+    if address == "auto":
         return
     host, _, port = address.rpartition(":")
     if "://" in address or not host or not port.isdecimal():
