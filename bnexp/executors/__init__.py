@@ -51,7 +51,7 @@ class Executor(Protocol):
 
     def submit(self, worker: int, trials: Sequence[TrialConfig], checkpoint: Checkpoint | None = None) -> None:
         """Give an idle worker a cohort, and a place to keep its training. A worker that has just died will be told of
-        as Failed."""
+        as Failed or Lost."""
 
     def drop(self, worker: int) -> None:
         """Stop what a worker trains. Nothing more is told of it, and the worker will be Idle again."""

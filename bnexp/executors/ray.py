@@ -1,7 +1,7 @@
 """Workers as tasks of a Ray cluster, of one CPU or one GPU each: a cohort is a task, whose records come as a stream.
 
 The process that asks keeps the database, the checkpoints and the kept files; nodes need not see its folders. Nothing of
-Ray leaves this module.
+Ray leaves this module and `raycluster`.
 """
 
 import socket
@@ -184,7 +184,7 @@ class RayExecutor:
             self._looked = -LOOK_SECONDS
             return [Lost(worker, f"{task.place} was lost")]
         if task.at is None:
-            self._crashes += 1
+            self._crashes += crashed
             if not crashed or self._crashes >= MOST_STARTS:
                 raise BnexpError(
                     f"no worker can start on the Ray cluster ({_last_line(error)}); every node needs {self._program}"
