@@ -17,9 +17,20 @@ PROCESSES = Path("/proc")
 
 def this_worker() -> Worker:
     """This process as a worker, with what it runs."""
-    host, process = socket.gethostname(), os.getpid()
-    name = ":".join([host, _machine(), str(process), _began(process) or "", uuid.uuid4().hex[:8]])
-    return Worker(name, host, bnexp.__version__, _git_commit(), platform.python_version(), _sources())
+    return Worker(
+        this_process(), socket.gethostname(), bnexp.__version__, _git_commit(), platform.python_version(), _sources()
+    )
+
+
+def this_process() -> str:
+    """A name for this process, unlike any other's and unlike the last that it was given."""
+    process = os.getpid()
+    return ":".join([socket.gethostname(), _machine(), str(process), _began(process) or "", uuid.uuid4().hex[:8]])
+
+
+def program() -> str:
+    """What this process runs, in the words of `Worker.program`."""
+    return Worker("", "", bnexp.__version__, None, "", _sources()).program
 
 
 def is_gone(worker: str) -> bool:

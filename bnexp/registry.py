@@ -94,6 +94,11 @@ ESTIMATORS = {
     "ensemble_gain": "bnexp.claims.ensembles:ensemble_gain",
 }
 
+EXECUTORS = {
+    "local": "bnexp.executors.local:LocalExecutor",
+    "ray": "bnexp.executors.ray:RayExecutor",
+}
+
 REVISIONS: dict[str, int] = {}
 """Component name to revision, raised by hand when a component changes what it computes; 1 where not listed. A raised
 revision enters the trial key, so that old results are not taken for new ones."""

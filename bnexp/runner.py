@@ -12,7 +12,7 @@ from bnexp.db.rows import Job
 from bnexp.db.store import Store
 from bnexp.engine.cohort import group
 from bnexp.errors import DatabaseError
-from bnexp.executors import Event, Executor, Failed, Idle, Told
+from bnexp.executors import Event, Executor, Failed, Idle, Lost, Told
 from bnexp.provenance import is_gone, this_worker
 from bnexp.records import Note, Outcome, Progress, Record, Resumed, Saved, Started, Tally
 from bnexp.text import counted
@@ -141,6 +141,10 @@ class Run:
                 self._idle.discard(worker)
                 if training:
                     self._end(worker, training, error)
+            case Lost(worker, why):
+                self._idle.discard(worker)
+                if training:
+                    self._give_back(worker, training, why)
             case Told(record=record) if training:
                 self._hear(training, record)
 
@@ -183,6 +187,18 @@ class Run:
                 self.folder.remove(training.job)
             else:
                 self._fail(training, error)
+
+    def _give_back(self, worker: int, training: _Training, why: str) -> None:
+        """A cohort's worker is no more. What has ended of it stays, and the rest has not failed: it is taken again, on
+        from its checkpoint."""
+        if not training.left:
+            return self._end(worker, training, None)
+        del self._training[worker]
+        with suppress(LeaseLostError):
+            self._store(training)
+            self.store.release(training.job, self.worker)
+        self.tally.notes.append(f"{counted(len(training.left), 'trial')} given back: {why}")
+        return None
 
     def _fail(self, training: _Training, error: str) -> None:
         given_up = self.store.fail(training.job, self.worker, error)

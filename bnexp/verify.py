@@ -15,7 +15,7 @@ from bnexp.db.results import Results
 from bnexp.db.stored import Stored
 from bnexp.engine.cohort import group
 from bnexp.errors import DatasetError, UsageError
-from bnexp.executors import Event, Executor, Failed, Idle, Told
+from bnexp.executors import Event, Executor, Failed, Idle, Lost, Told
 from bnexp.executors.local import cores
 from bnexp.identity import trial_key
 from bnexp.records import Outcome, Progress, Started, Tally
@@ -99,6 +99,10 @@ class Verification:
                 self._idle.discard(worker)
                 if training:
                     self._fail(self._training.pop(worker), error)
+            case Lost(worker):
+                self._idle.discard(worker)
+                if training and (left := self._left(self._training.pop(worker))):
+                    self._waiting = [*(self._waiting or []), left]
             case Told(record=Started() as started):
                 self.machine, self.tally.device = started, started.device
             case Told(record=Progress() as progress):
@@ -114,10 +118,13 @@ class Verification:
     def _fail(self, training: _Training, error: str) -> None:
         """The trials of a cohort that have not ended have failed."""
         self.tally.errors.append(error)
-        for trial in [self._wanted[place][0] for place in training.trials]:
-            if trial.key not in self._compared:
-                self._compared[trial.key] = Comparison("failed", where=error.strip().splitlines()[-1])
-                self.tally.failed += 1
+        for place in self._left(training):
+            self._compared[self._wanted[place][0].key] = Comparison("failed", where=error.strip().splitlines()[-1])
+            self.tally.failed += 1
+
+    def _left(self, training: _Training) -> list[int]:
+        """The places of those of a cohort's trials that have not ended."""
+        return [place for place in training.trials if self._wanted[place][0].key not in self._compared]
 
 
 def choose(results: Results, experiment: str | None, size: int, seed: int) -> list[Stored]:

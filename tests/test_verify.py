@@ -24,7 +24,7 @@ from bnexp.db.store import Store
 from bnexp.db.stored import Stored
 from bnexp.engine.cohort import group
 from bnexp.errors import UsageError
-from bnexp.executors import Event, Failed, Idle, Told
+from bnexp.executors import Event, Failed, Idle, Lost, Told
 from bnexp.identity import trial_key
 from bnexp.records import Checkpoint, Outcome, Point, Progress, Started, Tally
 from bnexp.reports.verification import summary
@@ -274,6 +274,20 @@ def test_a_worker_that_dies_idle_gets_nothing_before_it_is_ready_again(trial: Ca
     executor.events += [Failed(0, "killed"), Idle(0, 48)]
     assert go(Verification([trial(seed=0)], None), executor)[0].answer == "bitwise equal"
     assert executor.given == [[0]]
+
+
+def test_what_a_lost_worker_had_is_trained_by_another(trial: Callable[..., Stored]) -> None:
+    class Losing(Fake):
+        def submit(self, worker: int, trials: Sequence[TrialConfig], checkpoint: Checkpoint | None = None) -> None:
+            super().submit(worker, trials)
+            if len(self.given) == 1:
+                self.events[-2:] = [Lost(0, "gone"), Idle(0, 48)]
+
+    work = Verification([trial(seed=seed) for seed in range(3)], None)
+    executor = Losing(dict.fromkeys(range(3), FINISHED))
+    assert [one.answer for one in go(work, executor).values()] == ["bitwise equal"] * 3
+    assert len(executor.given[0]) == 3 and len(executor.given[1]) == 1
+    assert (work.tally.finished, work.tally.failed) == (3, 0)
 
 
 def test_workers_are_stopped_whatever_happens(trial: Callable[..., Stored]) -> None:

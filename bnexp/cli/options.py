@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from bnexp import registry
 from bnexp.errors import BnexpError
 from bnexp.text import message
 
@@ -97,6 +98,13 @@ DEVICE = click.option(
 )
 WORKERS = click.option(
     "--workers", type=click.IntRange(1, 1024), help="Processes.  [default: one a core, or one a GPU]"
+)
+EXECUTOR = click.option(
+    "--executor",
+    type=click.Choice(list(registry.EXECUTORS)),
+    default="local",
+    show_default=True,
+    help="Where: processes here, or tasks of the Ray cluster at $RAY_ADDRESS, else of one that is started here.",
 )
 CHECKPOINTS = click.option(
     "--checkpoints",

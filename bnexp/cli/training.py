@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bnexp.cli.options import CHECKPOINTS, DATA_DIR, DATABASE, DEVICE, EXPERIMENTS, WORKERS, Number, load_file
+from bnexp import registry
+from bnexp.cli.options import CHECKPOINTS, DATA_DIR, DATABASE, DEVICE, EXECUTOR, EXPERIMENTS, WORKERS, Number, load_file
 from bnexp.errors import BnexpError, DatabaseError
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def _refuse_impossible(wishes: "list[Wish]", database: str) -> None:
 @EXPERIMENTS
 @DEVICE
 @WORKERS
+@EXECUTOR
 @CHECKPOINTS
 @click.option("--retry-failed", is_flag=True, help="Try trials again that failed before.")
 def run(
@@ -66,6 +68,7 @@ def run(
     assignments: tuple[str, ...],
     device: str,
     workers: int | None,
+    executor: str,
     checkpoints: Path | None,
     retry_failed: bool,
 ) -> None:
@@ -79,12 +82,12 @@ def run(
     from bnexp.artifacts import folder_for
     from bnexp.claims.parse import parse_claims
     from bnexp.db.store import Store
-    from bnexp.executors.local import LocalExecutor
     from bnexp.reports.progress import Progress
     from bnexp.stages import Course
     from bnexp.text import without_passwords
 
     _stop_as_by_hand()
+    executor_class = registry.load(registry.EXECUTORS[executor])
     experiments = load_file(file)
     claims = parse_claims(experiments)
     wishes = _wishes(experiments, names, assignments, seeds, data_dir)
@@ -93,7 +96,7 @@ def run(
     try:
         with Progress([wish.instance.name for wish in wishes]) as progress:
             folder = folder_for(database, checkpoints)
-            course = Course(store, wishes, lambda: LocalExecutor(device, workers, data_dir), folder, progress)
+            course = Course(store, wishes, lambda: executor_class(device, workers, data_dir), folder, progress)
             try:
                 failed = course.go(claims, retry_failed)
             except KeyboardInterrupt:

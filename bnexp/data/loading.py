@@ -6,7 +6,7 @@ import torch
 
 from bnexp.config import TrialConfig
 from bnexp.data.batches import DeviceData, to_device
-from bnexp.data.dataset import source
+from bnexp.data.dataset import Dataset, source
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
 """The values of the field `precision`."""
@@ -22,7 +22,12 @@ def data_key(config: TrialConfig) -> DataKey:
 def load(config: TrialConfig, data_dir: Path | None, device: torch.device) -> DeviceData:
     """The data that `config` trains on. Raises DatasetError where they are missing or damaged, UsageError where they
     have no common size and are given none."""
-    dataset = source(config.dataset, data_dir).read()
+    return place(config, source(config.dataset, data_dir).read(), device)
+
+
+def place(config: TrialConfig, dataset: Dataset, device: torch.device) -> DeviceData:
+    """`dataset` as `config` trains on it. Raises UsageError where its pictures have no common size and are given
+    none."""
     dtype = DTYPES[config.precision]
     return to_device(dataset, config.split, dtype, device, config.binarize, config.image_size, _crops(config))
 

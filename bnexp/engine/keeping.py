@@ -5,18 +5,15 @@ whole, and the same content written twice is one file. Its metadata has one entr
 trial key: safetensors puts several in any order, and the same trial would not make the same file.
 """
 
-import hashlib
 import json
-from pathlib import Path
 
 import torch
 from safetensors.torch import save
 from torch import Tensor
 
 from bnexp.engine.program import Program
-from bnexp.errors import BnexpError
-from bnexp.files import write_whole
-from bnexp.records import PREDICTIONS_FORMAT, Checkpoint, Kept, KeptKind
+from bnexp.engine.shelving import put
+from bnexp.records import PREDICTIONS_FORMAT, Checkpoint, Kept
 
 WEIGHTS_FORMAT = "bnexp weights 1"
 
@@ -40,19 +37,13 @@ class Shelf:
 
     def keep(self, place: int, slot: int) -> tuple[Kept, ...]:
         """Write what is to be kept of the finished trial in `place`, which is the cohort's in `slot`. Raises BnexpError
-        where it cannot be written: a result without what was asked for would lie."""
+        where it cannot be written."""
         if self.folder is None or self.checkpoint is None:
             return ()
         key, kept = self.checkpoint.trial_key(slot), []
         for kind in dict.fromkeys(self.program.trials[place].keep):
             content = self._weights(place, key) if kind == "weights" else self._predictions(place, key)
-            try:
-                kept.append(_write(self.folder, kind, content))
-            except OSError as error:
-                raise BnexpError(
-                    f"trial {key[:12]}: its {kind} cannot be kept in {self.folder} ({error.strerror or error}); make "
-                    "room there, name another folder with --checkpoints, or leave out `keep`"
-                ) from error
+            kept.append(put(self.folder, kind, content, key))
         return tuple(kept)
 
     def _weights(self, place: int, key: str) -> bytes:
@@ -70,9 +61,3 @@ def _content(tensors: dict[str, Tensor], form: str, key: str) -> bytes:
     """The file's bytes, the same for the same tensors."""
     plain = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     return save(plain, {"bnexp": json.dumps({"format": form, "trial_key": key})})
-
-
-def _write(folder: Path, kind: KeptKind, content: bytes) -> Kept:
-    digest = hashlib.sha256(content).hexdigest()
-    write_whole(folder / f"{digest}.safetensors", content)
-    return Kept(kind, digest, len(content))

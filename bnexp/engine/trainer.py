@@ -35,7 +35,7 @@ class Trainer:
         trial that finds no room raises what torch did."""
         device.settle()
         name = device.describe(data.device)
-        yield Started(name, torch.get_num_threads(), torch.__version__)
+        yield Started(name, torch.get_num_threads(), str(torch.__version__))  # as text, that needs no torch to be read
         keeper = Keeper(checkpoint, name)
         snapshot, notes = keeper.load()
         yield from notes

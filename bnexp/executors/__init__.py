@@ -34,7 +34,16 @@ class Failed:
     error: str
 
 
-Event = Idle | Told | Failed
+@dataclass(frozen=True)
+class Lost:
+    """Worker number `worker` is there no longer, through no fault of its cohort, if it had one. Nothing is told of it
+    before it is Idle again, if ever."""
+
+    worker: int
+    why: str
+
+
+Event = Idle | Told | Failed | Lost
 
 
 class Executor(Protocol):
@@ -42,7 +51,7 @@ class Executor(Protocol):
 
     def submit(self, worker: int, trials: Sequence[TrialConfig], checkpoint: Checkpoint | None = None) -> None:
         """Give an idle worker a cohort, and a place to keep its training. A worker that has just died will be told of
-        as Failed."""
+        as Failed or Lost."""
 
     def drop(self, worker: int) -> None:
         """Stop what a worker trains. Nothing more is told of it, and the worker will be Idle again."""

@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import traceback
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -120,11 +119,10 @@ class LocalExecutor:
 def _serve(pipe: Connection, number: int, device_name: str, data_dir: Path | None) -> None:
     """A worker's life: say how many trials it can use, train what comes, tell every record, until the parent is
     gone."""
-    from bnexp.data.batches import DeviceData
-    from bnexp.data.loading import DataKey, data_key, load
+    from bnexp.data.dataset import source
     from bnexp.engine.cohort import CAPACITY
     from bnexp.engine.device import choose
-    from bnexp.engine.trainer import Trainer
+    from bnexp.executors.serving import Serving
 
     _end_with_parent()
     try:
@@ -133,21 +131,13 @@ def _serve(pipe: Connection, number: int, device_name: str, data_dir: Path | Non
         return pipe.send(error)
     if device is None:
         return pipe.send(SURPLUS)
-    trainer, loaded = Trainer(), dict[DataKey, DeviceData]()
+    serving = Serving(device)
     try:
         while True:
             pipe.send(CAPACITY[device.type])
             trials, checkpoint = pipe.recv()
-            key = data_key(trials[0])
-            try:
-                if key not in loaded:
-                    loaded = {key: load(trials[0], data_dir, device)}
-                for record in trainer.train(trials, loaded[key], checkpoint):
-                    pipe.send(record)
-            except BnexpError as error:
-                pipe.send(str(error))
-            except Exception:
-                pipe.send(traceback.format_exc())
+            for said in serving.train(trials, source(trials[0].dataset, data_dir).read, checkpoint):
+                pipe.send(said)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the parent is gone
 
