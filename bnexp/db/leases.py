@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, TextClause, bindparam, insert, select, text, true, update
+from sqlalchemy import ColumnElement, Connection, Row, TextClause, bindparam, insert, select, text, true, update
 
 from bnexp.db import rows
 from bnexp.db.rows import Job, Worker, now
@@ -85,9 +85,16 @@ def take(connection: Connection, experiment_ids: Sequence[int], worker: Worker) 
     compare-and-set statement; None where there is none. Its trials begin a new attempt each."""
     moment = clock(connection)
     values = {"worker": worker.name, "until": moment + LEASE_SECONDS, "now": moment, "experiments": experiment_ids}
-    taken = connection.execute(TAKE[connection.dialect.name], values).one_or_none()
-    if taken is None:
-        return None
+    while taken := connection.execute(TAKE[connection.dialect.name], values).one_or_none():
+        job = _begin(connection, taken, experiment_ids, worker)
+        if job.configs:
+            return job
+        leave(connection, taken.id, "done")  # whoever had it stored the last of it while we looked
+    return None
+
+
+def _begin(connection: Connection, taken: Row[Any], experiment_ids: Sequence[int], worker: Worker) -> Job:
+    """What has not ended of a cohort that was just taken, and begins."""
     end_attempts(connection, taken.id, true(), {"outcome": "interrupted"})
     members = (TrialRow.cohort_id == taken.id) & TrialRow.status.not_in(ENDED)
     columns = select(TrialRow.id, TrialRow.key, TrialRow.config, TrialRow.classes)
@@ -101,10 +108,11 @@ def take(connection: Connection, experiment_ids: Sequence[int], worker: Worker) 
         keys=[row.key for row in found],
         configs=[rows.config(row.config) for row in found],
         wanted=[row.id in ours for row in found],
-        classes=found[0].classes,
+        classes=found[0].classes if found else 0,
         checkpoint=taken.checkpoint,
     )
-    connection.execute(insert(AttemptRow), rows.attempts(job, worker))
+    if found:
+        connection.execute(insert(AttemptRow), rows.attempts(job, worker))
     return job
 
 
