@@ -1,5 +1,6 @@
 """Opening a results database: the engine, SQLite's settings, creation and upgrade under one lock."""
 
+import logging
 import os
 import sqlite3
 import time
@@ -82,6 +83,7 @@ def make_engine(url: URL, *, read_only: bool = False) -> Engine:
 
 def _server_engine(url: URL) -> Engine:
     libpq = url.drivername in ("postgresql+psycopg", "postgresql+psycopg2")
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # what it warns of, such as a lost connection, it raises too
     options = {name: value for name, value in NETWORK.items() if libpq and name not in url.query}
     return create_engine(url, connect_args=options, **SERVER)
 

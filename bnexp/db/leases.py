@@ -20,11 +20,12 @@ LEASE_SECONDS = 60.0
 ENDED = ("finished", "diverged", "failed")
 
 HOLDS_WORK = (
-    "exists (select 1 from trials t cross join experiment_trials e where t.cohort_id = c.id and e.trial_id = t.id "
-    "and e.experiment_id in :experiments and t.status not in ('finished', 'diverged', 'failed'))"
+    "(select true from trials t where t.cohort_id = c.id and t.status not in ('finished', 'diverged', 'failed') and "
+    "(select true from experiment_trials e where e.trial_id = t.id and e.experiment_id in :experiments limit 1) "
+    "limit 1)"
 )
-"""Whether cohort c holds work of some experiment instances. It is asked of one cohort after the other, until one does.
-(SQLite keeps the order of a cross join: a cohort's few trials first.)"""
+"""Whether cohort c holds work of some experiment instances. It is asked of one cohort after the other, until one does:
+a query that is one value is asked as it stands, where `exists` is made a join of all trials by PostgreSQL."""
 
 
 class LeaseLostError(DatabaseError):
