@@ -1,8 +1,8 @@
 """How far one PostgreSQL server carries: workers that train nothing take cohorts and store results as fast as it goes.
 
 A real server of this machine gets two instances of the shipped grid, written down as `bnexp run` does it: one of a
-tenth of the trials, whose cohorts come first, and one of all. Then 1, 4, 16 and 64 processes with a `Store` each work for a
-fixed time, on the large instance. Server and workers share the machine's cores, and so does whoever else uses it
+tenth of the trials, whose cohorts come first, and one of all. Then 1, 4, 16 and 64 processes with a `Store` each work
+for a fixed time, on the large instance. Server and workers share the machine's cores, and so does whoever else uses it
 (`load_before`); the processor seconds of both stand beside those of the clock. The report is of the smaller instance, a
 whole process from start to exit, when all its trials have ended.
 

@@ -27,6 +27,11 @@ NEEDED = text(
 ).columns(TrialRow.id, TrialRow.config, TrialRow.fingerprint, TrialRow.failures)
 
 
+def is_needed(connection: Connection, experiment_id: int) -> bool:
+    """Whether the instance needs trials that no unfinished cohort holds."""
+    return connection.execute(NEEDED, {"experiment": experiment_id, "most": 1}).first() is not None
+
+
 def plan(connection: Connection, experiment_id: int, group: Group) -> bool:
     """Put trials that the instance still needs, and that no unfinished cohort holds, into new cohorts; whether there
     were any. Those that have their last try before them get one each."""

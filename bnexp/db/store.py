@@ -11,14 +11,12 @@ at each.
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 from sqlalchemy import (
-    BindParameter,
     Connection,
     Engine,
-    Update,
     bindparam,
     func,
     insert,
@@ -28,14 +26,14 @@ from sqlalchemy import (
     update,
 )
 
-from bnexp.db import leases, planning, registering, rows, wishes
+from bnexp.db import ending, leases, planning, registering, rows, wishes
 from bnexp.db.connection import explained, open_engine, writing
-from bnexp.db.inserts import insert_new, insert_rows
+from bnexp.db.inserts import insert_new
 from bnexp.db.leases import Lease
 from bnexp.db.planning import Group
 from bnexp.db.retrying import Patience, repeated
 from bnexp.db.rows import Instance, Job, Judged, Stage, WantedTrial, Worker, now
-from bnexp.db.tables import AttemptRow, Base, ClaimRow, ExperimentTrialRow, TrialRow, VerdictRow
+from bnexp.db.tables import AttemptRow, ClaimRow, ExperimentTrialRow, TrialRow, VerdictRow
 from bnexp.db.url import parse_url
 from bnexp.records import Choice, Outcome, Started
 
@@ -87,9 +85,17 @@ class Store:
         self._want(experiment_id, trials, "confirm")
 
     def _want(self, experiment_id: int, trials: Sequence[WantedTrial], stage: Stage) -> None:
-        """In parts, since others must write and renew their leases meanwhile; a run writes all before it trains any."""
+        """In parts, since others must write and renew their leases meanwhile; a run writes all before it trains any.
+        Hundreds of runs may begin at once with what the first has written down: they only look."""
+        if self._stand(experiment_id, trials, stage):
+            return
         for start in range(0, len(trials), PART):
             self._want_part(experiment_id, trials[start : start + PART], stage)
+
+    @repeated
+    def _stand(self, experiment_id: int, trials: Sequence[WantedTrial], stage: Stage) -> bool:
+        with self._read() as connection:
+            return registering.stand(connection, experiment_id, trials, stage)
 
     @repeated
     def _want_part(self, experiment_id: int, trials: Sequence[WantedTrial], stage: Stage) -> None:
@@ -111,6 +117,10 @@ class Store:
     def widen(self, experiment_id: int, trials: Sequence[WantedTrial]) -> Counter[str]:
         """Let trials of the instance that are still to be trained record what `trials` want of them; return what those
         that are trained lack, in words, and how many lack it."""
+        with self._read() as connection:
+            lacking, wider = wishes.look(connection, experiment_id, trials)
+        if not wider:
+            return lacking
         with writing(self.engine) as connection:
             return wishes.widen(connection, experiment_id, trials)
 
@@ -137,8 +147,14 @@ class Store:
 
     def plan(self, experiment_id: int, group: Group) -> None:
         """Put every trial that the instance still needs, and that no unfinished cohort holds, into a new cohort."""
-        while self._plan_part(experiment_id, group):
-            pass
+        some = self._is_needed(experiment_id)
+        while some:
+            some = self._plan_part(experiment_id, group)
+
+    @repeated
+    def _is_needed(self, experiment_id: int) -> bool:
+        with self._read() as connection:
+            return planning.is_needed(connection, experiment_id)
 
     @repeated
     def _plan_part(self, experiment_id: int, group: Group) -> bool:
@@ -210,23 +226,7 @@ class Store:
         or none. `seconds` is what each cost. What has ended before stays as it is, also where we have written it."""
         with writing(self.engine, shared=True) as connection:
             leases.check(connection, job, worker)
-            unfinished = _running(connection, [job.trial_ids[outcome.slot] for outcome in outcomes])
-            new = [(outcome, job.trial_ids[outcome.slot]) for outcome in outcomes]
-            new = [(outcome, trial) for outcome, trial in new if trial in unfinished]
-            if not new:
-                return
-            results = [rows.result(job, outcome) | {"seconds": seconds} for outcome, _ in new]
-            connection.execute(_ending(tuple(results[0])), results)
-            points = [row for outcome, trial in new for row in rows.points(trial, outcome.curve)]
-            probes = [row for outcome, trial in new for row in rows.probes(trial, outcome.probes)]
-            insert_rows(connection, "curves", rows.POINT, points)
-            insert_rows(connection, "probes", rows.PROBE, probes)
-            files = [row for outcome, trial in new for row in rows.files(trial, outcome.kept)]
-            insert_rows(connection, "files", rows.FILE, files)
-            for status, resumed in {(outcome.status, outcome.resumed_at_step) for outcome, _ in new}:
-                alike = [trial for o, trial in new if (o.status, o.resumed_at_step) == (status, resumed)]
-                ended = {"outcome": status, "seconds": seconds, "resumed_at_step": resumed, **rows.machine(started)}
-                leases.end_attempts(connection, job.cohort_id, AttemptRow.trial_id.in_(alike), ended)
+            ending.end(connection, job, outcomes, started, seconds)
 
     @repeated
     def finish(self, job: Job, worker: Worker) -> None:
@@ -275,17 +275,3 @@ class Store:
                 connection.execute(
                     insert(VerdictRow).values(experiment_id=experiment_id, claim_id=claim, judged_at=now(), **values)
                 )
-
-
-@cache
-def _ending(columns: tuple[str, ...]) -> Update:
-    """What ends a running trial: sets `columns`, of which `trial` is its number. Building it takes longer than running
-    it."""
-    unfinished = (TrialRow.id == bindparam("trial")) & (TrialRow.status == "running")
-    values: dict[str, BindParameter[Any]] = {column: bindparam(column) for column in columns if column != "trial"}
-    return update(Base.metadata.tables["trials"]).where(unfinished).values(values)
-
-
-def _running(connection: Connection, trials: Sequence[int]) -> set[int]:
-    query = select(TrialRow.id).where(TrialRow.id.in_(trials), TrialRow.status == "running")
-    return set(connection.execute(query).scalars())

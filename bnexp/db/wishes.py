@@ -44,14 +44,18 @@ def widen(connection: Connection, experiment_id: int, trials: Sequence[WantedTri
     """Give the wider wish to those `trials` of the instance that are still to be trained: the probes and kept files of
     both, and the more frequent evaluation. Return what those that are trained lack, in words, and how many lack it."""
     wanted = {trial.key: trial.config for trial in trials}
-    lacking, wider = _look(connection, experiment_id, wanted)
-    if wider and connection.dialect.name == "postgresql":
-        # There cohorts are taken meanwhile. From here on none is, until we have written; most runs need not stop them.
+    if connection.dialect.name == "postgresql":  # there cohorts are taken beside us, but from here on
         connection.execute(text("lock table cohorts in exclusive mode"))
-        lacking, wider = _look(connection, experiment_id, wanted)
+    lacking, wider = _look(connection, experiment_id, wanted)
     if wider:
         _write(connection, wider)
     return lacking
+
+
+def look(connection: Connection, experiment_id: int, trials: Sequence[WantedTrial]) -> tuple[Counter[str], bool]:
+    """What `widen` would return, and whether it would change anything."""
+    lacking, wider = _look(connection, experiment_id, {trial.key: trial.config for trial in trials})
+    return lacking, bool(wider)
 
 
 def _look(
