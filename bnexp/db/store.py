@@ -147,9 +147,10 @@ class Store:
 
     def plan(self, experiment_id: int, group: Group) -> None:
         """Put every trial that the instance still needs, and that no unfinished cohort holds, into a new cohort."""
-        some = self._is_needed(experiment_id)
-        while some:
-            some = self._plan_part(experiment_id, group)
+        if self._is_needed(experiment_id):
+            placed = 0
+            while placed := self._plan_part(experiment_id, group, placed):
+                pass
 
     @repeated
     def _is_needed(self, experiment_id: int) -> bool:
@@ -157,10 +158,10 @@ class Store:
             return planning.is_needed(connection, experiment_id)
 
     @repeated
-    def _plan_part(self, experiment_id: int, group: Group) -> bool:
+    def _plan_part(self, experiment_id: int, group: Group, after: int) -> int:
         """What was placed already is not placed again."""
         with writing(self.engine) as connection:
-            return planning.plan(connection, experiment_id, group)
+            return planning.plan(connection, experiment_id, group, after)
 
     @repeated
     def take(self, experiment_ids: Sequence[int], worker: Worker) -> Job | None:
