@@ -56,14 +56,16 @@ def _row(one: Record) -> list[str]:
 def _conditions(record: Record) -> str:
     *_, whole = record["enrolled"]
     commit = (record["commit"] or "unknown")[:10] + ("+" if str(record["commit"]).endswith("+") else "")
-    server = record["server"]
+    server, first = record["server"], record["workers"][0]
     return (
-        f"Medians, and the 99th percentile in brackets; each row once, over {record['workers'][0]['seconds']:.0f} s, of "
-        f"{whole['trials']:,} trials in cohorts of {record['cohort']} with curves of {record['points']} points. "
-        f"{record['device_name']}, {record['cores']} cores for server and workers together, load "
-        f"{record['load_before']} before it began; PostgreSQL {server['server_version']} as its package sets it "
-        f"(shared_buffers {server['shared_buffers']}, synchronous_commit {server['synchronous_commit']}, fsync "
-        f"{server['fsync']}); {record['date']}, commit {commit}; `python benchmarks/scale.py`."
+        "Medians, and the 99th percentile in brackets; each row was measured once, over "
+        f"{first['seconds']:.0f} s, in an experiment of {whole['trials']:,} trials in cohorts of {record['cohort']} "
+        f"with curves of {record['points']} points. *Dispatch* is the mean of everything but the storing. "
+        f"{record['device_name']}, {record['cores']} "
+        f"cores for server and workers together, load {record['load_before']} before it began; PostgreSQL "
+        f"{server['server_version']} as its package sets it (shared_buffers {server['shared_buffers']}, "
+        f"synchronous_commit {server['synchronous_commit']}, fsync {server['fsync']}); {record['date']}, commit "
+        f"{commit}; `python benchmarks/scale.py`."
     )
 
 
@@ -75,24 +77,24 @@ def _rest(record: Record) -> str:
         f"Writing down the {whole['trials']:,} trials took {seconds['register']:,.0f} s and planning their cohorts "
         f"{seconds['plan']:,.0f} s, once, by one run. Afterwards the database had {stored['curve_rows']:,} rows of "
         f"curves and {stored['bytes'] / 2**30:.1f} GiB. `bnexp report` of {report['trials']:,} trials that had all "
-        f"ended: {statistics.median(report['seconds']):.1f} s, a whole process, of which the process itself computed "
-        f"{statistics.median(report['processor_seconds']):.1f} s ({len(report['seconds'])} rounds). Counting in an "
-        f"experiment of {whole['trials']:,}: {counting}."
+        f"ended took {statistics.median(report['seconds']):.1f} s, a whole process, in which it computed for "
+        f"{statistics.median(report['processor_seconds']):.1f} s itself ({len(report['seconds'])} rounds, medians). "
+        f"Counting in an experiment of {whole['trials']:,} trials: {counting}."
     )
 
 
 def _estimate(record: Record) -> str:
     """The arithmetic from what was measured to what was not."""
     best = max(record["workers"], key=lambda one: float(one["trials"] / one["seconds"]))
-    server = 1e3 * best["server_processor_seconds"] / best["cohorts"]
+    cost, size = best["server_processor_seconds"] / best["cohorts"], record["cohort"]
     asked = CLUSTER / COHORT_SECONDS
     return (
-        f"**An estimate, not a measurement:** the server's processor seconds a cohort at {best['workers']} workers were "
-        f"{server:.1f} ms. {CLUSTER:,} GPUs whose cohorts of {record['cohort']} trials last {COHORT_SECONDS:.0f} s would "
-        f"ask for {CLUSTER:,} / {COHORT_SECONDS:.0f} = {asked:.1f} cohorts, {asked * record['cohort']:,.0f} trial results, "
-        f"a second: {asked * server / 1e3:.2f} of a server's cores such as this one. At one second a cohort they would "
-        f"ask for {CLUSTER * server / 1e3:.0f} cores, and for {CLUSTER * record['cohort'] * record['points']:,} rows of "
-        "curves a second: more than one server."
+        f"**An estimate, not a measurement.** A cohort cost the server {1e3 * cost:.1f} ms of a core at "
+        f"{best['workers']} workers. {CLUSTER:,} GPUs with cohorts of {size} trials that last {COHORT_SECONDS:.0f} s "
+        f"each ask for {CLUSTER:,} / {COHORT_SECONDS:.0f} = {asked:.1f} cohorts or {asked * size:,.0f} trial results a "
+        f"second: {asked:.1f} × {1e3 * cost:.1f} ms = {asked * cost:.2f} cores of a server such as this one. With "
+        f"cohorts that last one second they ask for {CLUSTER:,} cohorts a second, {CLUSTER * cost:.0f} cores and "
+        f"{CLUSTER * size * record['points']:,} rows of curves a second, which is more than one server."
     )
 
 

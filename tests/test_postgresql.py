@@ -211,3 +211,23 @@ def test_many_that_do_everything_at_once_meet_no_deadlock_and_do_nothing_twice(p
         assert connection.execute(text("select count(*) from attempts where outcome is null")).scalar() == 0
         assert connection.execute(text("select count(*) from curves")).scalar() == len(trials)
     store.close()
+
+
+@pytest.mark.slow
+def test_runs_that_begin_together_on_an_empty_database_share_the_grid(
+    postgresql: str, tmp_path: Path, tiny: Path
+) -> None:
+    """As the tasks of an array of jobs do."""
+    (tmp_path / "experiments.yaml").write_text(TINY)
+    command = [sys.executable, "-m", "bnexp", "run", "tiny", "--workers", "1", "--db", postgresql]
+    given: dict[str, Any] = {"cwd": tmp_path, "env": environment(), "stderr": subprocess.PIPE, "text": True}
+    runs = [subprocess.Popen(command, **given) for _ in range(4)]
+    said = [run.communicate(timeout=240)[1] for run in runs]
+    assert [run.returncode for run in runs] == [0] * 4, said
+    results, here = Results(postgresql), Results(str(tiny / "bnexp.db"))
+    query = "select trial_key, status, train_loss, test_accuracy from trial_results order by 1"
+    assert rows_of(results, query) == rows_of(here, query)
+    ended = "select count(*), count(distinct trial_id) from attempts where outcome in ('finished', 'diverged')"
+    assert rows_of(results, ended) == [(24, 24)]
+    results.close()
+    here.close()
