@@ -2,6 +2,7 @@
 database with the claims about them; and the verdicts on what has come out."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -99,10 +100,16 @@ def close_books(
 ) -> None:
     """Judge the claims about each instance and store the verdicts. `files` is the folder of what is kept of trials,
     where it is not the database's own."""
+    store.patience(partial(_judge, store, experiment_ids, claims, files))
+
+
+def _judge(store: Store, experiment_ids: Sequence[int], claims: Mapping[str, Claim], files: Path | None) -> None:
     results = Results(store.database)
     results.files = files or results.files
-    for instance in results.instances():
-        if instance.id in experiment_ids:
-            findings = make_report(results, instance, about(claims, instance.name)).findings
-            store.store_verdicts(instance.id, [judged(finding) for finding in findings])
-    results.close()
+    try:
+        for instance in results.instances():
+            if instance.id in experiment_ids:
+                findings = make_report(results, instance, about(claims, instance.name)).findings
+                store.store_verdicts(instance.id, [judged(finding) for finding in findings])
+    finally:
+        results.close()

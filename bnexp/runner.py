@@ -19,6 +19,10 @@ from bnexp.text import counted
 
 POLL_SECONDS = 0.5
 
+COUNTING_SHARE = 0.002
+"""Of a run's time at most, for counting what others have trained: of a million trials it takes a server a second, and
+hundreds of runs may ask."""
+
 
 @dataclass
 class _Training:
@@ -59,6 +63,8 @@ class Run:
         self._capacity = 0
         """The most trials in a cohort; 0 before a worker has told."""
         self._renewed = time.monotonic()
+        self._count_from = 0.0
+        """When to count again, by the monotonic clock."""
         self._seen: dict[Lease, float] = {}
         """The leases of others, and since when each has not moved, by our own clock that nobody sets."""
 
@@ -109,12 +115,16 @@ class Run:
     def _end_abandoned(self) -> bool:
         """End the leases of others, on what we want, under which nobody trains any more; whether there are any. Their
         process is gone, or they were not renewed for as long as a lease lasts, whatever the clock by which they were
-        written says."""
+        written says; or they are our own, of a cohort that we do not have: its taking was answered to nobody."""
         ours = {(training.job.cohort_id, training.job.taken) for training in self._training.values()}
         others = [lease for lease in self.store.held(self.experiment_ids) if (lease.cohort_id, lease.taken) not in ours]
         now = time.monotonic()
         self._seen = {lease: self._seen.get(lease, now) for lease in others}
-        abandoned = [lease for lease in others if is_gone(lease.worker) or now - self._seen[lease] > LEASE_SECONDS]
+        abandoned = [
+            lease
+            for lease in others
+            if lease.worker == self.worker.name or is_gone(lease.worker) or now - self._seen[lease] > LEASE_SECONDS
+        ]
         for lease in abandoned:
             self.store.expire(lease)
         return bool(abandoned)
@@ -226,7 +236,8 @@ class Run:
             for worker, training in list(self._training.items()):
                 renew = partial(self.store.renew, training.job, self.worker, training.step)
                 self._under_lease(executor, worker, renew)
-            self._count()
+            if time.monotonic() >= self._count_from:
+                self._count()
 
     def _under_lease(self, executor: Executor, worker: int, write: Callable[[], None]) -> None:
         """Write for the cohort of `worker`; where its lease is lost, whoever has it now trains it, and the worker is
@@ -243,7 +254,9 @@ class Run:
 
     def _count(self) -> None:
         """See what is left by now: other runs train too, and may add a stage; what is trained again counts again."""
+        began = time.monotonic()
         left, steps = self.store.left(self.experiment_ids)
         self.tally.elsewhere = max(0, self.store.ended(self.experiment_ids) - self._before - self.tally.ended)
         self.tally.total = self.tally.ended + self.tally.elsewhere + left
         self.tally.total_steps = self.tally.steps + steps - sum(training.done for training in self._training.values())
+        self._count_from = time.monotonic() + (time.monotonic() - began) / COUNTING_SHARE

@@ -4,6 +4,7 @@ several at once agree."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -19,7 +20,7 @@ from bnexp.design import Experiment
 from bnexp.enrolling import Identifier, close_books, enroll, instantiate, rehearse
 from bnexp.executors import Executor
 from bnexp.provenance import is_gone
-from bnexp.records import Choice, Tally
+from bnexp.records import Choice, Columns, Tally
 from bnexp.reports.plan import Outlook
 from bnexp.runner import Run
 from bnexp.text import counted
@@ -100,6 +101,7 @@ class Course:
         self.store, self.wishes, self.folder, self.watch = store, list(wishes), folder, watch
         self._make_executor = make_executor
         self._retry_failed = False
+        store.patience.say = watch.say
         self.ids: list[int] = []
 
     def go(self, claims: Mapping[str, Claim], retry_failed: bool = False) -> int:
@@ -148,9 +150,7 @@ class Course:
         """Choose the level of each arm and write them down; whether it could be done."""
         tune = wish.experiment.tune
         assert tune
-        results = Results(self.store.database)
-        trials = results.trials(experiment_id, "tune")
-        results.close()
+        trials = self.store.patience(partial(_tuning, self.store.database, experiment_id))
         name, missing = wish.instance.name, unfinished(trials)
         if missing:
             self.watch.say(
@@ -168,3 +168,12 @@ class Course:
         """Let what is still to be trained record what this experiment wants; say what was trained without."""
         for lack, count in self.store.widen(experiment_id, trials).items():
             self.watch.say(f"{wish.instance.name}: {counted(count, 'trial')} trained before {lack}")
+
+
+def _tuning(database: str, experiment_id: int) -> Columns:
+    """The trials of the instance's tune stage."""
+    results = Results(database)
+    try:
+        return results.trials(experiment_id, "tune")
+    finally:
+        results.close()

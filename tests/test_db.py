@@ -238,11 +238,15 @@ def test_many_trials_are_written_down_and_planned_in_parts(store: Store, monkeyp
     began: list[object] = []
     event.listen(store.engine, "begin", began.append)
     number = store.register(instance(*(wanted(seed=seed) for seed in range(10))))
-    assert len(began) == 1 + 4
+    assert len(began) == 1 + 1 + 4, "with a look at what is there"
     store.plan(number, partial(group, limit=3))
-    assert len(began) == 1 + 4 + 4, "of four, four, two and none"
+    assert len(began) == 2 + 4 + 5, "a look, and parts of four, four, two and none"
     assert scalar(store, "select count(*) from trials where cohort_id is not null") == 10
     assert scalar(store, "select sum(size) from cohorts") == 10
+    before = len(began)
+    assert store.register(instance(*(wanted(seed=seed) for seed in range(10)))) == number
+    store.plan(number, partial(group, limit=3))
+    assert len(began) == before + 3, "whoever comes later only looks"
 
 
 def test_a_last_try_is_alone_also_where_it_is_planned_anew(store: Store) -> None:

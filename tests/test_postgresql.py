@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -22,6 +23,8 @@ from bnexp.records import Outcome, Point, Probe
 from tests.conftest import TINY, environment
 from tests.test_db import GOOD, ONE, STARTED, TWO, expire, instance, wanted
 from tests.test_results import rows_of
+
+CURVE = (Point(1, 1.0, 0.5, 1.0, 0.5),)
 
 
 def test_a_trial_goes_its_way(postgresql: str) -> None:
@@ -67,15 +70,22 @@ def at_once(count: int, work: Callable[[int], Any]) -> list[Any]:
     """What `work` gives in so many threads that begin together."""
     barrier, found = threading.Barrier(count), list[Any]([None] * count)
 
+    raised: list[Exception] = []
+
     def run(number: int) -> None:
         barrier.wait()
-        found[number] = work(number)
+        try:
+            found[number] = work(number)
+        except Exception as error:
+            raised.append(error)
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    for error in raised:
+        raise error
     return found
 
 
@@ -138,5 +148,86 @@ def test_two_runs_share_the_work_and_one_that_is_killed_loses_nothing(
     for opened in (first, second):
         assert opened.stderr is not None
         opened.stderr.close()
+    results.close()
+    here.close()
+
+
+def test_many_that_do_everything_at_once_meet_no_deadlock_and_do_nothing_twice(postgresql: str) -> None:
+    """Threads take, store, fail, give back and let leases run out, while others write down wider wishes, plan, forgive
+    what failed and count."""
+    trials = [wanted(steps=steps, seed=seed) for steps in range(100, 130) for seed in range(3)]
+    store = Store(postgresql)
+    number = store.register(instance(*trials))
+    store.plan(number, group)
+    over = threading.Event()
+
+    def train(which: int) -> list[int]:
+        own, worker, random, stored = Store(postgresql), Worker(f"h:{which}", "h", "0", None, "3"), Random(which), []
+        while not over.is_set():
+            job = own.take([number], worker)
+            if job is None:
+                own.plan(number, group)
+                over.wait(0.01)
+                if own.left([number]) == (0, 0):
+                    over.set()
+                continue
+            try:
+                own.renew(job, worker, 1)
+                ends = random.choice(["finish", "finish", "finish", "fail", "release", "expire"])
+                slots = range(len(job.configs) if ends == "finish" else 1)
+                own.store(job, worker, [Outcome(slot, "finished", CURVE, GOOD) for slot in slots], STARTED, 1.0)
+                stored += [job.trial_ids[slot] for slot in slots]
+                if ends == "expire":
+                    for lease in own.held([number]):
+                        if lease.cohort_id == job.cohort_id:
+                            own.expire(lease)
+                elif ends == "fail":
+                    own.fail(job, worker, "killed")
+                else:
+                    getattr(own, ends)(job, worker)
+            except LeaseLostError:
+                continue
+        own.close()
+        return stored
+
+    def disturb(which: int) -> list[int]:
+        own, random = Store(postgresql), Random(which)
+        while not over.is_set():
+            every = random.choice([50, 25, 10, 5])
+            own.widen(
+                number, [wanted(steps=one.config.steps, seed=one.config.seed, eval_every=every) for one in trials]
+            )
+            own.retry(number)
+            own.plan(number, group)
+            own.ended([number])
+        own.close()
+        return []
+
+    stored = [trial for found in at_once(8, lambda which: (disturb if which < 2 else train)(which)) for trial in found]
+    assert len(stored) == len(set(stored)) == len(trials)
+    with store.engine.connect() as connection:
+        ended = "select count(*), count(distinct trial_id) from attempts where outcome = 'finished'"
+        assert tuple(connection.execute(text(ended)).one()) == (len(trials), len(trials))
+        assert connection.execute(text("select count(*) from attempts where outcome is null")).scalar() == 0
+        assert connection.execute(text("select count(*) from curves")).scalar() == len(trials)
+    store.close()
+
+
+@pytest.mark.slow
+def test_runs_that_begin_together_on_an_empty_database_share_the_grid(
+    postgresql: str, tmp_path: Path, tiny: Path
+) -> None:
+    """As the tasks of an array of jobs do."""
+    (tmp_path / "experiments.yaml").write_text(TINY)
+    command = [sys.executable, "-m", "bnexp", "run", "tiny", "--workers", "1", "--db", postgresql]
+    given: dict[str, Any] = {"cwd": tmp_path, "env": environment(), "stderr": subprocess.PIPE, "text": True}
+    runs = [subprocess.Popen(command, **given) for _ in range(4)]
+    said = [run.communicate(timeout=240)[1] for run in runs]
+    assert [run.returncode for run in runs] == [0] * 4, said
+    results, here = Results(postgresql), Results(str(tiny / "bnexp.db"))
+    query = "select trial_key, status, train_loss, test_accuracy from trial_results order by 1"
+    assert rows_of(results, query) == rows_of(here, query)
+    ended = "select count(*), count(distinct trial_id) from attempts where outcome in ('finished', 'diverged')"
+    assert rows_of(results, ended) == [(24, 24)]
     results.close()
     here.close()

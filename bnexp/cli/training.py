@@ -4,6 +4,7 @@ import gc
 import shlex
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,7 +93,7 @@ def run(
     claims = parse_claims(experiments)
     wishes = _wishes(experiments, names, assignments, seeds, data_dir)
     _refuse_impossible(wishes, database)
-    store = Store(database)
+    store = Store(database, say=partial(click.echo, err=True))
     try:
         with Progress([wish.instance.name for wish in wishes]) as progress:
             folder = folder_for(database, checkpoints)

@@ -1,5 +1,6 @@
 """Opening a results database: the engine, SQLite's settings, creation and upgrade under one lock."""
 
+import logging
 import os
 import sqlite3
 import time
@@ -14,12 +15,24 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from bnexp.db.journal import BUSY_SECONDS, choose_journal
 from bnexp.db.readonly import deny_writing
+from bnexp.db.retrying import PassingError, trouble
 from bnexp.db.schema import REVISION, migrate, revision, unusable
 from bnexp.db.url import shown
 from bnexp.errors import DatabaseError, UsageError
 from bnexp.text import without_passwords
 
 TURN_MILLISECONDS = 200
+
+SERVER: dict[str, Any] = {"pool_size": 1, "max_overflow": 4, "pool_pre_ping": True}
+"""Of the pool: a run writes one thing after the other, and a connection that was lost is noticed before it is used."""
+NETWORK = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""Options of PostgreSQL's client, unless the URL has others: a host that has vanished is noticed within a minute."""
 
 REMEDIES = {
     "database is locked": f"another program has held its lock for {BUSY_SECONDS} seconds; end it and run again",
@@ -33,13 +46,16 @@ REMEDIES = {
 
 @contextmanager
 def explained(url: URL) -> Iterator[None]:
-    """Turn the database library's errors into ours. Passwords in the URL are never shown."""
+    """Turn the database library's errors into ours: PassingError where it is the server's, and may pass. Passwords in
+    the URL are never shown."""
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
         said = str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]
         remedy = next((f"; {what}" for words, what in REMEDIES.items() if words in said), "")
-        raise DatabaseError(f"database {shown(url)}: {without_passwords(said)}{remedy}") from error
+        message = f"database {shown(url)}: {without_passwords(said)}{remedy}"
+        passing = trouble(error)
+        raise (PassingError(message, passing) if passing else DatabaseError(message)) from error
 
 
 def make_engine(url: URL, *, read_only: bool = False) -> Engine:
@@ -53,7 +69,7 @@ def make_engine(url: URL, *, read_only: bool = False) -> Engine:
             query["immutable"] = "1"  # readers of the write-ahead log need a file of their own beside it
         url = URL.create("sqlite", database=path.as_uri(), query=query)
     try:
-        engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS} if sqlite else {})
+        engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}) if sqlite else _server_engine(url)
     except (SQLAlchemyError, ImportError, ValueError, TypeError) as error:
         hint = "; pip install 'bnexp[postgresql]', and write postgresql://..." if "postgres" in url.drivername else ""
         raise UsageError(f"--db: no driver for {url.drivername} is installed ({error}){hint}") from error
@@ -63,6 +79,13 @@ def make_engine(url: URL, *, read_only: bool = False) -> Engine:
         if read_only:
             event.listen(engine, "connect", deny_writing)
     return engine.execution_options(postgresql_readonly=True) if read_only and not sqlite else engine
+
+
+def _server_engine(url: URL) -> Engine:
+    libpq = url.drivername in ("postgresql+psycopg", "postgresql+psycopg2")
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # what it warns of, such as a lost connection, it raises too
+    options = {name: value for name, value in NETWORK.items() if libpq and name not in url.query}
+    return create_engine(url, connect_args=options, **SERVER)
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
@@ -94,8 +117,10 @@ def _begin_sqlite(connection: Connection) -> None:
 
 @contextmanager
 def writing(engine: Engine, *, shared: bool = False) -> Iterator[Connection]:
-    """A transaction that writes, and is written or leaves no trace. Nothing else writes meanwhile; with `shared`, which
-    is for rows that a lease protects, a server lets other such transactions go on beside it."""
+    """A transaction that writes, and is written or leaves no trace. On a server, one that is not `shared` has no other
+    such beside it: what is wanted, and which trials stand in which cohort, is written down by one at a time. `shared`
+    is for what a cohort's row protects. It locks the row of one cohort first, and then rows of that cohort alone, so
+    that two of its kind never wait for each other in a circle."""
     with (
         explained(engine.url),
         engine.connect().execution_options(writes=True) as connection,

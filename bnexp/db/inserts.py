@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 
 from bnexp.db.tables import Base, TrialRow
 
@@ -22,11 +23,26 @@ def insert_new(connection: Connection, table: type[Base], values: Sequence[dict[
 
 def insert_rows(connection: Connection, table: str, columns: Sequence[str], values: list[tuple[Any, ...]]) -> None:
     """Insert rows by the driver itself, where they are many: SQLAlchemy's own way takes longer than SQLite's
-    writing."""
+    writing, and PostgreSQL reads a table's rows as one stream faster than as statements."""
+    if not values:
+        return
+    if connection.dialect.driver == "psycopg":
+        _copy(connection, table, columns, values)
+        return
     mark = "?" if connection.dialect.name == "sqlite" else "%s"
     marks = ", ".join(mark for _ in columns)
-    if values:
-        connection.exec_driver_sql(f"insert into {table} ({', '.join(columns)}) values ({marks})", values)
+    connection.exec_driver_sql(f"insert into {table} ({', '.join(columns)}) values ({marks})", values)
+
+
+def _copy(connection: Connection, table: str, columns: Sequence[str], values: list[tuple[Any, ...]]) -> None:
+    statement = f"copy {table} ({', '.join(columns)}) from stdin"
+    driver: Any = connection.connection.driver_connection
+    try:
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            for row in values:
+                copy.write_row(row)
+    except connection.dialect.loaded_dbapi.Error as error:  # SQLAlchemy does not see what goes past it
+        raise DBAPIError(statement, None, error, connection_invalidated=bool(driver.closed)) from error
 
 
 def ids_by_key(connection: Connection, keys: Sequence[str]) -> dict[str, int]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, TextClause, bindparam, insert, select, text, true, update
+from sqlalchemy import ColumnElement, Connection, Row, TextClause, bindparam, insert, select, text, true, update
 
 from bnexp.db import rows
 from bnexp.db.rows import Job, Worker, now
@@ -20,11 +20,12 @@ LEASE_SECONDS = 60.0
 ENDED = ("finished", "diverged", "failed")
 
 HOLDS_WORK = (
-    "exists (select 1 from trials t cross join experiment_trials e where t.cohort_id = c.id and e.trial_id = t.id "
-    "and e.experiment_id in :experiments and t.status not in ('finished', 'diverged', 'failed'))"
+    "(select true from trials t where t.cohort_id = c.id and t.status not in ('finished', 'diverged', 'failed') and "
+    "(select true from experiment_trials e where e.trial_id = t.id and e.experiment_id in :experiments limit 1) "
+    "limit 1)"
 )
-"""Whether cohort c holds work of some experiment instances. It is asked of one cohort after the other, until one does.
-(SQLite keeps the order of a cross join: a cohort's few trials first.)"""
+"""Whether cohort c holds work of some experiment instances. It is asked of one cohort after the other, until one does:
+a query that is one value is asked as it stands, where `exists` is made a join of all trials by PostgreSQL."""
 
 
 class LeaseLostError(DatabaseError):
@@ -85,9 +86,16 @@ def take(connection: Connection, experiment_ids: Sequence[int], worker: Worker) 
     compare-and-set statement; None where there is none. Its trials begin a new attempt each."""
     moment = clock(connection)
     values = {"worker": worker.name, "until": moment + LEASE_SECONDS, "now": moment, "experiments": experiment_ids}
-    taken = connection.execute(TAKE[connection.dialect.name], values).one_or_none()
-    if taken is None:
-        return None
+    while taken := connection.execute(TAKE[connection.dialect.name], values).one_or_none():
+        job = _begin(connection, taken, experiment_ids, worker)
+        if job.configs:
+            return job
+        leave(connection, taken.id, "done")  # whoever had it stored the last of it while we looked
+    return None
+
+
+def _begin(connection: Connection, taken: Row[Any], experiment_ids: Sequence[int], worker: Worker) -> Job:
+    """What has not ended of a cohort that was just taken, and begins."""
     end_attempts(connection, taken.id, true(), {"outcome": "interrupted"})
     members = (TrialRow.cohort_id == taken.id) & TrialRow.status.not_in(ENDED)
     columns = select(TrialRow.id, TrialRow.key, TrialRow.config, TrialRow.classes)
@@ -101,10 +109,11 @@ def take(connection: Connection, experiment_ids: Sequence[int], worker: Worker) 
         keys=[row.key for row in found],
         configs=[rows.config(row.config) for row in found],
         wanted=[row.id in ours for row in found],
-        classes=found[0].classes,
+        classes=found[0].classes if found else 0,
         checkpoint=taken.checkpoint,
     )
-    connection.execute(insert(AttemptRow), rows.attempts(job, worker))
+    if found:
+        connection.execute(insert(AttemptRow), rows.attempts(job, worker))
     return job
 
 

@@ -21,21 +21,36 @@ MOST_PLANNED = 10_000
 
 NEEDED = text(
     "select t.id, t.config, t.fingerprint, t.failures from trials t "
-    "join experiment_trials e on e.trial_id = t.id left join cohorts c on c.id = t.cohort_id "
-    "where e.experiment_id = :experiment and t.status in ('pending', 'running') "
-    "and (c.id is null or c.status = 'done') group by t.id order by t.id limit :most"
+    "where t.id > :after and t.status in ('pending', 'running') "
+    "and coalesce((select c.status from cohorts c where c.id = t.cohort_id), 'done') = 'done' and "
+    "(select true from experiment_trials e where e.trial_id = t.id and e.experiment_id = :experiment limit 1) "
+    "order by t.id limit :most"
 ).columns(TrialRow.id, TrialRow.config, TrialRow.fingerprint, TrialRow.failures)
+"""Asked of one trial after the other, from a number on: of a million, each part costs what it finds."""
+ANY_NEEDED = text(
+    "select t.id from trials t join experiment_trials e on e.trial_id = t.id left join cohorts c on c.id = t.cohort_id "
+    "where e.experiment_id = :experiment and t.status in ('pending', 'running') "
+    "and (c.id is null or c.status = 'done') limit 1"
+)
+"""Where there are none, joining is faster."""
 
 
-def plan(connection: Connection, experiment_id: int, group: Group) -> bool:
-    """Put trials that the instance still needs, and that no unfinished cohort holds, into new cohorts; whether there
-    were any. Those that have their last try before them get one each."""
-    needed = connection.execute(NEEDED, {"experiment": experiment_id, "most": MOST_PLANNED}).all()
+def is_needed(connection: Connection, experiment_id: int) -> bool:
+    """Whether the instance needs trials that no unfinished cohort holds."""
+    return connection.execute(ANY_NEEDED, {"experiment": experiment_id}).first() is not None
+
+
+def plan(connection: Connection, experiment_id: int, group: Group, after: int) -> int:
+    """Put trials that the instance still needs, and that no unfinished cohort holds, into new cohorts: some of those
+    with numbers greater than `after`. Return the greatest of them, 0 where there are none. Those that have their last
+    try before them get a cohort each."""
+    asked = {"experiment": experiment_id, "most": MOST_PLANNED, "after": after}
+    needed = connection.execute(NEEDED, asked).all()
     found = [row for row in needed if row.failures < MOST_FAILURES - 1]
     cohorts = list(group([(rows.config(row.config), row.fingerprint) for row in found])) if found else []
     last = [[row.id] for row in needed if row.failures >= MOST_FAILURES - 1]
     _place(connection, [*([found[index].id for index in members] for members in cohorts), *last])
-    return bool(needed)
+    return max((int(row.id) for row in needed), default=0)
 
 
 def retry(connection: Connection, experiment_id: int) -> None:

@@ -1,9 +1,10 @@
 """Writing down what is wanted: instances, the trials of each stage, and the levels chosen between them. Inside the
 store's transactions."""
 
+from collections import Counter
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
 from bnexp.db import rows
 from bnexp.db.inserts import ids_by_key, insert_new, inserting
@@ -28,6 +29,16 @@ def register(connection: Connection, instance: Instance) -> int:
     assert experiment_id is not None
     connection.execute(update(ExperimentRow).where(ExperimentRow.id == experiment_id).values(last_run_at=moment))
     return experiment_id
+
+
+def stand(connection: Connection, experiment_id: int, trials: Sequence[WantedTrial], stage: Stage) -> bool:
+    """Whether all `trials` of the instance's stage are linked to it, each under its arm. Which they are is part of the
+    instance's identity or frozen with its choices, so that counting them is enough."""
+    links = select(ExperimentTrialRow.arm, func.count()).group_by(ExperimentTrialRow.arm)
+    ours = (ExperimentTrialRow.experiment_id == experiment_id) & (ExperimentTrialRow.stage == stage)
+    found = {arm: count for arm, count in connection.execute(links.where(ours))}  # noqa: C416 (rows are no pairs)
+    wanted = Counter(arm for _, _, arm in {(trial.key, trial.variant, trial.arm) for trial in trials})
+    return found == wanted
 
 
 def want(connection: Connection, experiment_id: int, trials: Sequence[WantedTrial], stage: Stage) -> None:

@@ -1,20 +1,22 @@
 """Writing to the results database: experiments, cohorts under lease, and the results of trials.
 
-Every method is one short transaction. A worker's writes name it and its cohort, and do nothing once it has lost the
-lease. Nothing that has ended is ever written again.
+Every method is one short transaction, or several of them. A worker's writes name it and its cohort, and do nothing
+once it has lost the lease. Nothing that has ended is ever written again.
+
+A transaction whose connection was lost is made again (`repeated`), even where nobody knows whether it was committed:
+whoever only reads, writes down what is absent or sets what is to be, does the same twice; for the others it stands
+at each.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import partial
 from typing import Any
 
 from sqlalchemy import (
-    BindParameter,
     Connection,
     Engine,
-    Update,
     bindparam,
     func,
     insert,
@@ -24,13 +26,14 @@ from sqlalchemy import (
     update,
 )
 
-from bnexp.db import leases, planning, registering, rows, wishes
+from bnexp.db import ending, leases, planning, registering, rows, wishes
 from bnexp.db.connection import explained, open_engine, writing
-from bnexp.db.inserts import insert_new, insert_rows
+from bnexp.db.inserts import insert_new
 from bnexp.db.leases import Lease
 from bnexp.db.planning import Group
+from bnexp.db.retrying import Patience, repeated
 from bnexp.db.rows import Instance, Job, Judged, Stage, WantedTrial, Worker, now
-from bnexp.db.tables import AttemptRow, Base, ClaimRow, ExperimentTrialRow, TrialRow, VerdictRow
+from bnexp.db.tables import AttemptRow, ClaimRow, ExperimentTrialRow, TrialRow, VerdictRow
 from bnexp.db.url import parse_url
 from bnexp.records import Choice, Outcome, Started
 
@@ -43,17 +46,19 @@ PART = 2_000
 class Store:
     """A results database, open for writing."""
 
-    def __init__(self, database: str) -> None:
-        """Open `database`, made or upgraded where need be."""
+    def __init__(self, database: str, say: Callable[[str], None] = lambda sentence: None) -> None:
+        """Open `database`, made or upgraded where need be. `say` is told when it does not answer."""
         self.database = database
         self.url = parse_url(database)
-        self.engine: Engine = open_engine(self.url, create=True)
+        self.patience = Patience(say)
+        self.engine: Engine = self.patience(partial(open_engine, self.url, create=True), opening=True)
 
     def close(self) -> None:
         self.engine.dispose()
 
     def hurry(self) -> None:
-        """From now on, do not wait long for whoever has locked the database."""
+        """From now on, do not wait long for whoever has locked the database, nor for a server."""
+        self.patience.seconds = HURRIED_SECONDS
         self.engine = self.engine.execution_options(patience=HURRIED_SECONDS)
 
     @contextmanager
@@ -64,8 +69,7 @@ class Store:
     def register(self, instance: Instance) -> int:
         """Write down an experiment instance and the trials it wants at once (those of its tune stage if it has one,
         else all); return its number. Trials that are known already, from whichever experiment, are only linked."""
-        with writing(self.engine) as connection:
-            experiment_id = registering.register(connection, instance)
+        experiment_id = self._instance(instance)
         stage: Stage = "tune" if instance.tune else "confirm"
         self._want(experiment_id, instance.tuning if instance.tune else instance.trials, stage)
         return experiment_id
@@ -75,24 +79,48 @@ class Store:
         self._want(experiment_id, trials, "confirm")
 
     def _want(self, experiment_id: int, trials: Sequence[WantedTrial], stage: Stage) -> None:
-        """In parts, since others must write and renew their leases meanwhile; a run writes all before it trains any."""
+        """In parts, since others must write and renew their leases meanwhile; a run writes all before it trains any.
+        Hundreds of runs may begin at once with what the first has written down: they only look."""
+        if self._stand(experiment_id, trials, stage):
+            return
         for start in range(0, len(trials), PART):
-            with writing(self.engine) as connection:
-                registering.want(connection, experiment_id, trials[start : start + PART], stage)
+            self._want_part(experiment_id, trials[start : start + PART], stage)
 
+    @repeated
+    def _stand(self, experiment_id: int, trials: Sequence[WantedTrial], stage: Stage) -> bool:
+        with self._read() as connection:
+            return registering.stand(connection, experiment_id, trials, stage)
+
+    @repeated
+    def _want_part(self, experiment_id: int, trials: Sequence[WantedTrial], stage: Stage) -> None:
+        with writing(self.engine) as connection:
+            registering.want(connection, experiment_id, trials, stage)
+
+    @repeated
+    def _instance(self, instance: Instance) -> int:
+        with writing(self.engine) as connection:
+            return registering.register(connection, instance)
+
+    @repeated
     def choose(self, experiment_id: int, choices: Sequence[Choice]) -> list[Choice]:
         """Freeze the levels chosen for the instance's arms. Return those that stand, which may be another process's."""
         with writing(self.engine) as connection:
             return registering.choose(connection, experiment_id, choices)
 
+    @repeated
     def widen(self, experiment_id: int, trials: Sequence[WantedTrial]) -> Counter[str]:
         """Let trials of the instance that are still to be trained record what `trials` want of them; return what those
         that are trained lack, in words, and how many lack it."""
+        with self._read() as connection:
+            lacking, wider = wishes.look(connection, experiment_id, trials)
+        if not wider:
+            return lacking
         with writing(self.engine) as connection:
             return wishes.widen(connection, experiment_id, trials)
 
+    @repeated
     def retry(self, experiment_id: int) -> None:
-        """Let the instance's failed trials be wanted again."""
+        """Let the instance's failed trials be wanted again. Made twice, it may also forgive who failed in between."""
         with writing(self.engine) as connection:
             planning.retry(connection, experiment_id)
 
@@ -104,6 +132,7 @@ class Store:
         """How many trials of the instances have ended, now or before."""
         return self._count(experiment_ids, leases.ENDED)
 
+    @repeated
     def _count(self, experiment_ids: Sequence[int], statuses: Sequence[str]) -> int:
         wanted = select(ExperimentTrialRow.trial_id).where(ExperimentTrialRow.experiment_id.in_(experiment_ids))
         query = select(func.count()).where(TrialRow.id.in_(wanted), TrialRow.status.in_(statuses))
@@ -112,17 +141,30 @@ class Store:
 
     def plan(self, experiment_id: int, group: Group) -> None:
         """Put every trial that the instance still needs, and that no unfinished cohort holds, into a new cohort."""
-        some = True
-        while some:
-            with writing(self.engine) as connection:
-                some = planning.plan(connection, experiment_id, group)
+        if self._is_needed(experiment_id):
+            placed = 0
+            while placed := self._plan_part(experiment_id, group, placed):
+                pass
 
+    @repeated
+    def _is_needed(self, experiment_id: int) -> bool:
+        with self._read() as connection:
+            return planning.is_needed(connection, experiment_id)
+
+    @repeated
+    def _plan_part(self, experiment_id: int, group: Group, after: int) -> int:
+        """What was placed already is not placed again."""
+        with writing(self.engine) as connection:
+            return planning.plan(connection, experiment_id, group, after)
+
+    @repeated
     def take(self, experiment_ids: Sequence[int], worker: Worker) -> Job | None:
         """Take a cohort that holds work of these instances, and that nobody works on or whose lease has run out; None
-        where there is none."""
-        with writing(self.engine) as connection:
+        where there is none. Of one that was taken without our knowing it, the lease runs out."""
+        with writing(self.engine, shared=True) as connection:
             return leases.take(connection, experiment_ids, worker)
 
+    @repeated
     def left(self, experiment_ids: Sequence[int]) -> tuple[int, int]:
         """How many trials of the instances have not ended, and how many steps they take."""
         query = text(
@@ -133,27 +175,32 @@ class Store:
             trials, steps = connection.execute(query, {"experiments": experiment_ids}).one()
             return int(trials), int(steps)
 
+    @repeated
     def unfinished(self) -> set[int]:
         """The numbers of the cohorts that are not done."""
         with self._read() as connection:
             return set(connection.execute(text("select id from cohorts where status <> 'done'")).scalars())
 
+    @repeated
     def held(self, experiment_ids: Sequence[int]) -> list[Lease]:
         """The leases of running cohorts that hold work of these instances, whoever has them."""
         with self._read() as connection:
             return leases.held(connection, experiment_ids)
 
+    @repeated
     def expire(self, lease: Lease) -> None:
         """End the lease of a worker that is known to be gone, unless it has been renewed or taken over since."""
-        with writing(self.engine) as connection:
+        with writing(self.engine, shared=True) as connection:
             leases.expire(connection, lease)
 
+    @repeated
     def renew(self, job: Job, worker: Worker, step: int) -> None:
         """Renew the lease of a cohort, and write down the step that it has come to. Raises LeaseLostError where the
         cohort is no longer this worker's, as all methods below do."""
         with writing(self.engine, shared=True) as connection:
             leases.renew(connection, job, worker, step)
 
+    @repeated
     def begin(self, job: Job, worker: Worker, started: Started) -> None:
         """The cohort trains on this machine."""
         with writing(self.engine, shared=True) as connection:
@@ -161,57 +208,47 @@ class Store:
             running = (AttemptRow.cohort_id == job.cohort_id) & AttemptRow.outcome.is_(None)
             connection.execute(update(AttemptRow).where(running).values(rows.machine(started)))
 
+    @repeated
     def keep(self, job: Job, worker: Worker, checkpoint: str) -> None:
         """The cohort can go on from the file of this name."""
         with writing(self.engine, shared=True) as connection:
             leases.check(connection, job, worker)
             leases.keep(connection, job, checkpoint)
 
+    @repeated
     def store(self, job: Job, worker: Worker, outcomes: Sequence[Outcome], started: Started, seconds: float) -> None:
         """Write the results of trials that have ended, curves, probes and the names of kept files included: all of them
-        or none. `seconds` is what each cost. What has ended before stays as it is."""
+        or none. `seconds` is what each cost. What has ended before stays as it is, also where we have written it."""
         with writing(self.engine, shared=True) as connection:
             leases.check(connection, job, worker)
-            unfinished = _running(connection, [job.trial_ids[outcome.slot] for outcome in outcomes])
-            new = [(outcome, job.trial_ids[outcome.slot]) for outcome in outcomes]
-            new = [(outcome, trial) for outcome, trial in new if trial in unfinished]
-            if not new:
-                return
-            results = [rows.result(job, outcome) | {"seconds": seconds} for outcome, _ in new]
-            connection.execute(_ending(tuple(results[0])), results)
-            points = [row for outcome, trial in new for row in rows.points(trial, outcome.curve)]
-            probes = [row for outcome, trial in new for row in rows.probes(trial, outcome.probes)]
-            insert_rows(connection, "curves", rows.POINT, points)
-            insert_rows(connection, "probes", rows.PROBE, probes)
-            files = [row for outcome, trial in new for row in rows.files(trial, outcome.kept)]
-            insert_rows(connection, "files", rows.FILE, files)
-            for status, resumed in {(outcome.status, outcome.resumed_at_step) for outcome, _ in new}:
-                alike = [trial for o, trial in new if (o.status, o.resumed_at_step) == (status, resumed)]
-                ended = {"outcome": status, "seconds": seconds, "resumed_at_step": resumed, **rows.machine(started)}
-                leases.end_attempts(connection, job.cohort_id, AttemptRow.trial_id.in_(alike), ended)
+            ending.end(connection, job, outcomes, started, seconds)
 
+    @repeated
     def finish(self, job: Job, worker: Worker) -> None:
-        """All trials of the cohort have ended."""
-        with writing(self.engine) as connection:
+        """All trials of the cohort have ended. Made twice, it finds the lease gone; so do the two below."""
+        with writing(self.engine, shared=True) as connection:
             leases.check(connection, job, worker)
             leases.leave(connection, job.cohort_id, "done")
 
+    @repeated
     def release(self, job: Job, worker: Worker) -> None:
         """Give the cohort back unfinished; what has not ended of it will be taken again."""
-        with writing(self.engine) as connection:
+        with writing(self.engine, shared=True) as connection:
             leases.check(connection, job, worker)
             leases.give_back(connection, job.cohort_id)
 
+    @repeated
     def fail(self, job: Job, worker: Worker, error: str) -> list[int]:
         """What has not ended of the cohort has failed with `error`. Return the slots of the trials that are not tried
         again, since it was not the first time."""
-        with writing(self.engine) as connection:
+        with writing(self.engine, shared=True) as connection:
             leases.check(connection, job, worker)
             given_up, status = planning.fail(connection, job)
             leases.leave(connection, job.cohort_id, status)
             leases.end_attempts(connection, job.cohort_id, true(), {"outcome": "failed", "error": error})
             return [job.trial_ids.index(trial) for trial in given_up]
 
+    @repeated
     def lock_claims(self, claims: Sequence[tuple[str, str, dict[str, Any]]]) -> None:
         """Write down claims (key, name, definition) as they stand now; those known keep their time."""
         moment = now()
@@ -222,6 +259,7 @@ class Store:
                 [{"key": k, "name": name, "definition": d, "locked_at": moment} for k, name, d in claims],
             )
 
+    @repeated
     def store_verdicts(self, experiment_id: int, verdicts: Sequence[Judged]) -> None:
         """Replace the instance's verdicts. Their claims must be locked already."""
         with writing(self.engine) as connection:
@@ -232,17 +270,3 @@ class Store:
                 connection.execute(
                     insert(VerdictRow).values(experiment_id=experiment_id, claim_id=claim, judged_at=now(), **values)
                 )
-
-
-@cache
-def _ending(columns: tuple[str, ...]) -> Update:
-    """What ends a running trial: sets `columns`, of which `trial` is its number. Building it takes longer than running
-    it."""
-    unfinished = (TrialRow.id == bindparam("trial")) & (TrialRow.status == "running")
-    values: dict[str, BindParameter[Any]] = {column: bindparam(column) for column in columns if column != "trial"}
-    return update(Base.metadata.tables["trials"]).where(unfinished).values(values)
-
-
-def _running(connection: Connection, trials: Sequence[int]) -> set[int]:
-    query = select(TrialRow.id).where(TrialRow.id.in_(trials), TrialRow.status == "running")
-    return set(connection.execute(query).scalars())

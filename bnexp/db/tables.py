@@ -48,7 +48,7 @@ class CohortRow(Base):
     """Trials that train together: the unit of lease and checkpoint."""
 
     __tablename__ = "cohorts"
-    __table_args__ = (Index(None, "status"),)
+    __table_args__ = (Index(None, "status", "id"),)  # the first that is pending is found without the others
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     size: Mapped[int]

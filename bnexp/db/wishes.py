@@ -43,9 +43,27 @@ RECORDED = ("eval_every", "probes", "keep")
 def widen(connection: Connection, experiment_id: int, trials: Sequence[WantedTrial]) -> Counter[str]:
     """Give the wider wish to those `trials` of the instance that are still to be trained: the probes and kept files of
     both, and the more frequent evaluation. Return what those that are trained lack, in words, and how many lack it."""
+    wanted = {trial.key: trial.config for trial in trials}
+    if connection.dialect.name == "postgresql":  # there cohorts are taken beside us, but from here on
+        connection.execute(text("lock table cohorts in exclusive mode"))
+    lacking, wider = _look(connection, experiment_id, wanted)
+    if wider:
+        _write(connection, wider)
+    return lacking
+
+
+def look(connection: Connection, experiment_id: int, trials: Sequence[WantedTrial]) -> tuple[Counter[str], bool]:
+    """What `widen` would return, and whether it would change anything."""
+    lacking, wider = _look(connection, experiment_id, {trial.key: trial.config for trial in trials})
+    return lacking, bool(wider)
+
+
+def _look(
+    connection: Connection, experiment_id: int, wanted: dict[str, TrialConfig]
+) -> tuple[Counter[str], list[dict[str, Any]]]:
+    """What the trained trials lack, and the rows of those that are to record more."""
     lacking: Counter[str] = Counter()
     wider: list[dict[str, Any]] = []
-    wanted = {trial.key: trial.config for trial in trials}
     for row in _differing(connection, experiment_id, wanted):
         wish = wanted[row.key]
         if row.status not in ("pending", "failed"):
@@ -57,17 +75,19 @@ def widen(connection: Connection, experiment_id: int, trials: Sequence[WantedTri
         both = _both(stored, wish)
         if both != stored:
             wider.append({"of": row.id, **_recording(both, row.fingerprint)})
-    if wider:
-        # They leave the cohort that was planned for them, whose trials share what is recorded.
-        values: dict[str, BindParameter[Any]] = {
-            name: bindparam(f"new_{name}", type_=TrialRow.__table__.c[name].type) for name in wider[0] if name != "of"
-        }
-        unbegun = (TrialRow.id == bindparam("of")) & ((TrialRow.status == "pending") | (TrialRow.status == "failed"))
-        changed = update(Base.metadata.tables["trials"]).where(unbegun).values(cohort_id=None, **values)
-        new = [{name if name == "of" else f"new_{name}": value for name, value in one.items()} for one in wider]
-        connection.execute(changed, new)
-        connection.execute(END_EMPTY_COHORTS)
-    return lacking
+    return lacking, wider
+
+
+def _write(connection: Connection, wider: list[dict[str, Any]]) -> None:
+    """Let trials record more. They leave the cohort that was planned for them, whose trials share what is recorded."""
+    values: dict[str, BindParameter[Any]] = {
+        name: bindparam(f"new_{name}", type_=TrialRow.__table__.c[name].type) for name in wider[0] if name != "of"
+    }
+    unbegun = (TrialRow.id == bindparam("of")) & ((TrialRow.status == "pending") | (TrialRow.status == "failed"))
+    changed = update(Base.metadata.tables["trials"]).where(unbegun).values(cohort_id=None, **values)
+    new = [{name if name == "of" else f"new_{name}": value for name, value in one.items()} for one in wider]
+    connection.execute(changed, new)
+    connection.execute(END_EMPTY_COHORTS)
 
 
 def keep_more(connection: Connection, kept: Sequence[tuple[int, str]]) -> None:

