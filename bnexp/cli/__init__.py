@@ -3,6 +3,7 @@
 import click
 
 import bnexp
+from bnexp.cli import completing
 from bnexp.cli.databases import db
 from bnexp.cli.datasets import data
 from bnexp.cli.options import Commands
@@ -20,6 +21,20 @@ def main() -> None:
       bnexp report        what the results say of each claim
       bnexp query "select norm, seed, scored_accuracy from trial_results"
     """
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(completing.SHELLS))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print what SHELL runs to complete commands, experiments and fields.
+
+    \b
+      eval "$(bnexp completion bash)"             in ~/.bashrc
+      eval "$(bnexp completion zsh)"              in ~/.zshrc
+      bnexp completion fish | source              in ~/.config/fish/config.fish
+    """
+    click.echo(completing.script(ctx.find_root().command, shell))
 
 
 for command in (run, plan, status, report, list_claims, query, show, verify, data, db):

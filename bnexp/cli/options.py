@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from bnexp import registry
+from bnexp.cli import completing
 from bnexp.errors import BnexpError
 from bnexp.text import message
 
@@ -114,12 +115,19 @@ CHECKPOINTS = click.option(
     help="Where unfinished training and kept files are.  [default: beside the database]",
 )
 EXPERIMENTS = _options(
-    click.argument("names", metavar="EXPERIMENT...", nargs=-1, required=True),
+    click.argument("names", metavar="EXPERIMENT...", nargs=-1, required=True, shell_complete=completing.experiments),
     FILE,
     DATABASE,
     DATA_DIR,
     click.option("--seeds", metavar="N|LIST", help="Other seeds: a count, or a list such as 3,5,8."),
-    click.option("--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Override a field; repeatable."),
+    click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="FIELD=VALUE",
+        help="Override a field; repeatable.",
+        shell_complete=completing.assignments,
+    ),
 )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from bnexp.cli import completing
 from bnexp.cli.options import CHECKPOINTS, DATABASE, FILE, Number, load_file
 
 
@@ -19,12 +20,17 @@ def status(database: str) -> None:
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completing.experiments)
 @FILE
 @DATABASE
-@click.option("--experiment", metavar="NAME", help="The same as NAME.")
+@click.option("--experiment", metavar="NAME", help="The same as NAME.", shell_complete=completing.experiments)
 @click.option("--instance", type=int, metavar="NO", help="Which instance's, by its number in `bnexp status`.")
-@click.option("--claim", metavar="ID", help="Everything about this claim: curves, rates, trials, the SQL.")
+@click.option(
+    "--claim",
+    metavar="ID",
+    help="Everything about this claim: curves, rates, trials, the SQL.",
+    shell_complete=completing.claims,
+)
 @click.option("--format", "form", type=click.Choice(["table", "json", "markdown"]), default="table", show_default=True)
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file.")
 @CHECKPOINTS
@@ -67,7 +73,7 @@ def report(
 
 
 @click.command("claims")
-@click.argument("names", metavar="[ID]...", nargs=-1)
+@click.argument("names", metavar="[ID]...", nargs=-1, shell_complete=completing.claims)
 @FILE
 def list_claims(names: tuple[str, ...], file: Path | None) -> None:
     """List the claims of the experiments file, or show ID in full.
@@ -108,7 +114,7 @@ def query(sql: str, database: str, form: str, timeout: float) -> None:
 
 
 @click.command()
-@click.argument("trial")
+@click.argument("trial", shell_complete=completing.trials)
 @DATABASE
 @CHECKPOINTS
 def show(trial: str, database: str, checkpoints: Path | None) -> None:

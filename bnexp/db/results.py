@@ -229,6 +229,13 @@ class Results:
                 for row in connection.execute(query, {"id": experiment_id})
             ]
 
+    def keys(self, prefix: str, most: int) -> list[tuple[str, str]]:
+        """The first `most` trial keys that begin with `prefix`, in order, each with the trial's status."""
+        query = text("select key, status from trials where substr(key, 1, :n) = :prefix order by key limit :most")
+        with self._read() as connection:
+            found = connection.execute(query, {"prefix": prefix, "n": len(prefix), "most": most})
+            return [(key, status) for key, status in found]
+
     def trial(self, prefix: str) -> dict[str, Any]:
         """Everything about the one trial whose key begins with `prefix`: its row, attempts, curve, probes, kept files,
         experiments.
