@@ -36,7 +36,8 @@ def rehearse(instance: Instance, data_dir: Path | None) -> None:
     seen: set[tuple[object, ...]] = set()
     for arm, same in groupby([*instance.tuning, *instance.trials], key=attrgetter("arm")):
         config = next(same).config
-        kind = config.dataset, config.image_size, config.batch_size, config.model, config.norm
+        norm = tuple(value for _, value in config.norm if not isinstance(value, float))  # what shapes a network
+        kind = config.dataset, config.image_size, config.batch_size, config.model, norm
         if kind in seen:
             continue
         seen.add(kind)

@@ -19,6 +19,9 @@ from bnexp.text import counted
 
 POLL_SECONDS = 0.5
 
+ALONE_SECONDS = 10.0
+NO_WORKER = "there is no worker any more; waiting for one"
+
 COUNTING_SHARE = 0.002
 """Of a run's time at most, for counting what others have trained: of a million trials it takes a server a second, and
 hundreds of runs may ask."""
@@ -65,6 +68,8 @@ class Run:
         self._renewed = time.monotonic()
         self._count_from = 0.0
         """When to count again, by the monotonic clock."""
+        self._alone = time.monotonic()
+        """When there last was a worker, or was no need of one."""
         self._seen: dict[Lease, float] = {}
         """The leases of others, and since when each has not moved, by our own clock that nobody sets."""
 
@@ -110,7 +115,18 @@ class Run:
             number = self._idle.pop()
             self._training[number] = _Training(job)
             executor.submit(number, job.configs, self.folder.checkpoint(job, self.worker.program))
-        return True
+        if self._training or not self._capacity:
+            self._alone = time.monotonic()
+        return time.monotonic() - self._alone < ALONE_SECONDS or self._worth_waiting()
+
+    def _worth_waiting(self) -> bool:
+        """Whether anything is left, where there is no worker any more and others may have trained it. Asked now and
+        then."""
+        self._alone = time.monotonic()
+        left, _ = self.store.left(self.experiment_ids)
+        if left and NO_WORKER not in self.tally.notes:
+            self.tally.notes.append(NO_WORKER)
+        return left > 0
 
     def _end_abandoned(self) -> bool:
         """End the leases of others, on what we want, under which nobody trains any more; whether there are any. Their
@@ -163,6 +179,7 @@ class Run:
         match record:
             case Started():
                 training.started, self.tally.device = record, record.device
+                training.began = time.monotonic()  # it may have waited for room
                 with suppress(LeaseLostError):
                     self.store.begin(training.job, self.worker, record)
             case Resumed(step, trials):
@@ -188,25 +205,29 @@ class Run:
             self.store.plan(experiment_id, partial(group, limit=self._capacity))
 
     def _end(self, worker: int, training: _Training, error: str | None) -> None:
-        """A worker has ended its cohort, with `error` if not all of it."""
-        del self._training[worker]
-        with suppress(LeaseLostError):
+        """A worker has ended its cohort, with `error` if not all of it. Until that is written down the cohort is ours:
+        whatever stops us in between, `go` stores it and gives it back."""
+        try:
             self._store(training)
             if error is None:
                 self.store.finish(training.job, self.worker)
                 self.folder.remove(training.job)
             else:
                 self._fail(training, error)
+        except LeaseLostError:
+            if error is not None:
+                self.tally.notes.append(f"a cohort that is no longer ours: {_last_line(error)}")
+        del self._training[worker]
 
     def _give_back(self, worker: int, training: _Training, why: str) -> None:
         """A cohort's worker is no more. What has ended of it stays, and the rest has not failed: it is taken again, on
         from its checkpoint."""
         if not training.left:
             return self._end(worker, training, None)
-        del self._training[worker]
         with suppress(LeaseLostError):
             self._store(training)
             self.store.release(training.job, self.worker)
+        del self._training[worker]
         self.tally.notes.append(f"{counted(len(training.left), 'trial')} given back: {why}")
         return None
 
@@ -217,15 +238,16 @@ class Run:
         if given_up:
             self.tally.errors.append(error)
         if again:
-            self.tally.notes.append(f"{counted(again, 'trial')} to be tried again: {error.strip().splitlines()[-1]}")
+            self.tally.notes.append(f"{counted(again, 'trial')} to be tried again: {_last_line(error)}")
 
     def _store(self, training: _Training) -> None:
         """Store what has ended of a cohort."""
         if not training.unstored or training.started is None:
             return
-        outcomes, training.unstored = training.unstored, []
+        outcomes = list(training.unstored)
         seconds = (time.monotonic() - training.began) / len(training.job.configs)
         self.store.store(training.job, self.worker, outcomes, training.started, seconds)
+        training.unstored = []  # not before: whatever stops us, they are stored once more, which changes nothing
         for outcome in outcomes:
             if training.job.wanted[outcome.slot]:
                 self.tally.end(outcome, training.job.configs[outcome.slot].steps)
@@ -260,3 +282,7 @@ class Run:
         self.tally.total = self.tally.ended + self.tally.elsewhere + left
         self.tally.total_steps = self.tally.steps + steps - sum(training.done for training in self._training.values())
         self._count_from = time.monotonic() + (time.monotonic() - began) / COUNTING_SHARE
+
+
+def _last_line(error: str) -> str:
+    return error.strip().splitlines()[-1]

@@ -269,6 +269,21 @@ def test_merging_brings_the_files_of_trials_that_ended_here_without(database: st
     assert [config["keep"] for config in configs] == [["predictions"], []]
     assert wrong(database) == {} and len(read(database, 1)) == 1
     assert merge(database, there).files == 0
+    [file] = files_of(database).iterdir()
+    file.unlink()
+    assert merge(database, there).files == 0 and wrong(database) == {}, "a file that was lost here comes again"
+
+
+def test_merging_brings_no_row_of_a_file_that_is_gone_there_to_a_trial_that_ended_here(
+    database: str, tmp_path: Path
+) -> None:
+    there = str(tmp_path / "there.db")
+    made(there, 1)
+    train(database, register(database, of("e", seeds(1))))
+    shutil.rmtree(files_of(there))
+    merged = merge(database, there)
+    assert (merged.files, wrong(database)) == (0, {})
+    assert rows(database, "select keep from trials") == [("[]",)]
 
 
 def test_merging_says_which_files_are_gone_there_and_copies_none_that_is_damaged(tmp_path: Path) -> None:

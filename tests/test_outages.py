@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from benchmarks.ground import CURVES, EXPERIMENT, PROBES, RESULT, TWICE, ZOMBIES
+from bnexp.db import connection as connection_module
 from bnexp.db import leases, retrying
 from bnexp.db.connection import writing
 from bnexp.db.results import Results
@@ -198,6 +200,41 @@ def test_transactions_that_wait_for_each_other_both_go_through(store: Store) -> 
 
     at_once(2, lambda which: Crossing().cross(which + 1))
     assert tries == [""] * 3 and store.left([number])[0] == 2
+
+
+def test_whoever_hangs_in_the_middle_of_a_transaction_does_not_hold_up_the_others_for_long(
+    postgresql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that holds a cohort's row, then one that holds what planning needs alone."""
+    monkeypatch.setitem(connection_module.SESSION, "lock_timeout", "300ms")
+    said: list[str] = []
+    store = Store(postgresql, said.append)
+    number = store.register(instance(wanted(seed=1)))
+    store.plan(number, partial(group, limit=1))
+    job = store.take([number], ONE)
+    assert job is not None
+    [lease] = store.held([number])
+    hanging = store.engine.connect()
+    hanging.execute(text("select id from cohorts for update"))
+    began = time.monotonic()
+    store.expire(lease)
+    assert time.monotonic() - began < 0.3 and store.held([number]) == [lease], "it is left to whoever has it"
+    hanging.rollback()
+    hanging.execute(text("select pg_advisory_xact_lock(hashtext('bnexp'))"))
+    threading.Timer(1.0, hanging.rollback).start()
+    assert store.register(instance(wanted(seed=2))) != number
+    assert len(said) == 1 and "lock timeout" in said[0]
+    hanging.close()
+    store.close()
+
+
+def test_a_transaction_that_is_left_open_is_ended(postgresql: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(connection_module.SESSION, "idle_in_transaction_session_timeout", "300ms")
+    store = Store(postgresql)
+    with pytest.raises(PassingError), writing(store.engine) as connection:
+        time.sleep(1)
+        connection.execute(text("select 1"))
+    store.close()
 
 
 def test_rows_that_cannot_be_copied_are_an_error_of_ours(store: Store) -> None:

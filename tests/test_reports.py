@@ -95,7 +95,7 @@ def reports(*findings: Finding, post_hoc: frozenset[str] = frozenset(), override
         (number(2.3, 1.2, 3.3, "decades"), "+2.3 decades [+1.2, +3.3], n = 10"),
         (number(1.467, 1.46, 1.47, "factor"), "1.47x a layer [1.46x, 1.47x], n = 10"),
         (number(3.2e-12, 3.2e-12, 3.2e-12, "error"), "3.2e-12, exact"),
-        (number(-0.0004, -0.04, -0.004), "+0.0 points [-0.04, -0.004], n = 10"),
+        (number(-0.0004, -0.04, 0.00004), "-0.0004 points [-0.04, +0.0], n = 10"),
         (number(5, 4, INF, "log2"), "≥ 32x (95%: ≥ 16x), n = 10"),
         (number(INF, 4, INF, "log2"), "≥ 16x (95%: ≥ 16x), n = 10"),
         (number(-INF, -INF, 1, "log2"), "≤ 2x (95%: ≤ 2x), n = 10"),

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from multiprocessing import connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from bnexp.db.leases import Lease
 from bnexp.db.store import Store
 from bnexp.engine.cohort import group
 from bnexp.errors import BnexpError
-from bnexp.executors import Event, Failed, Idle, Told
+from bnexp.executors import Event, Failed, Idle, Lost, Told
 from bnexp.executors import local as local_module
 from bnexp.executors.local import LocalExecutor
 from bnexp.provenance import _machine
@@ -392,3 +393,63 @@ def test_a_stage_that_another_run_adds_counts_as_left(store: Store, monkeypatch:
     executor = Meanwhile([idle], [began], [outcome(0, 0.5), idle], [], [began, outcome(0, 0.5), idle])
     tally = Run(store, lambda: executor, [number], folder_for(store.database)).go(lambda tally: None)
     assert (tally.total, tally.finished, tally.elsewhere) == (3, 2, 1)
+
+
+@pytest.mark.parametrize("at", ["in the loop", "at the end"])
+def test_what_stops_a_run_while_it_stores_loses_no_result(
+    store: Store, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    number = store.register(instance(wanted(seed=1)))
+    whole, stopped = Store.store, []
+
+    def stop_once(*arguments: Any) -> None:
+        if not stopped:
+            stopped.append(True)
+            raise KeyboardInterrupt
+        whole(*arguments)
+
+    monkeypatch.setattr(Store, "store", stop_once)
+    idle = Idle(0, capacity=1)
+    told: list[Event] = [Told(0, STARTED), outcome(0, 0.25)] + ([idle] if at == "at the end" else [])
+    with pytest.raises(KeyboardInterrupt):
+        go(store, number, [idle], told)
+    assert stopped and losses(store) == {1: 0.25}
+    with store.engine.connect() as connection:
+        assert connection.exec_driver_sql("select status, worker from cohorts").all() == [("pending", None)]
+
+
+def test_where_no_worker_is_left_it_ends_when_others_have_trained_the_rest(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "ALONE_SECONDS", 0.0)
+    number = store.register(instance(wanted(seed=1), wanted(norm="batch", seed=1)))
+    rival = Store(store.database)
+
+    class Lonely(Scripted):
+        def poll(self, seconds: float) -> list[Event]:
+            if not self.polls:  # nobody is left here
+                job = rival.take([number], TWO)
+                if job is not None:
+                    rival.store(job, TWO, [Outcome(slot, "finished", (), GOOD) for slot in (0,)], STARTED, 1.0)
+                    rival.finish(job, TWO)
+                return []
+            return super().poll(seconds)
+
+    executor = Lonely([Idle(0, capacity=1)], [Lost(0, "its node is gone")])
+    tally = Run(store, lambda: executor, [number], folder_for(store.database)).go(lambda tally: None)
+    assert runner.NO_WORKER in tally.notes and (tally.finished, tally.elsewhere) == (0, 2)
+    assert store.left([number])[0] == 0
+
+
+def test_time_in_a_queue_is_not_a_trials(store: Store) -> None:
+    class Queued(Scripted):
+        def poll(self, seconds: float) -> list[Event]:
+            time.sleep(0.3)
+            return super().poll(seconds)
+
+    number = store.register(instance(wanted(seed=1)))
+    idle = Idle(0, capacity=1)
+    executor = Queued([idle], [], [], [Told(0, STARTED), outcome(0, 0.25), idle])
+    Run(store, lambda: executor, [number], folder_for(store.database)).go(lambda tally: None)
+    with store.engine.connect() as connection:
+        assert connection.exec_driver_sql("select seconds from trials").scalar_one() < 0.3

@@ -40,10 +40,13 @@ class Dataset:
     def split(self, number: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Indices of the train and validation examples in cut `number`, each in random order. Validation is as large
         as the test set, but at most 10,000 and at most a third of the examples."""
-        count = len(self.images)
-        order = keyed_order(count, f"split {self.name} {number}")
-        validation = min(len(self.test_images), 10_000, count // 3)
-        return order[validation:], order[:validation]
+        order = keyed_order(len(self.images), f"split {self.name} {number}")
+        return order[self.held_out :], order[: self.held_out]
+
+    @property
+    def held_out(self) -> int:
+        """How many of the images are for validation."""
+        return min(len(self.test_images), 10_000, len(self.images) // 3)
 
 
 class Source(Protocol):

@@ -33,9 +33,19 @@ NETWORK = {
     "tcp_user_timeout": 60_000,
 }
 """Options of PostgreSQL's client, unless the URL has others: a host that has vanished is noticed within a minute."""
+SESSION = {
+    "lock_timeout": "30s",
+    "idle_in_transaction_session_timeout": "120s",
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+}
+"""Settings of a session that writes: whoever stops, or vanishes with his host, in the middle of a transaction, does not
+hold up the others for long."""
 
 REMEDIES = {
     "database is locked": f"another program has held its lock for {BUSY_SECONDS} seconds; end it and run again",
+    "lock timeout": "another run has held a lock for long; see whether one hangs, and run again",
     "disk is full": "make room and run again: what was stored is kept",
     "disk I/O error": "see whether the disk is full or failing, and run again: what was stored is kept",
     "malformed": "restore a copy, or save what can still be read with `sqlite3 PATH .recover`",
@@ -78,7 +88,11 @@ def make_engine(url: URL, *, read_only: bool = False) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
         if read_only:
             event.listen(engine, "connect", deny_writing)
-    return engine.execution_options(postgresql_readonly=True) if read_only and not sqlite else engine
+    elif read_only:
+        engine = engine.execution_options(postgresql_readonly=True)
+    elif engine.dialect.name == "postgresql":
+        event.listen(engine, "connect", _configure_session)
+    return engine
 
 
 def _server_engine(url: URL) -> Engine:
@@ -86,6 +100,12 @@ def _server_engine(url: URL) -> Engine:
     logging.getLogger("psycopg").setLevel(logging.ERROR)  # what it warns of, such as a lost connection, it raises too
     options = {name: value for name, value in NETWORK.items() if libpq and name not in url.query}
     return create_engine(url, connect_args=options, **SERVER)
+
+
+def _configure_session(connection: Any, _record: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("; ".join(f"set {name} = '{value}'" for name, value in SESSION.items()))
+    connection.commit()
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
@@ -119,8 +139,9 @@ def _begin_sqlite(connection: Connection) -> None:
 def writing(engine: Engine, *, shared: bool = False) -> Iterator[Connection]:
     """A transaction that writes, and is written or leaves no trace. On a server, one that is not `shared` has no other
     such beside it: what is wanted, and which trials stand in which cohort, is written down by one at a time. `shared`
-    is for what a cohort's row protects. It locks the row of one cohort first, and then rows of that cohort alone, so
-    that two of its kind never wait for each other in a circle."""
+    is for what a cohort's row protects. It locks rows of cohorts first, waiting for one at most and passing over what
+    others hold where it looks for any, and then rows of that cohort alone, so that two of its kind never wait for each
+    other in a circle."""
     with (
         explained(engine.url),
         engine.connect().execution_options(writes=True) as connection,

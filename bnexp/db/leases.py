@@ -123,10 +123,11 @@ def held(connection: Connection, experiment_ids: Sequence[int]) -> list[Lease]:
 
 
 def expire(connection: Connection, lease: Lease) -> None:
-    """Give a cohort back for its worker, who is known to be gone, unless its lease was renewed or taken over since."""
+    """Give a cohort back for its worker, who is known to be gone, unless its lease was renewed or taken over since, or
+    somebody is about to."""
     same = (CohortRow.id == lease.cohort_id) & (CohortRow.worker == lease.worker) & (CohortRow.taken == lease.taken)
     unmoved = (CohortRow.status == "running") & (CohortRow.lease_until == lease.until)
-    if connection.execute(select(CohortRow.id).where(same, unmoved).with_for_update()).scalar() is not None:
+    if connection.execute(select(CohortRow.id).where(same, unmoved).with_for_update(skip_locked=True)).scalar():
         give_back(connection, lease.cohort_id)
 
 

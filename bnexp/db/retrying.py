@@ -21,11 +21,11 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
 COLLISIONS = {"40001", "40P01"}
 """PostgreSQL's codes for a transaction that it has undone for the sake of another: a deadlock, say."""
-UNREADY = {"53300", "57P03"}
-"""It has no connection left, or is about to start or to stop."""
+UNREADY = {"53300", "57P03", "55P03"}
+"""It has no connection left, or is about to start or to stop; or somebody holds a lock for too long."""
 UNREADY_WORDS = ("the database system is", "too many clients", "too many connections", "remaining connection slots")
 """A connection that is refused has no code."""
-LOST = ("08", "57P01", "57P02", "57P05")
+LOST = ("08", "57P01", "57P02", "57P05", "25P03")
 """Codes that begin so: of a connection, and of a server that ends it."""
 
 Trouble = Literal["collided", "unready", "lost"]

@@ -16,8 +16,7 @@ META = torch.device("meta")
 def rehearse(config: TrialConfig, dataset: Dataset) -> None:
     """Build what a trial of this configuration would train on `dataset`, without its numbers. Raises UsageError, which
     says what is wrong, where it could not train."""
-    train, _ = dataset.split(config.split)
-    batches_of(len(train), config.batch_size)
+    batches_of(len(dataset.images) - dataset.held_out, config.batch_size)
     cohort = Cohort(
         streams=[config.random_seed],
         init_scale=torch.tensor([config.init_scale], dtype=torch.float64),

@@ -177,7 +177,8 @@ class RayExecutor:
         return [Told(worker, record)] if record else []
 
     def _ended(self, worker: int, task: _Task, error: exceptions.RayError) -> list[Event]:
-        """A task has ended with an error that is none of training's."""
+        """A task has ended with an error that is none of training's, or what it had sent was lost, and then it ends."""
+        ray.cancel(task.stream, force=True)
         crashed = isinstance(error, exceptions.WorkerCrashedError | exceptions.OutOfMemoryError)
         if isinstance(error, NODE_LOST) or (crashed and task.at and not self._cluster.has(task.at.node)):
             self._workers.remove(worker)

@@ -49,9 +49,9 @@ def amount(value: float, unit: Unit) -> str:
 
 
 def _signed(value: float, digits: int) -> str:
-    """Rounded, but with up to two digits more where else no side of 0 would be seen, on which verdicts hang. Nothing is
-    +0.0, from whichever side it comes."""
-    enough = next((more for more in range(digits, digits + 3) if round(value, more)), digits)
+    """Rounded, but with up to three digits more where else no side of 0 would be seen, on which verdicts hang. What is
+    less than that is +0.0, from whichever side it comes."""
+    enough = next((more for more in range(digits, digits + 4) if round(value, more)), digits)
     return f"{round(value, enough) + 0.0:+.{enough}f}"
 
 

@@ -1,9 +1,11 @@
 """Copying the files that are kept of trials whose results come, or are here already, and their rows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, Row, bindparam, text
 
 from bnexp.db import rows
 from bnexp.db.inserts import insert_rows
@@ -30,31 +32,55 @@ class Copied:
 
 
 def copy_files(source: Connection, target: Connection, matched: Matched, theirs: Path, ours: Path) -> Copied:
-    """Copy from the folder `theirs` into `ours` what is not there yet. Raises DatabaseError where that fails; files
-    that came before are then orphans, which `bnexp db prune` removes."""
-    copied, seen = Copied(), set[str]()
-    for part in parts([*matched.ended, *matched.alike]):
-        known = {
-            (row.trial_id, row.kind) for row in target.execute(OF_TRIALS, {"ids": [matched.here[i] for i in part]})
-        }
-        found = [(matched.here[trial_id], *rest) for trial_id, *rest in source.execute(OF_TRIALS, {"ids": part})]
-        new = [row for row in found if row[:2] not in known]
-        for _, _, sha256, size in new:
-            if sha256 not in seen and fault(ours, sha256, size):
-                _copy(copied, sha256, size, theirs, ours)
-            seen.add(sha256)
-        insert_rows(target, "files", rows.FILE, new)
+    """Copy from the folder `theirs` into `ours` what is not there yet, also of trials that ended alike in both and are
+    kept there alone, if the file is there. Raises DatabaseError where that fails; files that came before are then
+    orphans, which `bnexp db prune` removes."""
+    copied, whole = Copied(), dict[str, bool]()
+    for part in parts(matched.ended):
+        found = _of(source, part, matched)
+        for _, _, sha256, size in found:
+            if sha256 not in whole:
+                whole[sha256] = _copy(sha256, size, theirs, ours)
+                copied.missing += [] if whole[sha256] else [named(sha256)]
+        _add(target, found, copied)
+    for part in parts(matched.alike):
+        known = {(row.trial_id, row.kind): row.sha256 for row in _rows(target, [matched.here[i] for i in part])}
+        found = [row for row in _of(source, part, matched) if known.get((row[0], row[1]), row[2]) == row[2]]
+        for _, _, sha256, size in found:
+            if sha256 not in whole:
+                whole[sha256] = _copy(sha256, size, theirs, ours)
+        new = [row for row in found if (row[0], row[1]) not in known and whole[row[2]]]
+        _add(target, new, copied)
         keep_more(target, [(trial_id, kind) for trial_id, kind, *_ in new])
-        copied.rows += len(new)
     return copied
 
 
-def _copy(copied: Copied, sha256: str, size: int, theirs: Path, ours: Path) -> None:
+File = tuple[int, str, str, int]
+"""A row: the number of its trial, kind, hash and bytes."""
+
+
+def _rows(connection: Connection, trials: Sequence[int]) -> Sequence[Row[Any]]:
+    return connection.execute(OF_TRIALS, {"ids": trials}).all()
+
+
+def _of(source: Connection, trials: Sequence[int], matched: Matched) -> list[File]:
+    """The rows of these trials there, with their numbers here."""
+    return [(matched.here[row.trial_id], row.kind, row.sha256, row.bytes) for row in _rows(source, trials)]
+
+
+def _add(target: Connection, new: list[File], copied: Copied) -> None:
+    insert_rows(target, "files", rows.FILE, new)
+    copied.rows += len(new)
+
+
+def _copy(sha256: str, size: int, theirs: Path, ours: Path) -> bool:
+    """Have the file in the folder `ours`; whether it is there now."""
+    if not fault(ours, sha256, size):
+        return True
     try:
         read = content(theirs, sha256, size)
     except MissingFileError:
-        copied.missing.append(named(sha256))
-        return
+        return False
     path = ours / named(sha256)
     try:
         write_whole(path, read)
@@ -63,3 +89,4 @@ def _copy(copied: Copied, sha256: str, size: int, theirs: Path, ours: Path) -> N
             f"nothing was merged: {path} cannot be written ({error.strerror or error}); make room there, or name "
             "another folder with --checkpoints"
         ) from error
+    return True
