@@ -14,7 +14,7 @@ test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 slow: $(VENV)/installed-test
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n auto --dist loadfile
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
