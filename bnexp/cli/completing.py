@@ -4,10 +4,13 @@ to complete, and no message: a person is typing."""
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
+
+if TYPE_CHECKING:
+    from bnexp.experiments import ExperimentsFile
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -39,11 +42,11 @@ def _completes(function: Callable[[click.Context, str], Iterable[CompletionItem]
     return complete
 
 
-def _file(ctx: click.Context) -> Any:
-    from bnexp.cli.options import load_file
+def _file(ctx: click.Context) -> "ExperimentsFile":
+    from bnexp.experiments import default_file, load
 
     given = ctx.params.get("file")
-    return load_file(Path(given) if given else None)
+    return load(Path(given) if given else default_file())
 
 
 @_completes
