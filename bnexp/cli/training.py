@@ -39,7 +39,8 @@ def _wishes(
 
 
 def _refuse_impossible(wishes: "list[Wish]", database: str) -> None:
-    """Before the database is made, or upgraded: what an older one has cannot be read, and is looked at again."""
+    """Before the database is made. What one has that cannot be read, since it is older, may have been run before: it is
+    not looked at, and what cannot train fails in its turn."""
     from bnexp.db.results import Results
     from bnexp.db.url import exists
     from bnexp.stages import refuse_impossible
@@ -47,7 +48,7 @@ def _refuse_impossible(wishes: "list[Wish]", database: str) -> None:
     try:
         results = Results(database) if exists(database) else None
     except DatabaseError:
-        results = None
+        return
     refuse_impossible(wishes, results)
     if results is not None:
         results.close()
