@@ -148,10 +148,11 @@ def test_a_server_that_never_comes_back_is_given_up(server: Server, monkeypatch:
     with pytest.raises(DatabaseError, match="gave up after 1 s; run again to go on") as raised:
         while True:
             store.unfinished()
-    assert not isinstance(raised.value, PassingError) and len(said) == 1
+    told = len(said)  # twice, where it still answered once while it stopped
+    assert not isinstance(raised.value, PassingError) and told in (1, 2)
     with pytest.raises(PassingError):  # of a server that it never reached, one may have the wrong name
         Store(server.url, said.append)
-    assert len(said) == 1
+    assert len(said) == told
     store.close()
     server.start()
 

@@ -22,6 +22,7 @@ from bnexp.experiments import load
 from bnexp.records import Final, Outcome, Point
 from bnexp.reports import plan
 from bnexp.reports.plan import Outlook, show_plan
+from bnexp.text import counted
 from tests.conftest import Bnexp
 from tests.test_db import GOOD, ONE, STARTED, TWO, instance, wanted
 
@@ -103,7 +104,7 @@ def test_plan_estimates_for_all_workers_together(
     (tmp_path / "e.yaml").write_text("experiments: {e: {seeds: 3}}")
     outlook = Outlook(load(tmp_path / "e.yaml").experiments["e"], whole, [])
     show_plan(outlook, Results(store.database), workers)
-    assert f"{estimate} with {workers} workers" in capsys.readouterr().out
+    assert f"{estimate} with {counted(workers, 'worker')}, at" in capsys.readouterr().out
     store.close()
 
 
@@ -121,9 +122,9 @@ def test_plan_estimates_by_the_networks_own_pace_where_it_is_known(
     (tmp_path / "e.yaml").write_text("experiments: {e: {seeds: 3}}")
     experiment = load(tmp_path / "e.yaml").experiments["e"]
     for field, estimate in {
-        "norm=none": "about 30 s with 1 workers, at 100 trial-steps/s each as measured here\n",
-        "norm=batch": "about 1 min 30 s with 1 workers",
-        "norm=group": "about 1 min 00 s with 1 workers, at 50 trial-steps/s each as measured here, 3 trials by other",
+        "norm=none": "about 30 s with 1 worker, at 100 trial-steps/s each as measured here\n",
+        "norm=batch": "about 1 min 30 s with 1 worker",
+        "norm=group": "about 1 min 00 s with 1 worker, at 50 trial-steps/s each as measured here, 3 trials by other",
     }.items():
         name, _, value = field.partition("=")
         trials = [wanted(**{name: value}, seed=seed) for seed in range(5, 8)]
@@ -137,4 +138,4 @@ def test_many_cohorts_are_counted_without_cutting_them(tmp_path: Path, monkeypat
     trials = instantiate(experiment, "", None).trials
     exact = len(list(group([(trial.config, trial.fingerprint) for trial in trials])))
     monkeypatch.setattr(plan, "MOST_GROUPED", 100)
-    assert plan._cohorts([trials]) == f"about {exact}"
+    assert plan._cohorts([trials]) == f"about {exact} cohorts"
