@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.attacks import invoke
 from tests.conftest import TINY, Bnexp, enroll_impossible, environment
 
 RESULT = "trial_key, status, diverged_at_step, train_loss, test_accuracy, best_validation_accuracy"
@@ -164,20 +165,16 @@ IMPOSSIBLE = {
 
 @pytest.mark.parametrize("field", IMPOSSIBLE)
 @pytest.mark.parametrize("command", ["run", "plan"])
-def test_what_cannot_train_is_refused_before_anything_does(
-    folder: Path, bnexp: Bnexp, command: str, field: str
-) -> None:
+def test_what_cannot_train_is_refused_before_anything_does(folder: Path, command: str, field: str) -> None:
     levels, why = IMPOSSIBLE[field]
     text = TINY.split("  overlap:")[0].replace("      norm: [none, batch]\n", "").replace("lr_multiplier", field)
     text = text.replace("[1, 1e38]", levels)
     if field != "norm":
         text = text.replace("nonlinearity", "norm: batch\n    nonlinearity", 1)
     (folder / "experiments.yaml").write_text(text)
-    ended = bnexp(command, "tiny", cwd=folder)
-    assert ended.code == 2
-    assert " ".join(ended.err.split()).startswith("Error: tiny, ")
-    assert why in " ".join(ended.err.split()) and "exclude" in ended.err
-    assert not (folder / "bnexp.db").exists() or rows(folder, "select count(*) from experiments") == [(0,)]
+    ended = invoke(command, "tiny", "--file", folder / "experiments.yaml", "--db", folder / "bnexp.db")
+    assert ended.code == 2 and ended.err.startswith("Error: tiny, ")
+    assert why in ended.err and "exclude" in ended.err and not (folder / "bnexp.db").exists()
 
 
 @pytest.mark.slow
