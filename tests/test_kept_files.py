@@ -419,6 +419,7 @@ def copied(ran: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(ran, tmp_path / "copied"))
 
 
+@pytest.mark.slow
 def test_a_run_keeps_files_and_judges_by_them(copied: Path, bnexp: Bnexp) -> None:
     with sqlite3.connect(copied / "bnexp.db") as opened:
         [found] = opened.execute("select verdict, effect, n, trials from claim_verdicts").fetchall()
@@ -435,6 +436,7 @@ def test_a_run_keeps_files_and_judges_by_them(copied: Path, bnexp: Bnexp) -> Non
     assert "Top-1 error of the ensemble minus that of its member best on validation" in " ".join(report.split())
 
 
+@pytest.mark.slow
 def test_without_its_files_a_claim_is_not_tested_and_says_why(copied: Path, bnexp: Bnexp) -> None:
     shutil.move(copied / "bnexp.db.files", copied / "aside")
     report = " ".join(bnexp("report", "six", cwd=copied).out.split())
@@ -444,6 +446,7 @@ def test_without_its_files_a_claim_is_not_tested_and_says_why(copied: Path, bnex
     assert "is not there:" in bnexp("show", key_of_one, cwd=copied).out
 
 
+@pytest.mark.slow
 def test_deleting_points_to_prune_and_prune_asks(copied: Path, bnexp: Bnexp) -> None:
     deleted = bnexp("db", "delete", "six", "--yes", cwd=copied)
     assert "60 kept files" in " ".join(deleted.out.split()) and "`bnexp db prune` reclaims" in deleted.err
@@ -456,6 +459,7 @@ def test_deleting_points_to_prune_and_prune_asks(copied: Path, bnexp: Bnexp) -> 
     assert nothing.code == 0 and "no file without a trial" in nothing.err
 
 
+@pytest.mark.slow
 def test_members_of_one_seed_are_other_networks_and_one_member_is_the_same_trial(copied: Path, bnexp: Bnexp) -> None:
     ended = bnexp("run", "tiny", "--workers", "1", cwd=copied)
     assert ended.code == 0 and "trials to train" not in ended.err, "they are members 1 of `six`"

@@ -47,6 +47,7 @@ def test_without_ray_it_says_what_to_install(folder: Path, bnexp: Bnexp, monkeyp
     assert not (folder / "bnexp.db").exists()
 
 
+@pytest.mark.slow
 def test_an_address_of_another_kind_is_refused(folder: Path, bnexp: Bnexp, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ADDRESS, "ray://127.0.0.1:10001")
     ended = bnexp("run", "tiny", "--executor", "ray", cwd=folder)
