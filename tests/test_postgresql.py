@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -231,3 +232,14 @@ def test_runs_that_begin_together_on_an_empty_database_share_the_grid(
     assert rows_of(results, ended) == [(24, 24)]
     results.close()
     here.close()
+
+
+def test_a_server_knows_how_many_cohorts_there_are_once_they_are_planned(postgresql: str) -> None:
+    """Else it reads all trials for each cohort that is taken, until it counts them by itself."""
+    store = Store(postgresql)
+    number = store.register(instance(*(wanted(seed=seed) for seed in range(30))))
+    store.plan(number, partial(group, limit=1))
+    with store.engine.connect() as connection:
+        counted = text("select relname, reltuples from pg_class where relname in ('cohorts', 'trials') order by 1")
+        assert connection.execute(counted).all() == [("cohorts", 30.0), ("trials", 30.0)]
+    store.close()
