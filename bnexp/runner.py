@@ -15,7 +15,7 @@ from bnexp.errors import DatabaseError
 from bnexp.executors import Event, Executor, Failed, Idle, Lost, Told
 from bnexp.provenance import is_gone, this_worker
 from bnexp.records import Note, Outcome, Progress, Record, Resumed, Saved, Started, Tally
-from bnexp.text import counted
+from bnexp.text import counted, last_line
 
 POLL_SECONDS = 0.5
 
@@ -216,7 +216,7 @@ class Run:
                 self._fail(training, error)
         except LeaseLostError:
             if error is not None:
-                self.tally.notes.append(f"a cohort that is no longer ours: {_last_line(error)}")
+                self.tally.notes.append(f"a cohort that is no longer ours: {last_line(error)}")
         del self._training[worker]
 
     def _give_back(self, worker: int, training: _Training, why: str) -> None:
@@ -238,13 +238,13 @@ class Run:
         if given_up:
             self.tally.errors.append(error)
         if again:
-            self.tally.notes.append(f"{counted(again, 'trial')} to be tried again: {_last_line(error)}")
+            self.tally.notes.append(f"{counted(again, 'trial')} to be tried again: {last_line(error)}")
 
     def _store(self, training: _Training) -> None:
         """Store what has ended of a cohort."""
         if not training.unstored or training.started is None:
             return
-        outcomes = list(training.unstored)
+        outcomes = training.unstored
         seconds = (time.monotonic() - training.began) / len(training.job.configs)
         self.store.store(training.job, self.worker, outcomes, training.started, seconds)
         training.unstored = []  # not before: whatever stops us, they are stored once more, which changes nothing
@@ -282,7 +282,3 @@ class Run:
         self.tally.total = self.tally.ended + self.tally.elsewhere + left
         self.tally.total_steps = self.tally.steps + steps - sum(training.done for training in self._training.values())
         self._count_from = time.monotonic() + (time.monotonic() - began) / COUNTING_SHARE
-
-
-def _last_line(error: str) -> str:
-    return error.strip().splitlines()[-1]

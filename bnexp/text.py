@@ -17,6 +17,11 @@ def counted(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
+def last_line(text: str) -> str:
+    """Of an error or its traceback, what it says; empty where there is no text."""
+    return text.strip().rpartition("\n")[2]
+
+
 def printable(text: str) -> str:
     """The text with its control characters written out, such as \\x1b."""
     return CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)

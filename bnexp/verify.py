@@ -19,6 +19,7 @@ from bnexp.executors import Event, Executor, Failed, Idle, Lost, Told
 from bnexp.executors.local import cores
 from bnexp.identity import trial_key
 from bnexp.records import Outcome, Progress, Started, Tally
+from bnexp.text import last_line
 
 POLL_SECONDS = 0.5
 
@@ -119,7 +120,7 @@ class Verification:
         """The trials of a cohort that have not ended have failed."""
         self.tally.errors.append(error)
         for place in self._left(training):
-            self._compared[self._wanted[place][0].key] = Comparison("failed", where=error.strip().splitlines()[-1])
+            self._compared[self._wanted[place][0].key] = Comparison("failed", where=last_line(error))
             self.tally.failed += 1
 
     def _left(self, training: _Training) -> list[int]:

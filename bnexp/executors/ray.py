@@ -21,6 +21,7 @@ from bnexp.executors import Event, Failed, Idle, Lost, Told
 from bnexp.executors.remote import Desk, Order, Sent, train
 from bnexp.provenance import program
 from bnexp.records import Checkpoint
+from bnexp.text import last_line
 
 try:
     import ray
@@ -187,8 +188,9 @@ class RayExecutor:
         if task.at is None:
             self._crashes += crashed
             if not crashed or self._crashes >= MOST_STARTS:
+                why = last_line(str(error)) or type(error).__name__
                 raise BnexpError(
-                    f"no worker can start on the Ray cluster ({_last_line(error)}); every node needs {self._program}"
+                    f"no worker can start on the Ray cluster ({why}); every node needs {self._program}"
                 ) from error
         return [Failed(worker, _what(error, task.place)), self._idle(worker)]
 
@@ -210,10 +212,6 @@ def _what(error: exceptions.RayError, place: str) -> str:
     if isinstance(error, exceptions.WorkerCrashedError):
         return f"the worker process on {place} died"
     return str(error)
-
-
-def _last_line(error: exceptions.RayError) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[-1]
 
 
 def _train(order: Order, arrays: "list[ray.ObjectRef[Dataset]]") -> Iterator[_Arrived | Sent | str | BnexpError]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -35,21 +36,17 @@ def copy_files(source: Connection, target: Connection, matched: Matched, theirs:
     """Copy from the folder `theirs` into `ours` what is not there yet, also of trials that ended alike in both and are
     kept there alone, if the file is there. Raises DatabaseError where that fails; files that came before are then
     orphans, which `bnexp db prune` removes."""
-    copied, whole = Copied(), dict[str, bool]()
+    copied, have = Copied(), cache(partial(_copy, theirs, ours))
     for part in parts(matched.ended):
         found = _of(source, part, matched)
-        for _, _, sha256, size in found:
-            if sha256 not in whole:
-                whole[sha256] = _copy(sha256, size, theirs, ours)
-                copied.missing += [] if whole[sha256] else [named(sha256)]
+        missing = [named(sha256) for _, _, sha256, size in found if not have(sha256, size)]
+        copied.missing = list(dict.fromkeys([*copied.missing, *missing]))
         _add(target, found, copied)
     for part in parts(matched.alike):
         known = {(row.trial_id, row.kind): row.sha256 for row in _rows(target, [matched.here[i] for i in part])}
         found = [row for row in _of(source, part, matched) if known.get((row[0], row[1]), row[2]) == row[2]]
-        for _, _, sha256, size in found:
-            if sha256 not in whole:
-                whole[sha256] = _copy(sha256, size, theirs, ours)
-        new = [row for row in found if (row[0], row[1]) not in known and whole[row[2]]]
+        whole = [row for row in found if have(row[2], row[3])]
+        new = [row for row in whole if (row[0], row[1]) not in known]
         _add(target, new, copied)
         keep_more(target, [(trial_id, kind) for trial_id, kind, *_ in new])
     return copied
@@ -73,7 +70,7 @@ def _add(target: Connection, new: list[File], copied: Copied) -> None:
     copied.rows += len(new)
 
 
-def _copy(sha256: str, size: int, theirs: Path, ours: Path) -> bool:
+def _copy(theirs: Path, ours: Path, sha256: str, size: int) -> bool:
     """Have the file in the folder `ours`; whether it is there now."""
     if not fault(ours, sha256, size):
         return True
