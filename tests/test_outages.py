@@ -108,17 +108,8 @@ def test_each_write_goes_through_though_its_connection_was_lost(postgresql: str,
     assert said == [], "the pool has noticed by itself"
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_transaction_whose_end_is_unknown_is_made_once(
-    postgresql: str, store: Store, monkeypatch: pytest.MonkeyPatch, moment: str
-) -> None:
-    """The connection is lost before its commit has reached the server, or before the answer has reached us."""
-    said: list[str] = []
-    store.patience.say = said.append
-    number = store.register(instance(wanted(seed=1)))
-    store.plan(number, group)
-    job = store.take([number], ONE)
-    assert job is not None
+def lose_a_commit(monkeypatch: pytest.MonkeyPatch, postgresql: str, store: Store, moment: str) -> None:
+    """The connection is lost before the next commit has reached the server, or before the answer has reached us."""
     dialect = type(store.engine.dialect)
     commit, commits = dialect.do_commit, []
 
@@ -132,12 +123,33 @@ def test_a_transaction_whose_end_is_unknown_is_made_once(
         commit(self, connection)
 
     monkeypatch.setattr(dialect, "do_commit", lose)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_transaction_whose_end_is_unknown_is_made_once(
+    postgresql: str, store: Store, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    said: list[str] = []
+    store.patience.say = said.append
+    number = store.register(instance(wanted(seed=1), wanted(batch_size=7)))
+    store.plan(number, group)
+    job, doomed = store.take([number], ONE), store.take([number], ONE)
+    assert job is not None and doomed is not None
+    with store.engine.begin() as connection:
+        connection.execute(text("update trials set failures = 2"))
+    lose_a_commit(monkeypatch, postgresql, store, moment)
     store.store(job, ONE, [Outcome(0, "finished", CURVE, GOOD)], STARTED, 1.0)
+    lose_a_commit(monkeypatch, postgresql, store, moment)
+    store.finish(job, ONE)
+    lose_a_commit(monkeypatch, postgresql, store, moment)
+    assert store.fail(doomed, ONE, "killed") == [0]
     monkeypatch.undo()
     with store.engine.connect() as connection:
         assert connection.execute(text("select count(*) from curves")).scalar() == 1
-        assert connection.execute(text("select count(*) from attempts where outcome = 'finished'")).scalar() == 1
-    assert len(said) == 1 and "the database does not answer; trying again for 5 minutes" in said[0]
+        attempts = connection.execute(text("select outcome, error from attempts order by id")).all()
+        assert [tuple(attempt) for attempt in attempts] == [("finished", None), ("failed", "killed")]
+        assert connection.execute(text("select max(failures) from trials")).scalar() == 3
+    assert len(said) == 3 and "the database does not answer; trying again for 5 minutes" in said[0]
 
 
 def test_a_server_that_never_comes_back_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from bnexp import runner
 from bnexp.artifacts import folder_for
 from bnexp.config import TrialConfig
 from bnexp.db.leases import Lease
+from bnexp.db.retrying import PassingError, repeated
 from bnexp.db.store import Store
 from bnexp.engine.cohort import group
 from bnexp.errors import BnexpError
@@ -120,6 +121,26 @@ def test_a_worker_that_is_ready_without_all_results_has_failed(store: Store) -> 
     idle = Idle(0, capacity=2)
     _, tally = go(store, number, [idle], [Told(0, STARTED), idle], [idle], [idle], [])
     assert tally.errors == ["the worker ended without a result"] and store.failed([number]) == 1
+
+
+def test_a_failure_whose_answer_was_lost_counts_as_a_failure(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not as a trial that another run has trained."""
+    number = store.register(instance(wanted(seed=1)))
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("update trials set failures = 2")
+    whole, lost = Store.fail, []
+
+    def lose_once(*arguments: Any) -> list[int]:
+        found = whole(*arguments)
+        if not lost:
+            lost.append(True)
+            raise PassingError("the connection was lost", "lost")
+        return found
+
+    monkeypatch.setattr(Store, "fail", repeated(lose_once))
+    idle = Idle(0, capacity=1)
+    _, tally = go(store, number, [idle], [Told(0, STARTED), Failed(0, "killed")], [idle])
+    assert lost and (tally.failed, tally.elsewhere, tally.errors, tally.notes) == (1, 0, ["killed"], [])
 
 
 def test_a_lost_lease_frees_its_worker_for_other_work(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
