@@ -102,8 +102,8 @@ class Run:
         return self.tally
 
     def _supply(self, executor: Executor) -> bool:
-        """Give every idle worker a cohort; whether there is anything left to wait for."""
-        while self._idle:
+        """Give every idle worker a cohort that there is room for; whether there is anything left to wait for."""
+        while self._idle and executor.has_room():
             job = self.store.take(self.experiment_ids, self.worker)
             if job is None:
                 if not self._end_abandoned():
@@ -193,7 +193,7 @@ class Run:
                 training.kept = True
                 with suppress(LeaseLostError):
                     self.store.keep(training.job, self.worker, name)
-            case Note(sentence):
+            case Note(sentence=sentence):
                 self.tally.notes.append(sentence)
             case Outcome():
                 training.unstored.append(record)

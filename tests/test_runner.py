@@ -39,6 +39,9 @@ class Scripted:
         self.given: list[tuple[int, list[TrialConfig]]] = []
         self.dropped: list[int] = []
 
+    def has_room(self) -> bool:
+        return True
+
     def submit(self, worker: int, trials: Sequence[TrialConfig], checkpoint: Checkpoint | None = None) -> None:
         self.given.append((worker, list(trials)))
 
@@ -474,3 +477,24 @@ def test_time_in_a_queue_is_not_a_trials(store: Store) -> None:
     Run(store, lambda: executor, [number], folder_for(store.database)).go(lambda tally: None)
     with store.engine.connect() as connection:
         assert connection.exec_driver_sql("select seconds from trials").scalar_one() < 0.3
+
+
+def test_cohorts_that_would_only_wait_are_left_to_others(store: Store) -> None:
+    """Two workers are idle, and the first one's cohort finds no room before the third look."""
+    number = store.register(instance(*(wanted(seed=seed) for seed in range(2))))
+    held = []
+
+    class Full(Scripted):
+        def has_room(self) -> bool:
+            return not self.given or len(self.polls) < 3
+
+        def poll(self, seconds: float) -> list[Event]:
+            held.append(len(store.held([number])))
+            return super().poll(seconds)
+
+    def ends(worker: int) -> list[Event]:
+        return [replace(told, worker=worker) for told in (Told(0, STARTED), outcome(0, 0.5), Idle(0, capacity=1))]
+
+    executor = Full([Idle(0, capacity=1), Idle(1, capacity=1)], [], [], ends(1), ends(0))
+    Run(store, lambda: executor, [number], folder_for(store.database)).go(lambda tally: None)
+    assert held == [0, 1, 1, 2, 1] and len(losses(store)) == 2
