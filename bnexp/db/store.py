@@ -8,6 +8,7 @@ whoever only reads, writes down what is absent or sets what is to be, does the s
 what he has written (`bnexp.db.ending.stands`); for the others it stands at each.
 """
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,8 +38,6 @@ from bnexp.db.tables import AttemptRow, ClaimRow, ExperimentTrialRow, TrialRow, 
 from bnexp.db.url import parse_url
 from bnexp.records import Choice, Outcome, Started
 
-HURRIED_SECONDS = 2.0
-
 PART = 2_000
 """Trials written down in one transaction."""
 
@@ -56,10 +55,11 @@ class Store:
     def close(self) -> None:
         self.engine.dispose()
 
-    def hurry(self) -> None:
-        """From now on, do not wait long for whoever has locked the database, nor for a server."""
-        self.patience.seconds = HURRIED_SECONDS
-        self.engine = self.engine.execution_options(patience=HURRIED_SECONDS)
+    def hurry(self, seconds: float) -> None:
+        """From now on, try everything once, and wait no more than `seconds` in all for whoever has locked the
+        database."""
+        self.patience.hurry(seconds)
+        self.engine = self.engine.execution_options(until=time.monotonic() + seconds)
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:
