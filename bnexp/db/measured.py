@@ -114,8 +114,8 @@ class TrialRow(Base):
     trained: Mapped[bool | None]
     """Whether the training loss at the end is finite and under half of ln(classes)."""
     nonfinite: Mapped[str | None]
-    """What is NULL for being not finite, such as `train_loss=inf test_loss=nan`; of a trial that diverged, what its loss
-    was, such as `loss=nan`."""
+    """What is NULL for being not finite, such as `train_loss=inf test_loss=nan`; of a trial that diverged, what its
+    loss was, such as `loss=nan`."""
     seconds: Mapped[float | None]
     """Its share of the time that its cohort trained for, in seconds of one worker."""
 

@@ -1,7 +1,7 @@
 """The tables. Their history is in `migrations`; the views over them, which are the public contract, are made there too.
 
-Those of trials and of what was measured of them stand in `bnexp.db.measured`. `docs/schema.md` is made from what is said
-of each column. Times are UTC, without a zone.
+Those of trials and of what was measured of them stand in `bnexp.db.measured`. `docs/schema.md` is made from what is
+said of each column. Times are UTC, without a zone.
 """
 
 from datetime import datetime
