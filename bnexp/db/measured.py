@@ -36,21 +36,21 @@ class TrialRow(Base):
     """Equal in trials that differ in their seed only (`bnexp.identity.cell_key`): a reader of many trials reads the
     factors of each cell once."""
     classes: Mapped[int]
-    """Of the dataset."""
+    """Of the dataset, how many."""
 
     dataset: Mapped[str]
     model: Mapped[str]
     hidden: Mapped[str | None]
-    """As a JSON list."""
+    """Here as a JSON list."""
     channels: Mapped[str | None]
-    """As a JSON list."""
+    """Here as a JSON list."""
     convolutions: Mapped[int | None]
     dense: Mapped[str | None]
-    """As a JSON list."""
+    """Here as a JSON list."""
     model_width: Mapped[float | None]
     stem: Mapped[str | None]
     modules: Mapped[str | None]
-    """As a JSON list."""
+    """Here as a JSON list."""
     local_response: Mapped[bool | None]
     norm: Mapped[str]
     norm_eps: Mapped[float | None]
@@ -65,7 +65,7 @@ class TrialRow(Base):
     steps: Mapped[int]
     eval_every: Mapped[int]
     probes: Mapped[str]
-    """As a JSON list."""
+    """Here as a JSON list."""
     binarize: Mapped[bool]
     image_size: Mapped[int]
     augment: Mapped[str]
@@ -87,7 +87,7 @@ class TrialRow(Base):
     shuffle: Mapped[str]
     precision: Mapped[str]
     keep: Mapped[str]
-    """As a JSON list."""
+    """Here as a JSON list."""
     seed: Mapped[int] = mapped_column(BigInteger)
     member: Mapped[int]
 
@@ -106,7 +106,7 @@ class TrialRow(Base):
     validation_top5_accuracy: Mapped[float | None]
     """Share of the validation set whose class is among the five likeliest, 0 to 1; NULL with five classes or fewer."""
     test_top5_accuracy: Mapped[float | None]
-    """The same of the test set."""
+    """The same of the test set, 0 to 1."""
     best_validation_accuracy: Mapped[float | None]
     """The largest validation accuracy of its curve, 0 to 1."""
     diverged_at_step: Mapped[int | None]
@@ -175,6 +175,6 @@ class FileRow(Base):
     kind: Mapped[str] = mapped_column(primary_key=True)
     """weights, predictions"""
     sha256: Mapped[str]
-    """Of its content, in hexadecimal digits; the file is called `<sha256>.safetensors`."""
+    """SHA-256 of its content, 64 hexadecimal digits; the file is called `<sha256>.safetensors`."""
     bytes: Mapped[int] = mapped_column(BigInteger)
-    """How large it is."""
+    """How large it is, in bytes."""

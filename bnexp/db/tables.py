@@ -38,7 +38,7 @@ class ExperimentRow(Base):
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     """The instance's number, as `bnexp status` shows it."""
     name: Mapped[str]
-    """In the experiments file."""
+    """Its name in the experiments file."""
     about: Mapped[str]
     """What the file says of it."""
     overrides: Mapped[str]
@@ -68,7 +68,7 @@ class CohortRow(Base):
     worker: Mapped[str | None]
     """Who has taken it."""
     lease_until: Mapped[float | None]
-    """Seconds since the epoch."""
+    """When the lease ends, unless it is renewed: seconds since the epoch."""
     taken: Mapped[int]
     """How often it was taken; with the worker, this tells one lease of it from another."""
     step: Mapped[int]
@@ -137,17 +137,17 @@ class AttemptRow(Base):
     device: Mapped[str | None]
     """What it trained on; NULL before training began."""
     threads: Mapped[int | None]
-    """Of the worker, on a CPU."""
+    """Threads of the worker, on a CPU."""
     precision: Mapped[str]
     """The floating-point type."""
     bnexp_version: Mapped[str]
-    """Of the program that trained it."""
+    """The version of bnexp that trained it."""
     git_commit: Mapped[str | None]
-    """Of its sources, with a + where they had been changed since."""
+    """The commit of its sources, with a + where they had been changed since."""
     torch_version: Mapped[str | None]
-    """Of torch."""
+    """The version of torch."""
     python_version: Mapped[str]
-    """Of Python."""
+    """The version of Python."""
     started_at: Mapped[datetime]
     """When it was begun."""
     ended_at: Mapped[datetime | None]
@@ -172,11 +172,11 @@ class ClaimRow(Base):
     key: Mapped[str] = mapped_column(unique=True)
     """SHA-256 of its name and of what decides the verdict, 64 hexadecimal digits."""
     name: Mapped[str]
-    """In the experiments file."""
+    """Its name in the experiments file."""
     definition: Mapped[dict[str, Any]]
     """All that was fixed: quote, arms, estimator, rules, looks."""
     locked_at: Mapped[datetime]
-    """When it was fixed."""
+    """When the claim was fixed."""
 
 
 class VerdictRow(Base):
@@ -195,7 +195,7 @@ class VerdictRow(Base):
     low: Mapped[float | None]
     """The lower end of the effect's 95% interval, in `unit`; it may be infinite."""
     high: Mapped[float | None]
-    """The upper end."""
+    """The upper end of the same interval."""
     unit: Mapped[str | None]
     """points: percentage points; times: a ratio; share: of seeds, 0 to 1; decades: powers of ten; factor, error:
     relative"""
