@@ -98,8 +98,9 @@ def _bound(engine: Engine, sql: str, parameters: Mapping[str, Any] | None) -> tu
     if not parameters:
         return sql, None
     style = {"sqlite": "named", "postgresql": "pyformat"}[engine.dialect.name]
-    dialect: Any = type(engine.dialect)
-    compiled = text(sql).compile(dialect=dialect(paramstyle=style))
+    make: Any = type(engine.dialect)
+    dialect = make(paramstyle=style)
+    compiled = dialect.statement_compiler(dialect, text(sql))
     missing = next((name for name in compiled.params if name not in parameters), None)
     if missing is not None:
         raise UsageError(f"query: no value for the parameter {missing!r} ({did_you_mean(missing, parameters)})")
