@@ -88,11 +88,9 @@ def _without_zone(time: Any) -> Any:
 
 
 def _kind(types: set[type]) -> Kind:
-    return (
-        "float"
-        if types and types <= {int, float, Decimal} and types != {int}
-        else KINDS.get(frozenset(types), "object")
-    )
+    if types & {float, Decimal} and types <= {int, float, Decimal}:
+        return "float"
+    return KINDS.get(frozenset(types), "object")
 
 
 class Table:
@@ -102,7 +100,7 @@ class Table:
     def __init__(self, columns: Mapping[str, Column]) -> None:
         """Of columns of one length, by name."""
         self._columns = dict(columns)
-        [self._rows] = {len(column.values) for column in self._columns.values()}
+        self._rows = max((len(column.values) for column in self._columns.values()), default=0)
 
     @property
     def columns(self) -> list[str]:

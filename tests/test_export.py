@@ -316,7 +316,7 @@ def test_nothing_is_written(database: str) -> None:
         for sql in ("delete from verdicts", "delete from verdicts where n = :n", "create table t (x integer)"):
             with pytest.raises(UsageError):
                 opened.query(sql, {"n": 3} if ":n" in sql else None)
-        with pytest.raises(DatabaseError, match="no answer within 0.2 s"):
+        with pytest.raises(DatabaseError, match=r"no answer within 0\.2 s"):
             endless = "with recursive c(x) as (select 1 union all select x + 1 from c) select count(*) from c"
             opened.query(endless, seconds=0.2)
         assert len(opened.verdicts()) == 1
@@ -327,6 +327,14 @@ def test_a_path_is_opened_and_closed(databases: Mapping[str, str], tmp_path: Pat
         assert len(opened.trials()) == 7
     with pytest.raises(UsageError, match="no database at"):
         bnexp.open(tmp_path / "none.db")
+
+
+def test_a_view_that_somebody_widened_is_read(databases: Mapping[str, str], tmp_path: Path) -> None:
+    select = "select c.name as claim, 7 as mine, v.verdict from verdicts v join claims c on c.id = v.claim_id"
+    wider = f"create view claim_verdicts as select *, 1 as experiment_id, 'k' as claim_key from ({select})"
+    foreign = changed(Path(databases["sqlite"]), tmp_path / "foreign.db", ("drop view claim_verdicts", ()), (wider, ()))
+    [row] = table(str(foreign), "verdicts", instance=1)
+    assert row == {"claim": "better", "mine": 7, "verdict": "supported", "experiment_id": 1, "claim_key": "k"}
 
 
 @pytest.mark.parametrize("end", ["csv", "parquet"])

@@ -115,7 +115,7 @@ def test_every_column_is_said_to_be_something() -> None:
     assert set(shown) == set(views.VIEWS)
     assert sum(len(names) for names in shown.values()) > 150
     for view, names in shown.items():
-        assert all(views.field(view, name).kind for name in names)
+        assert all(views.field(view, name).kind != "object" for name in names), view
 
 
 def test_all_views_are_known() -> None:

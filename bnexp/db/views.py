@@ -142,10 +142,10 @@ def source(view: View, name: str) -> tuple[type[Base], str] | None:
 
 
 def field(view: str, name: str) -> Field:
-    """What a view's column is."""
+    """What a view's column is. One that somebody has added to the view may be anything."""
     found = source(VIEWS[view], name)
     if found is None:
-        return Field(COMPUTED[name].kind, nullable=True)
+        return Field(COMPUTED[name].kind if name in COMPUTED else "object", nullable=True)
     table, own = found
     column = table.__table__.columns[own]
     return Field(KINDS.get(column.type.python_type, "text"), bool(column.nullable))
