@@ -23,13 +23,12 @@ def of_view(answer: Answer, view: str) -> Iterator[Table]:
     """The rows of a view, so many at a time that memory does not grow with them; one empty table where there are none.
     Raises DatabaseError where there is what bnexp has not written."""
     fields = {name: views.field(view, name) for name in answer.columns}
-    alike = {name: dict[Any, Any]() for name, field in fields.items() if field.kind == "text"}
     most, first = max(1, CELLS // len(fields)), True
     while (rows := list(islice(answer.rows, most))) or first:
         made, first = {}, False
         for (name, field), cells in zip(fields.items(), _columns(rows, len(fields)), strict=True):
             with _understood(name):
-                made[name] = column(_texts(cells, alike[name]) if name in alike else cells, field)
+                made[name] = column(_texts(cells) if field.kind == "text" else cells, field)
         _restore(made)
         yield Table(made)
 
@@ -53,8 +52,9 @@ def _understood(name: str) -> Iterator[None]:
         raise DatabaseError(f"the column {name} holds what bnexp did not write ({error})") from error
 
 
-def _texts(cells: Sequence[Any], alike: dict[Any, Any]) -> list[Any]:
-    """Texts, equal ones as one object; JSON, which a server gives as what it means, as text."""
+def _texts(cells: Sequence[Any]) -> list[Any]:
+    """Texts, equal ones as one object, since many repeat; JSON, which a server gives as what it means, as text."""
+    alike: dict[Any, Any] = {}
     texts = (cell if cell is None or isinstance(cell, str) else json.dumps(cell) for cell in cells)
     return [alike.setdefault(text, text) for text in texts]
 
