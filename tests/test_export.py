@@ -233,7 +233,7 @@ def test_memory_does_not_grow_with_the_rows(
         "select (select min(id) from trials), i, 'hidden 1', 'moments', i / 3.0, printf('[%0400d]', i) from n"
     )
     copy = changed(Path(databases["sqlite"]), tmp_path / "many.db", (many, ()))
-    monkeypatch.setattr(tabulating, "CELLS", 3_500)
+    monkeypatch.setattr(tabulating, "CELLS", 100_000)
     parquet.read_table(
         written(databases["sqlite"], "probes", tmp_path / "warm.parquet")
     )  # what is imported is no matter

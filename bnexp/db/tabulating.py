@@ -17,13 +17,15 @@ from bnexp.table import Column, Table, column
 
 CELLS = 500_000
 """Values that stand in memory as Python objects at a time."""
+LONG = {"units": 200}
+"""Columns that count as so many: a text for each unit of a layer."""
 
 
 def of_view(answer: Answer, view: str) -> Iterator[Table]:
     """The rows of a view, so many at a time that memory does not grow with them; one empty table where there are none.
     Raises DatabaseError where there is what bnexp has not written."""
     fields = {name: views.field(view, name) for name in answer.columns}
-    most, first = max(1, CELLS // len(fields)), True
+    most, first = max(1, CELLS // sum(LONG.get(name, 1) for name in fields)), True
     while (rows := list(islice(answer.rows, most))) or first:
         made, first = {}, False
         for (name, field), cells in zip(fields.items(), _columns(rows, len(fields)), strict=True):
