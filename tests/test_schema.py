@@ -31,7 +31,9 @@ def trained(slot: int, config: TrialConfig) -> Outcome:
     gain = GAIN[config.norm.name]
     accuracy = 0.5 + gain + config.seed / 64 - (config.lr_multiplier == 30) / 32
     curve = tuple(Point(step, 1.0, 0.5, 1.0, reached) for step, reached in ((1, 0.1), (10, 0.5 + gain), (20, accuracy)))
-    probes = tuple(Probe(step, "hidden 2", "percentiles p50", (1 - 4 * gain) * step / 20) for step in (0, 10, 20))
+    probes = tuple(
+        Probe(step, "hidden 2", "percentiles p50", config.seed + (1 - 4 * gain) * step / 20) for step in (0, 10, 20)
+    )
     final = Final(0.1, 1.0, 0.2, accuracy, 0.3, accuracy)
     return Outcome(slot, "finished", curve, final, probes=probes if config.lr_multiplier == 1 else ())
 
@@ -59,7 +61,7 @@ ANSWERS: Mapping[str, list[tuple[Any, ...]]] = {
         ("grid", 2, "diverged", 2),
         ("grid", 2, "finished", 6),
     ],
-    "How accurate is each cell of the grid?": [
+    "How accurate is the grid at each rate, with BN and without?": [
         ("batch", 1.0, 2, 0.6484375, 0.640625),
         ("batch", 30.0, 2, 0.6171875, 0.609375),
         ("none", 1.0, 2, 0.5234375, 0.515625),
@@ -71,8 +73,11 @@ ANSWERS: Mapping[str, list[tuple[Any, ...]]] = {
         ("none", 1.0, 0.0),
         ("none", 30.0, 1.0),
     ],
-    "At which rate is each network best on validation?": [("batch", 1.0, 0.6484375), ("none", 1.0, 0.5234375)],
-    "How much does BN gain, seed by seed?": [(1, 12.5), (2, 12.5)],
+    "At which rate is each network best on validation?": [
+        ("sigmoid", "batch", 1.0, 0.6484375),
+        ("sigmoid", "none", 1.0, 0.5234375),
+    ],
+    "How much does BN gain, seed by seed?": [(1, 2, 31.71875), (2, 2, 32.5)],
     "After how many steps does each trial come to 60% on validation?": [
         ("batch", 1.0, 1, 10.0),
         ("batch", 1.0, 2, 10.0),
@@ -86,8 +91,8 @@ ANSWERS: Mapping[str, list[tuple[Any, ...]]] = {
     ],
     "Which tuned rates lie at the edge of what was tried?": [("grid", "norm batch", "lr_multiplier", 30.0)],
     "How far does the median of a sigmoid's input move in training?": [
-        ("hidden 2", "batch", 0.5),
-        ("hidden 2", "none", 1.0),
+        ("batch", "hidden 2", 0.5),
+        ("none", "hidden 2", 1.0),
     ],
     "What failed, on which machine, and of what?": [(seeds(5, batch_size=7)[0].key, "here", None, "no memory")] * 3,
 }
