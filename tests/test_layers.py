@@ -26,7 +26,7 @@ LAYERS = [
     ["design"],
     ["paper"],
     ["settings", "identity"],
-    ["config", "yamlfile", "columns"],
+    ["config", "yamlfile", "columns", "table"],
     ["options"],
     ["marks"],
     ["registry", "records", "errors", "files", "text"],
@@ -53,6 +53,7 @@ WITHOUT_TORCH = [
     "marks",
     "yamlfile",
     "columns",
+    "table",
 ]
 
 

@@ -6,6 +6,7 @@ import bnexp
 from bnexp.cli import completing
 from bnexp.cli.databases import db
 from bnexp.cli.datasets import data
+from bnexp.cli.exporting import export
 from bnexp.cli.options import Commands
 from bnexp.cli.reading import list_claims, query, report, show, status
 from bnexp.cli.training import plan, run, verify
@@ -37,5 +38,5 @@ def completion(ctx: click.Context, shell: str) -> None:
     click.echo(completing.script(ctx.find_root().command, shell))
 
 
-for command in (run, plan, status, report, list_claims, query, show, verify, data, db):
+for command in (run, plan, status, report, list_claims, query, show, export, verify, data, db):
     main.add_command(command)

@@ -110,7 +110,7 @@ def query(sql: str, database: str, form: str, timeout: float) -> None:
     from bnexp.reports.screens import show_rows
 
     with Results(database).query(sql, timeout) as answer:
-        show_rows(answer.columns, answer.rows, form)
+        show_rows(answer, form)
 
 
 @click.command()

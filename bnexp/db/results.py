@@ -271,10 +271,12 @@ class Results:
             }
 
     @contextmanager
-    def query(self, sql: str, seconds: float = QUERY_SECONDS) -> Iterator[Answer]:
+    def query(
+        self, sql: str, seconds: float = QUERY_SECONDS, parameters: Mapping[str, Any] | None = None
+    ) -> Iterator[Answer]:
         """The answer to any one reading statement, which the database may take `seconds` to give: see
         `bnexp.db.asking.ask`."""
-        with explained(self.url), ask(self.engine, sql, seconds) as answer:
+        with explained(self.url), ask(self.engine, sql, seconds, parameters) as answer:
             yield answer
 
 
