@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 
 from bnexp import registry
 from bnexp.errors import did_you_mean
-from bnexp.marks import Fields, Mark, named, per_trial, recorded, static
+from bnexp.marks import Fields, Mark, Written, named, per_trial, recorded, static
 from bnexp.options import (
     COMPONENTS,
     Augment,
@@ -34,10 +34,18 @@ def known_dataset(name: str) -> str:
     return name
 
 
+def _dataset_names(_: object) -> dict[str, Any]:
+    prepared = f"^(?:{registry.PREPARED_NAMES.pattern})$"
+    made = {"type": "string", "pattern": prepared, "description": registry.about(registry.PREPARED)}
+    return {"anyOf": [registry.enumerated(registry.DATASETS), made]}
+
+
 class TrialConfig(Fields):
     """One fully resolved configuration, its seed included."""
 
-    dataset: Annotated[str, AfterValidator(known_dataset), static("name", "dataset")] = "digits"
+    dataset: Annotated[str, AfterValidator(known_dataset), Written(_dataset_names), static("name", "dataset")] = (
+        "digits"
+    )
     model: Model = MlpOptions()
     norm: Norm = NoNormOptions()
     nonlinearity: Annotated[
