@@ -90,6 +90,26 @@ def assignments(ctx: click.Context, incomplete: str) -> Iterator[CompletionItem]
 
 
 @_completes
+def datasets(ctx: click.Context, incomplete: str) -> Iterator[CompletionItem]:
+    """Datasets that have files to be checked, those of a prepared folder by the name's beginning."""
+    from bnexp import registry
+
+    yield from (CompletionItem(name, help=registry.about(path)) for name, path in registry.DATASETS.items())
+    yield CompletionItem("imagefolder/", help=registry.about(registry.PREPARED))
+
+
+@_completes
+def instances(ctx: click.Context, incomplete: str) -> Iterator[CompletionItem]:
+    """Experiments that have been run into the database."""
+    from bnexp.db.results import Results
+
+    results = Results(ctx.params.get("database") or "bnexp.db")
+    for name, about in {info.name: info.about for info in results.instances()}.items():
+        yield CompletionItem(name, help=about)
+    results.close()
+
+
+@_completes
 def trials(ctx: click.Context, incomplete: str) -> Iterator[CompletionItem]:
     """The keys of trials in the database."""
     from bnexp.db.results import Results
