@@ -6,6 +6,7 @@ Every schema here is a definition of `bnexp.fileschema`'s, and refers to the oth
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from bnexp.config import TrialConfig
@@ -74,7 +75,8 @@ def dotted_names() -> list[str]:
 def definitions() -> dict[str, Schema]:
     """The schemas of all fields by dotted name, of a `partial` configuration, and of a `selection` of trials."""
     found = {name: schema for name, schema in _schemas(TrialConfig).items() if name in SETTABLE}
-    found = {name: _component(name) if name in COMPONENTS else schema for name, schema in found.items()}
+    for head in COMPONENTS:
+        found[head] = {**_described(found[head].get("description", "")), **_component(head)}
     for name in dotted_names():
         if "." in name:
             found[name] = _inner(*name.split("."))
@@ -89,15 +91,16 @@ def definitions() -> dict[str, Schema]:
     }
 
 
+@cache
 def _schemas(fields: type[Fields]) -> dict[str, Schema]:
-    """The schema of each field of a class, its unit told."""
+    """The schema of each field of a class, its unit told in brackets."""
     properties: dict[str, Schema] = fields.model_json_schema()["properties"]
     return {name: _with_unit(plain(schema), fields, name) for name, schema in properties.items()}
 
 
 def _with_unit(schema: Schema, fields: type[Fields], name: str) -> Schema:
     units = [mark.unit for mark in fields.model_fields[name].metadata if isinstance(mark, Mark)]
-    told = [schema.pop("description", ""), *(f"In: {unit}." for unit in units if unit not in OBVIOUS)]
+    told = [*(f"[{unit}]" for unit in units if unit not in OBVIOUS), schema.pop("description", "")]
     return {**_described(" ".join(part for part in told if part)), **schema}
 
 

@@ -84,7 +84,11 @@ def _tune() -> Schema:
         "factor": {"enum": sorted(per_trial_fields()), "description": "The field that is tuned, a number."},
         "levels": several({"type": "number"}, "What is tried, in the field's unit, by every arm.", least=2),
         "seeds": several(SEED, "Of its own: none is a seed of the experiment."),
-        "by": {"enum": sorted(TUNED_BY), "default": "validation_accuracy", "description": "What chooses, the mean of."},
+        "by": {
+            "enum": sorted(TUNED_BY),
+            "default": "validation_accuracy",
+            "description": "What is highest on average at the level that is chosen.",
+        },
         "as": _named(TEXT, "Variants that take the level of another one, instead of tuning their own."),
     }
     assert set(own) == TUNE_KEYS

@@ -130,8 +130,8 @@ def test_every_field_is_there_with_its_unit_and_bounds() -> None:
     assert set(columns_by_name()) - {"seed"} <= set(known) and "seed" not in known
     assert set(known["partial"]["properties"]) == (set(columns_by_name()) | set(COMPONENTS)) - {"seed"}
     assert known["dropout"] == {
-        "description": "After each hidden nonlinearity of dense layers; in Inception, before the output layer only. "
-        "In: probability.",
+        "description": "[probability] After each hidden nonlinearity of dense layers; in Inception, before the output "
+        "layer only.",
         "default": 0.0,
         "exclusiveMaximum": 1,
         "minimum": 0,
@@ -139,7 +139,7 @@ def test_every_field_is_there_with_its_unit_and_bounds() -> None:
     }
     layers = known["model.channels"]["anyOf"][0]
     assert (layers["minItems"], layers["maxItems"], layers["items"]["maximum"]) == (1, 1000, 65536)
-    assert known["model.channels"]["description"].endswith("In: feature maps of each stage. Of model cnn, vgg.")
+    assert known["model.channels"]["description"] == "[feature maps of each stage] Of model cnn, vgg."
 
 
 def test_names_are_told_with_what_they_are() -> None:
