@@ -91,6 +91,17 @@ def definitions() -> dict[str, Schema]:
     }
 
 
+def words(schema: Schema) -> dict[str, str]:
+    """The words that a field may have for a value, each with what it means, as far as that is told."""
+    if schema.get("type") == "boolean":
+        return {"true": "", "false": ""}
+    found: dict[str, str] = {}
+    for inner in schema.get("anyOf", []):
+        found |= words(inner)
+    values = list(map(str, schema.get("enum", [])))
+    return found | dict(zip(values, schema.get("enumDescriptions", [""] * len(values)), strict=True))
+
+
 @cache
 def _schemas(fields: type[Fields]) -> dict[str, Schema]:
     """The schema of each field of a class, its unit told in brackets."""
