@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bnexp.cli import completing
+from bnexp.cli.commands import Choice, Command
 from bnexp.cli.options import DATABASE
 
 if TYPE_CHECKING:
@@ -14,8 +15,14 @@ if TYPE_CHECKING:
 WHAT = ("trials", "curves", "probes", "verdicts")
 
 
-@click.command()
-@click.argument("what", type=click.Choice(WHAT))
+@click.command(
+    cls=Command,
+    examples=[
+        ("bnexp export trials --output trials.csv", "every trial, a row each"),
+        ("bnexp export curves --experiment grid --output curves.parquet", "an experiment's curves"),
+    ],
+)
+@click.argument("what", type=Choice(WHAT))
 @DATABASE
 @click.option(
     "--experiment",
@@ -35,10 +42,6 @@ def export(what: "What", database: str, experiment: str | None, instance: int | 
     The columns are those of the views, which docs/schema.md tells of. With --experiment,
     the instance that was run last is meant. Parquet needs pyarrow: pip install
     'bnexp[parquet]', or '.[parquet]' in a clone.
-
-    \b
-      bnexp export trials --output trials.csv
-      bnexp export curves --experiment grid --output curves.parquet
     """
     from bnexp.db.database import Database
     from bnexp.reports.exporting import export as write

@@ -14,6 +14,7 @@ from bnexp.db import stored
 from bnexp.db.asking import Answer, ask
 from bnexp.db.connection import explained, open_engine
 from bnexp.db.folders import folder_of
+from bnexp.db.nearby import nearest_keys
 from bnexp.db.rows import Stage
 from bnexp.db.url import parse_url, shown
 from bnexp.errors import DatabaseError, UsageError, did_you_mean
@@ -250,7 +251,7 @@ class Results:
             ).all()
             if len(found) != 1:
                 many = "more than one trial's key begins" if found else "no trial's key begins"
-                raise UsageError(f"{many} with {prefix!r}; keys are in the column trial_key of trial_results")
+                raise UsageError(f"{many} with {prefix!r}; {nearest_keys(connection, prefix)}")
             number = {"id": found[0].id}
 
             def rows(query: str) -> list[dict[str, Any]]:
