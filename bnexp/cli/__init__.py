@@ -7,6 +7,7 @@ from bnexp.cli import completing
 from bnexp.cli.databases import db
 from bnexp.cli.datasets import data
 from bnexp.cli.options import Commands
+from bnexp.cli.plotting import plot
 from bnexp.cli.reading import list_claims, query, report, show, status
 from bnexp.cli.training import plan, run, verify
 
@@ -37,5 +38,5 @@ def completion(ctx: click.Context, shell: str) -> None:
     click.echo(completing.script(ctx.find_root().command, shell))
 
 
-for command in (run, plan, status, report, list_claims, query, show, verify, data, db):
+for command in (run, plan, status, report, list_claims, plot, query, show, verify, data, db):
     main.add_command(command)

@@ -1,0 +1,112 @@
+"""The figure of any curves: those of single trials by their keys, or of an experiment's arms."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bnexp.claims.data import Data
+from bnexp.claims.model import described
+from bnexp.columns import combinations, length, levels, take
+from bnexp.config import columns_by_name, recorded_columns
+from bnexp.db.reading import CURVE
+from bnexp.errors import UsageError
+from bnexp.records import Columns
+from bnexp.reports import words
+from bnexp.reports.charts import lines
+from bnexp.reports.charts.asked import Asked, one_of
+from bnexp.reports.charts.means import is_accuracy, notes, series_of
+from bnexp.reports.charts.names import titled
+from bnexp.reports.charts.themes import SERIES, WIDTH
+
+FIRST = ("variant", "norm", "nonlinearity")
+"""What series differ in before anything else does."""
+KEY = 12
+"""Digits of a trial's key that tell it from others."""
+
+
+def curves(asked: Asked) -> Any:
+    """Any curve by steps: of trials (--trial) or of an experiment's arms, by --metric."""
+    metric = one_of("metric", asked.metric, CURVE)
+    if asked.trials:
+        title, groups, about = _single(asked)
+    else:
+        instance = asked.instance(lambda _: True, "of any kind")
+        order = asked.variants(instance.name)
+        title, (groups, about) = words_of(instance.name, instance.overrides), split(asked.data(instance), order)
+    series = {name: series_of(trials, asked.results.curves, metric) for name, trials in groups.items()}
+    if not any(one.mean or one.ended for one in series.values()):
+        raise UsageError(f"no trial of {title} has ended yet; `bnexp run` goes on with them")
+    unit = ", %" if is_accuracy(metric) else ", nats"
+    named = metric.replace("_", " ")
+    drawn = lines.chart(series, named + unit, width=WIDTH - 220, height=320, log=not is_accuracy(metric))
+    return drawn.properties(
+        title=titled(f"{named.capitalize()} by training steps: {title}", about, *notes(series, metric))
+    )
+
+
+def words_of(name: str, overrides: str) -> str:
+    """An instance in words."""
+    return f"{name} ({overrides})" if overrides else name
+
+
+def _single(asked: Asked) -> tuple[str, dict[str, Columns], str]:
+    """A series a trial."""
+    if len(asked.trials) > SERIES:
+        raise UsageError(f"--trial: at most {SERIES} trials have a colour each; --experiment draws the means of many")
+    found: dict[str, Columns] = {}
+    for prefix in asked.trials:
+        row = asked.results.trial(prefix)["trial"]
+        wanted = ("trial_key", "status", "seed", "classes")
+        found[row["trial_key"]] = {name: np.array([row[name]], dtype=object) for name in wanted}
+    groups = {f"{key[:KEY]} ({trial['status'][0]})": trial for key, trial in found.items()}
+    return ("a trial" if len(groups) == 1 else f"{len(groups)} trials"), groups, ""
+
+
+def split(data: Data, order: Sequence[str] = ()) -> tuple[dict[str, Columns], str]:
+    """An instance's trials in as many groups as have a colour each: its arms, where these are few, else by what differs
+    most plainly. And a sentence that says over what the means go. Variants come in the given `order`."""
+    trials = data.trials
+    varied = factors(trials)
+    arms = levels(trials, "arm") if length(trials) else np.empty(0)
+    if 1 <= len(arms) <= SERIES:
+        rank = {name: index for index, name in enumerate(order)}
+        ordered = sorted(arms, key=lambda arm: (rank.get(str(arm).partition(", ")[0], len(rank)), _absent_last(arm)))
+        return {str(arm) or "all trials": take(trials, trials["arm"] == arm) for arm in ordered}, ""
+    chosen: list[str] = []
+    for name in varied:
+        if len(combinations(trials, [*chosen, name])[0]) <= SERIES:
+            chosen.append(name)
+    rest = [words.spaced(name) for name in varied if name not in chosen]
+    about = f"Each seed's mean over all levels of {words.listed(rest)}." if rest else ""
+    if not chosen:
+        return {"all trials": trials}, about
+    found, place = combinations(trials, chosen)
+    return {_named(chosen, values): take(trials, place == index) for index, values in enumerate(found)}, about
+
+
+def _absent_last(arm: str) -> tuple[bool, str]:
+    """Arms with a normalization before those without, so that colours mean the same in every figure."""
+    return "norm none" in arm, arm
+
+
+def factors(trials: Columns) -> list[str]:
+    """The columns in which the trials differ, the plainest first: the variant and fields, but for the seed and what is
+    only recorded. A column that the others before it determine, as the norm does its eps, is left out."""
+    columns = [name for name in columns_by_name().values() if name not in recorded_columns() and name != "seed"]
+    names = sorted({"variant", *columns} & set(trials), key=lambda name: (name not in FIRST, _rank(name), name))
+    found: list[str] = []
+    count = 1
+    for name in names if length(trials) else []:
+        more = len(combinations(trials, [*found, name])[0])
+        if more > count:
+            found, count = [*found, name], more
+    return found
+
+
+def _rank(name: str) -> int:
+    return FIRST.index(name) if name in FIRST else len(FIRST)
+
+
+def _named(chosen: Sequence[str], values: Sequence[Any]) -> str:
+    return described({name: value for name, value in zip(chosen, values, strict=True) if name != "variant" or value})

@@ -1,0 +1,99 @@
+"""Lines over training steps: means with their bands, and trials that diverged, which end with a mark."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bnexp.reports.charts.means import Row, Series
+from bnexp.reports.charts.names import labels
+from bnexp.reports.charts.themes import DASHES
+
+CROSS = "M-0.7,-0.7L0.7,0.7M0.7,-0.7L-0.7,0.7"
+"""A shape that only trials that diverged have."""
+
+
+def rows(series: Mapping[str, Series]) -> tuple[list[Row], list[Row], list[str]]:
+    """The rows of the means, those of what diverged, each with the label of its series, and all labels."""
+    names = labels(series)
+    means = [{"series": names[name], **row} for name, one in series.items() for row in one.mean]
+    ended = [{"series": names[name], **row} for name, one in series.items() for row in one.ended]
+    return means, ended, list(names.values())
+
+
+def chart(
+    series: Mapping[str, Series], y: str, *, width: int, height: int, log: bool = False, legend: str | None = None
+) -> Any:
+    """A layered Altair chart of a few series, in their order. `y` is the title of the vertical axis."""
+    import altair as alt
+
+    means, ended, order = rows(series)
+    key = alt.Legend(symbolType="stroke", symbolOpacity=1, symbolFillColor="transparent")
+    colour = alt.Color("series:N", title=legend, sort=None, scale=alt.Scale(domain=order), legend=key)
+    x = alt.X(
+        "step:Q",
+        title="training steps (logarithmic)",
+        scale=alt.Scale(type="log", nice=False),
+        axis=alt.Axis(format=",.0f", tickCount=6),
+    )
+    scale = alt.Scale(type="log" if log else "linear", zero=False, nice=not log)
+    band = (
+        alt.Chart(alt.InlineData(values=means))
+        .mark_area(opacity=0.2)
+        .encode(x=x, y=alt.Y("low:Q", title=y, scale=scale), y2="high:Q", color=colour)
+    )
+    line = (
+        alt.Chart(alt.InlineData(values=means))
+        .mark_line()
+        .encode(x=x, y=alt.Y("mean:Q", title=y, scale=scale), color=colour, strokeDash=dash(order, legend))
+    )
+    hover = (
+        alt.Chart(alt.InlineData(values=means))
+        .mark_point(opacity=0, size=80)
+        .encode(x=x, y=alt.Y("mean:Q", title=y, scale=scale), tooltip=_mean_tooltip(y))
+    )
+    return alt.layer(band, *died(ended, y, x, scale, colour), line, hover).properties(width=width, height=height)
+
+
+def dash(order: Sequence[str], legend: str | None = None) -> Any:
+    """A dash for each series, in one legend with its colour."""
+    import altair as alt
+
+    dashes = [list(DASHES[index % len(DASHES)]) for index in range(len(order))]
+    return alt.StrokeDash("series:N", title=legend, sort=None, scale=alt.Scale(domain=list(order), range=dashes))
+
+
+def died(ended: Sequence[Row], y: str, x: Any, scale: Any, colour: Any) -> list[Any]:
+    """The layers of trials that diverged."""
+    import altair as alt
+
+    if not ended:
+        return []
+    tooltip = [
+        alt.Tooltip("series:N", title="series"),
+        alt.Tooltip("runs:Q", title="trials that diverged"),
+        alt.Tooltip("last:Q", title="last evaluation at step", format=",.0f"),
+    ]
+    path = (
+        alt.Chart(alt.InlineData(values=list(ended)))
+        .mark_line(strokeWidth=1, opacity=0.7)
+        .encode(x=x, y=alt.Y("value:Q", title=y, scale=scale), color=colour, detail="last:Q")
+    )
+    lasts = [row for row in ended if row["step"] == row["last"]]
+    mark = (
+        alt.Chart(alt.InlineData(values=lasts))
+        .mark_point(shape=CROSS, size=90, strokeWidth=2, opacity=1)
+        .encode(x=x, y=alt.Y("value:Q", title=y, scale=scale), color=colour, tooltip=tooltip)
+    )
+    return [path, mark]
+
+
+def _mean_tooltip(y: str) -> list[Any]:
+    import altair as alt
+
+    return [
+        alt.Tooltip("series:N", title="series"),
+        alt.Tooltip("step:Q", title="step", format=",.0f"),
+        alt.Tooltip("mean:Q", title=y, format=".4~g"),
+        alt.Tooltip("low:Q", title="95% from", format=".4~g"),
+        alt.Tooltip("high:Q", title="to", format=".4~g"),
+        alt.Tooltip("seeds:Q", title="seeds"),
+    ]
