@@ -100,6 +100,11 @@ EXECUTORS = {
 }
 
 FIGURES = {
+    "figure-1": "bnexp.reports.charts.figure_1:figure_1",
+    "figure-2": "bnexp.reports.charts.figure_2:figure_2",
+    "figure-3": "bnexp.reports.charts.figure_3:figure_3",
+    "grid": "bnexp.reports.charts.grid:grid",
+    "claims": "bnexp.reports.charts.forest:claims",
     "curves": "bnexp.reports.charts.curves:curves",
 }
 """What `bnexp plot` draws."""

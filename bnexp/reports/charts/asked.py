@@ -1,6 +1,6 @@
 """What a figure is asked to show, and the experiment instance that has it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +11,9 @@ from bnexp.db.results import InstanceInfo, Results
 from bnexp.design import Experiment
 from bnexp.errors import UsageError, did_you_mean
 from bnexp.experiments import ExperimentsFile
+
+Fits = Callable[[Experiment], bool]
+"""Whether a figure can be drawn of an experiment."""
 
 
 @dataclass
@@ -37,16 +40,26 @@ class Asked:
             return self.known
         return report_on(self.results, self.file, parse_claims(self.file), self.name, self.number)
 
-    def instance(self, fits: Callable[[Experiment], bool], needs: str) -> InstanceInfo:
+    def instance(self, fits: Fits, needs: str) -> InstanceInfo:
         """The instance to draw: the one asked for, else the one run last of those experiments of the file that `fits`
         says can be drawn. `needs` says what such an experiment has. Raises UsageError where there is none."""
         if self.number is not None or (self.name is not None and self.name not in self.file.suites):
             return self.results.latest(None if self.name in self.file.suites else self.name, self.number)
-        fitting = {experiment.name for experiment in self._among() if fits(experiment)}
+        members = None if self.name is None else self.file.suites[self.name]
+        makers = [name for name in self._makers(fits) if members is None or name in members]
         for instance in self.results.instances():
-            if instance.name in fitting:
+            if instance.name in makers:
                 return instance
-        raise UsageError(missing(needs, fitting))
+        if members is not None and not makers:
+            raise self.refusal(fits, needs, self.name or "")
+        raise UsageError(f"nothing that was run into this database is an experiment {needs}; {_remedy(makers)}")
+
+    def refusal(self, fits: Fits, needs: str, name: str) -> UsageError:
+        """The error about an experiment, or a suite, that cannot be drawn."""
+        return UsageError(f"{name} is no experiment {needs}; {_remedy(self._makers(fits))}")
+
+    def _makers(self, fits: Fits) -> list[str]:
+        return [name for name, experiment in self.file.experiments.items() if fits(experiment)]
 
     def data(self, instance: InstanceInfo) -> Data:
         """What is stored of the instance."""
@@ -57,17 +70,16 @@ class Asked:
         known = self.file.experiments.get(name)
         return list(known.variants) if known else []
 
-    def _among(self) -> Iterable[Experiment]:
-        if self.name is None:
-            return self.file.experiments.values()
-        return self.file.named([self.name])
+
+def _remedy(makers: Sequence[str]) -> str:
+    """How the data of a figure are made."""
+    commands = [f"`bnexp run {name}`" for name in makers]
+    return f"{' or '.join(commands)} makes one" if commands else "nor does the experiments file have one"
 
 
-def missing(needs: str, makers: Iterable[str]) -> str:
-    """A sentence for a database that lacks what a figure needs, and how it is made."""
-    commands = [f"`bnexp run {name}`" for name in sorted(makers)]
-    remedy = f"{' or '.join(commands)} makes one" if commands else "the experiments file has no such experiment"
-    return f"the figure needs an experiment {needs}, and none has been run into this database; {remedy}"
+def nothing_ended(name: str) -> UsageError:
+    """The error about an instance that has no results yet."""
+    return UsageError(f"no trial of {name} has ended yet; `bnexp run {name}` goes on with them")
 
 
 def one_of(what: str, name: str, known: Iterable[str]) -> str:

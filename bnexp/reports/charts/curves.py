@@ -14,7 +14,7 @@ from bnexp.errors import UsageError
 from bnexp.records import Columns
 from bnexp.reports import words
 from bnexp.reports.charts import lines
-from bnexp.reports.charts.asked import Asked, one_of
+from bnexp.reports.charts.asked import Asked, nothing_ended, one_of
 from bnexp.reports.charts.means import is_accuracy, notes, series_of
 from bnexp.reports.charts.names import titled
 from bnexp.reports.charts.themes import SERIES, WIDTH
@@ -36,7 +36,7 @@ def curves(asked: Asked) -> Any:
         title, (groups, about) = words_of(instance.name, instance.overrides), split(asked.data(instance), order)
     series = {name: series_of(trials, asked.results.curves, metric) for name, trials in groups.items()}
     if not any(one.mean or one.ended for one in series.values()):
-        raise UsageError(f"no trial of {title} has ended yet; `bnexp run` goes on with them")
+        raise nothing_ended(title)
     unit = ", %" if is_accuracy(metric) else ", nats"
     named = metric.replace("_", " ")
     drawn = lines.chart(series, named + unit, width=WIDTH - 220, height=320, log=not is_accuracy(metric))

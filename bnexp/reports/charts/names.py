@@ -10,6 +10,8 @@ LONGEST = 60
 """Characters of a name; tooltips would else cover the chart."""
 LINE = 100
 """Characters of a line of a subtitle."""
+TITLE = 76
+"""Characters of a line of a title."""
 _IN_NO_XML = re.compile("[\ufffe\uffff]")
 
 
@@ -33,4 +35,4 @@ def labels(names: Iterable[str]) -> dict[str, str]:
 def titled(title: str, *sentences: str) -> dict[str, object]:
     """A title and, below it, sentences broken into lines, as Altair's title has them."""
     lines = textwrap.wrap(" ".join(label(each, 1000) for each in sentences if each), LINE)
-    return {"text": textwrap.wrap(label(title, 300), 80), "subtitle": lines}
+    return {"text": textwrap.wrap(label(title, 300), TITLE), "subtitle": lines}

@@ -35,7 +35,7 @@ def _config(ink: str, faint: str, ground: str, *, blue: str) -> Config:
         "legend": {**labels, "symbolStrokeWidth": 2.5, "symbolSize": 120, "titleFontWeight": "normal"},
         "header": {**labels, "titleFontWeight": "normal"},
         "title": {"color": ink, "subtitleColor": ink, "fontSize": 15, "subtitleFontSize": 12, "anchor": "start"}
-        | {"frame": "group", "subtitlePadding": 6, "offset": 12},
+        | {"frame": "bounds", "subtitlePadding": 6, "offset": 12},
         "view": {"stroke": faint},
         "text": {"color": ink, "fontSize": 12},
         "rule": {"color": ink},
