@@ -1,6 +1,8 @@
 """The figure of any curves: those of single trials by their keys, or of an experiment's arms."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +17,16 @@ from bnexp.records import Columns
 from bnexp.reports import words
 from bnexp.reports.charts import lines
 from bnexp.reports.charts.asked import Asked, nothing_ended, one_of
-from bnexp.reports.charts.means import is_accuracy, notes, series_of
+from bnexp.reports.charts.means import Series, is_accuracy, notes, series_of
 from bnexp.reports.charts.names import titled
 from bnexp.reports.charts.themes import SERIES, WIDTH
 
 FIRST = ("variant", "norm", "nonlinearity")
 """What series differ in before anything else does."""
+LONG = 24
+"""Characters of a series' name, from which on names stand below the chart."""
+FARTHEST = 100.0
+"""How many times the largest mean a loss may be, to be drawn where it is."""
 KEY = 12
 """Digits of a trial's key that tell it from others."""
 
@@ -39,10 +45,28 @@ def curves(asked: Asked) -> Any:
         raise nothing_ended(title)
     unit = ", %" if is_accuracy(metric) else ", nats"
     named = metric.replace("_", " ")
-    drawn = lines.chart(series, named + unit, width=WIDTH - 220, height=320, log=not is_accuracy(metric))
-    return drawn.properties(
-        title=titled(f"{named.capitalize()} by training steps: {title}", about, *notes(series, metric))
-    )
+    series, cut = within(series, metric)
+    log = not is_accuracy(metric)
+    if max(map(len, series)) > LONG:
+        drawn = lines.chart(series, named + unit, width=WIDTH - 60, height=320, log=log, legend="bottom")
+    else:
+        drawn = lines.chart(series, named + unit, width=WIDTH - 220, height=320, log=log)
+    title = f"{named.capitalize()} by training steps: {title}"
+    return drawn.properties(title=titled(title, about, *notes(series, metric), cut))
+
+
+def within(series: Mapping[str, Series], metric: str) -> tuple[dict[str, Series], str]:
+    """The series without losses that would leave no room for the others, as those of trials that diverge may be: these
+    stand at a highest loss. And a sentence that says so."""
+    means = [row["high"] or row["mean"] for one in series.values() for row in one.mean]
+    most = FARTHEST * max(means, default=math.inf)
+    if is_accuracy(metric) or all(row["value"] <= most for one in series.values() for row in one.ended):
+        return dict(series), ""
+    lowered = {
+        name: replace(one, ended=[{**row, "value": min(row["value"], most)} for row in one.ended])
+        for name, one in series.items()
+    }
+    return lowered, f"Losses above {most:.3g} are drawn there."
 
 
 def words_of(name: str, overrides: str) -> str:

@@ -66,7 +66,8 @@ def _panel(panel: Panel) -> Any:
 
     def x(field: str) -> Any:
         kind = alt.Scale(type="log" if panel.logarithmic else "linear", domain=list(panel.domain), nice=False)
-        axis = alt.Axis(tickCount=6, grid=False, format="~g" if panel.logarithmic else "")
+        even = alt.Axis(tickCount=6, grid=False)
+        axis = alt.Axis(tickCount=6, grid=False, format="~g") if panel.logarithmic else even
         return alt.X(f"{field}:Q", title=panel.title, scale=kind, axis=axis)
 
     marks = _marks(base, lower)

@@ -28,7 +28,7 @@ def chart(
     log: bool = False,
     domain: Sequence[float] | None = None,
     x: Any = None,
-    legend: Literal["right", "bottom-right"] = "right",
+    legend: Literal["right", "bottom", "bottom-right"] = "right",
 ) -> Any:
     """A layered Altair chart of a few series, in their order. `y` is the title of the vertical axis; `log` makes that
     axis logarithmic, and `domain` shows a part of it. `x` is the horizontal axis, `steps()` unless told, and `legend`
@@ -37,18 +37,24 @@ def chart(
 
     means, ended, order = rows(series)
     x = steps() if x is None else x
-    key = alt.Legend(symbolType="stroke", symbolOpacity=1, symbolFillColor="transparent", orient=legend)
+    key = alt.Legend(
+        symbolType="stroke",
+        symbolOpacity=1,
+        symbolFillColor="transparent",
+        orient=legend,
+        columns=1,
+    )
     colour = alt.Color("series:N", title=None, sort=None, scale=alt.Scale(domain=order), legend=key)
     scale = alt.Scale(type="log" if log else "linear", zero=False, nice=not log and domain is None)
+    at = alt.Y("mean:Q", title=y, scale=scale, axis=alt.Axis(format="~g", tickCount=8) if log else alt.Axis())
     if domain is not None:
         scale.domain = list(domain)
     base = alt.Chart(alt.InlineData(values=means)).encode(x=x)
-    at = alt.Y("mean:Q", title=y, scale=scale)
     return alt.layer(
         base.mark_area(opacity=0.2, clip=True).encode(
             y=alt.Y("low:Q", title=y, scale=scale), y2="high:Q", color=colour
         ),
-        *died(ended, y, x, scale, colour),
+        *died(ended, y, x, scale, colour, cut=domain is not None),
         base.mark_line(clip=True).encode(y=at, color=colour, strokeDash=dash(order, key)),
         base.mark_point(opacity=0, size=80, clip=True).encode(y=at, tooltip=_mean_tooltip(y)),
     ).properties(width=width, height=height)
@@ -94,8 +100,8 @@ def dash(order: Sequence[str], legend: Any) -> Any:
     )
 
 
-def died(ended: Sequence[Row], y: str, x: Any, scale: Any, colour: Any) -> list[Any]:
-    """The layers of trials that diverged."""
+def died(ended: Sequence[Row], y: str, x: Any, scale: Any, colour: Any, *, cut: bool) -> list[Any]:
+    """The layers of trials that diverged. `cut`: marks beyond the part of the axis that is shown are not drawn."""
     import altair as alt
 
     if not ended:
@@ -113,7 +119,7 @@ def died(ended: Sequence[Row], y: str, x: Any, scale: Any, colour: Any) -> list[
     lasts = [row for row in ended if row["step"] == row["last"]]
     mark = (
         alt.Chart(alt.InlineData(values=lasts))
-        .mark_point(shape=CROSS, size=90, strokeWidth=2, opacity=1, clip=True)
+        .mark_point(shape=CROSS, size=90, strokeWidth=2, opacity=1, clip=cut)
         .encode(x=x, y=alt.Y("value:Q", title=y, scale=scale), color=colour, tooltip=tooltip)
     )
     return [path, mark]

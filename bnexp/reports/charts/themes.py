@@ -32,7 +32,13 @@ def _config(ink: str, faint: str, ground: str, *, blue: str) -> Config:
             "ramp": {"scheme": "cividis"},
         },
         "axis": {**labels, "gridColor": faint, "domainColor": ink, "tickColor": ink, "titleFontWeight": "normal"},
-        "legend": {**labels, "symbolStrokeWidth": 2.5, "symbolSize": 120, "titleFontWeight": "normal"},
+        "legend": {
+            **labels,
+            "labelLimit": 420,
+            "symbolStrokeWidth": 2.5,
+            "symbolSize": 120,
+            "titleFontWeight": "normal",
+        },
         "header": {**labels, "titleFontWeight": "normal"},
         "title": {"color": ink, "subtitleColor": ink, "fontSize": 15, "subtitleFontSize": 12, "anchor": "start"}
         | {"frame": "bounds", "subtitlePadding": 6, "offset": 12},
