@@ -93,7 +93,7 @@ def split(data: Data, order: Sequence[str] = ()) -> tuple[dict[str, Columns], st
     trials = data.trials
     varied = factors(trials)
     arms = levels(trials, "arm") if length(trials) else np.empty(0)
-    if 1 <= len(arms) <= SERIES:
+    if len(arms) <= SERIES and (len(arms) > 1 or not varied):  # those of an older database have no names
         rank = {name: index for index, name in enumerate(order)}
         ordered = sorted(arms, key=lambda arm: (rank.get(str(arm).partition(", ")[0], len(rank)), _absent_last(arm)))
         return {str(arm) or "all trials": take(trials, trials["arm"] == arm) for arm in ordered}, ""
