@@ -74,7 +74,8 @@ def test_the_command_writes_a_figure(here: Path) -> None:
 
 def test_the_list_has_every_figure() -> None:
     ended = plot("--list")
-    assert [line.split()[0] for line in ended.output.splitlines()] == [*registry.FIGURES]
+    assert [line.split()[0] for line in ended.output.splitlines() if line[:1] != " "] == [*registry.FIGURES]
+    assert all(len(line) <= 80 for line in ended.output.splitlines())
     assert "Figure 1" in ended.output
 
 

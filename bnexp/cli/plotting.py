@@ -37,7 +37,9 @@ from bnexp.errors import UsageError, did_you_mean
     help="curves: a column of learning_curves.",
 )
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file.")
-@click.option("--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True)
+@click.option(
+    "--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True, help="Of letters and ground."
+)
 @click.option("--list", "listed", is_flag=True, help="List the figures.")
 @CHECKPOINTS
 def plot(
@@ -61,8 +63,9 @@ def plot(
     from bnexp.reports.charts import output as written
 
     if listed:
-        for name in registry.FIGURES:
-            click.echo(f"{name:10} {figures.about(name)}")
+        lines = click.HelpFormatter(width=80)
+        lines.write_dl([(name, figures.about(name)) for name in registry.FIGURES])
+        click.echo(lines.getvalue(), nl=False)
         return
     if figure is None:
         raise UsageError(f"which figure? ({did_you_mean('', registry.FIGURES)})")
