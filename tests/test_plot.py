@@ -91,6 +91,8 @@ def test_the_list_has_every_figure() -> None:
         (["curves", "--metric", "accuracy", "--output", "x.png"], "no metric 'accuracy' (known: train_accuracy"),
         (["curves", "--experiment", "racd", "--output", "x.png"], "did you mean 'raced'?"),
         (["curves", "--experiment", "waits", "--output", "x.png"], "no trial of waits has ended yet; `bnexp run"),
+        (["grid", "--metric", "train_loss", "--output", "x.png"], "are for the figure curves, not for grid"),
+        (["curves", "--trial", "a", "--instance", "1", "--output", "x.png"], "have no place beside it"),
         (["curves", "--trial", "ä", "--output", "x.png"], "no trial's key begins with 'ä'"),
         (["figure-1", "--experiment", "raced", "--output", "x.png"], "raced is no experiment with the probe "
          "`percentiles`; `bnexp run inside` makes one"),

@@ -9,6 +9,8 @@ from bnexp.cli import completing
 from bnexp.cli.options import CHECKPOINTS, DATABASE, FILE, load_file
 from bnexp.errors import UsageError, did_you_mean
 
+METRIC = "validation_accuracy"
+
 
 @click.command()
 @click.argument("figure", required=False, shell_complete=completing.figures)
@@ -31,7 +33,7 @@ from bnexp.errors import UsageError, did_you_mean
 )
 @click.option(
     "--metric",
-    default="validation_accuracy",
+    default=METRIC,
     show_default=True,
     metavar="COLUMN",
     help="curves: a column of learning_curves.",
@@ -74,6 +76,10 @@ def plot(
     if output is None:
         raise UsageError(f"plot needs --output FILE, whose name ends in one of {', '.join(written.ENDINGS)}")
     written.ending_of(output)  # before anything is read
+    if figure != "curves" and (trials or metric != METRIC):
+        raise UsageError(f"--trial and --metric are for the figure curves, not for {figure}")
+    if trials and (experiment is not None or instance is not None):
+        raise UsageError("--trial names trials wherever they are; --experiment and --instance have no place beside it")
     from bnexp.db.results import Results
     from bnexp.reports.charts.asked import Asked
 

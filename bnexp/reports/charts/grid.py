@@ -16,10 +16,9 @@ from bnexp.reports import words
 from bnexp.reports.charts.asked import Asked, nothing_ended
 from bnexp.reports.charts.curves import factors, words_of
 from bnexp.reports.charts.lines import CROSS
-from bnexp.reports.charts.means import Row, student
+from bnexp.reports.charts.means import Row, left_out, student
 from bnexp.reports.charts.names import label, titled
 from bnexp.reports.charts.themes import WIDTH
-from bnexp.text import counted
 
 X, Y, COLUMN = "lr_multiplier", "init_scale", "norm"
 NEEDS = "that crosses lr_multiplier, init_scale and norm"
@@ -43,9 +42,10 @@ def grid(asked: Asked) -> Any:
     trials = asked.results.trials(instance.id)
     if not {X, Y} <= set(factors(trials)):
         raise asked.refusal(_fits, NEEDS, instance.name)
-    if not np.isin(trials["status"].astype(str), ENDED).any():
+    ended = np.isin(trials["status"].astype(str), ENDED)
+    if not ended.any():
         raise nothing_ended(instance.name)
-    panels, left_out = _panels(trials)
+    panels, averaged = _panels(trials)
     rows = cells(trials, panels)
     norms = _order(row["norm"] for row in rows)
     charts = []
@@ -53,14 +53,13 @@ def grid(asked: Asked) -> Any:
     for panel, norm in itertools.product(named, norms):
         own = [row for row in rows if row["panel"] == panel and row["norm"] == norm]
         charts.append(_heat_map(own, rows, _heading(panel, norm), last=panel == named[-1]))
-    ended = np.isin(trials["status"].astype(str), ENDED)
     about = [
         "Test accuracy in percent, mean over seeds; a trial that diverged counts as chance.",
         "±: half of the 95% interval of the mean over seeds (Student's t). ×: some diverged, with their share."
         if _room(rows) >= NARROW
         else "×: some diverged. Cells have no room for numbers, which are in the tooltips of an HTML page.",
-        f"Mean over the levels of {words.listed(map(words.spaced, left_out))}." if left_out else "",
-        f"{counted(int((~ended).sum()), 'trial')} not ended yet, and left out." if not ended.all() else "",
+        f"Mean over the levels of {words.listed(map(words.spaced, averaged))}." if averaged else "",
+        *left_out(int((~ended).sum())),
     ]
     title = f"Accuracy by learning-rate multiplier and init scale: {words_of(instance.name, instance.overrides)}"
     return alt.concat(*charts, columns=len(norms), spacing=14).properties(title=titled(title, *about))
@@ -108,7 +107,7 @@ def _cell(trials: Columns, panels: Sequence[str], values: Sequence[Any]) -> Row:
         "seeds": len(seeds),
         "trials": length(trials),
         "diverged": diverged,
-        "share": f"{diverged:.0f}%" if diverged else "",
+        "share": "" if not diverged else "<1%" if diverged < 1 else f"{diverged:.0f}%",
     }
 
 
