@@ -133,7 +133,7 @@ def main() -> None:
     try:
         import altair  # noqa: F401
     except ImportError:
-        parser.exit(1, "Altair is not installed: pip install '.[bench]'\n")
+        parser.exit(1, "Altair is not installed: pip install .\n")
     for path in sorted(options.results.glob("speed-*.json")):
         record = json.loads(path.read_text())
         if record["works"]:

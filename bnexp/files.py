@@ -74,8 +74,8 @@ def rewritten(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def write_file(path: Path, text: str) -> None:
-    """Put `text` into the file at `path`, as UTF-8. Raises OSError where that fails, and then what stood there stands
-    still."""
+def write_file(path: Path, content: str | bytes) -> None:
+    """Put `content` into the file at `path`, text as UTF-8. Raises OSError where that fails, and then what stood there
+    stands still."""
     with rewritten(path) as file:
-        file.write(text.encode("utf-8", "backslashreplace"))
+        file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)

@@ -1,8 +1,8 @@
 """What can be named in a configuration, and the import path of what the name stands for.
 
-A model, dataset, normalizer, nonlinearity, optimizer, schedule or estimator is added with one file (or function), one
-line here and one test. Options of its own are a class in `bnexp.config`. Nothing is imported until it is used, so
-reading a configuration stays fast.
+A model, dataset, normalizer, nonlinearity, optimizer, schedule, estimator or figure is added with one file (or
+function), one line here and one test. Options of its own are a class in `bnexp.config`. Nothing is imported until it is
+used, so reading a configuration stays fast.
 """
 
 import ast
@@ -104,6 +104,16 @@ EXECUTORS = {
     "local": "bnexp.executors.local:LocalExecutor",
     "ray": "bnexp.executors.ray:RayExecutor",
 }
+
+FIGURES = {
+    "figure-1": "bnexp.reports.charts.figure_1:figure_1",
+    "figure-2": "bnexp.reports.charts.figure_2:figure_2",
+    "figure-3": "bnexp.reports.charts.figure_3:figure_3",
+    "grid": "bnexp.reports.charts.grid:grid",
+    "claims": "bnexp.reports.charts.forest:claims",
+    "curves": "bnexp.reports.charts.curves:curves",
+}
+"""What `bnexp plot` draws."""
 
 REVISIONS: dict[str, int] = {}
 """Component name to revision, raised by hand when a component changes what it computes; 1 where not listed. A raised

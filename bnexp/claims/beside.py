@@ -68,7 +68,7 @@ class Beside:
 
 def beside(table: PaperTable, data: Data, findings: Sequence[Finding], top5: Top5) -> Beside:
     """The instance's numbers beside each row of `table`; `findings` are those about its claims."""
-    sides = {name: _trials(name, row, data) for name, row in table.rows.items()}
+    sides = {name: trials_beside(name, row, data) for name, row in table.rows.items()}
     if table.of_errors:
         numbers = {finding.name: finding.numbers for finding in findings}
         lines = [
@@ -98,7 +98,7 @@ def _called(name: str, row: PaperRow) -> str:
     return "" if row.variant in (None, name) else str(row.variant)
 
 
-def _trials(name: str, row: PaperRow, data: Data) -> Columns:
+def trials_beside(name: str, row: PaperRow, data: Data) -> Columns:
     """Our trials beside a row."""
     found = data.trials
     named = row.variant if row.variant is not None else name

@@ -9,6 +9,7 @@ from bnexp.cli.databases import db
 from bnexp.cli.datasets import data
 from bnexp.cli.exporting import export
 from bnexp.cli.files import init, schema
+from bnexp.cli.plotting import plot
 from bnexp.cli.reading import list_claims, query, report, show, status
 from bnexp.cli.training import plan, run, verify
 
@@ -55,6 +56,7 @@ for command in (
     status,
     report,
     list_claims,
+    plot,
     query,
     show,
     export,

@@ -73,6 +73,16 @@ def claims(ctx: click.Context, incomplete: str) -> Iterator[CompletionItem]:
 
 
 @_completes
+def figures(ctx: click.Context, incomplete: str) -> Iterator[CompletionItem]:
+    """What `bnexp plot` draws."""
+    from bnexp import registry
+    from bnexp.reports.charts.figures import about
+
+    for name in registry.FIGURES:
+        yield CompletionItem(name, help=about(name))
+
+
+@_completes
 def assignments(ctx: click.Context, incomplete: str) -> Iterator[CompletionItem]:
     """FIELD= of every field, and FIELD=VALUE where the values are words."""
     from bnexp.fieldschema import definitions, dotted_names, words
