@@ -85,7 +85,7 @@ class Run:
                 for event in executor.poll(POLL_SECONDS):
                     self._handle(event)
                 for worker, training in list(self._training.items()):
-                    self._under_lease(executor, worker, partial(self._store, training))
+                    self._under_lease(executor, worker, partial(self._store, worker, training))
                 self._renew(executor)
                 watch(self.tally)
             self._count()
@@ -95,10 +95,11 @@ class Run:
             raise
         finally:
             executor.close()
-            for training in self._training.values():
+            for worker, training in list(self._training.items()):
                 with suppress(DatabaseError):  # where nothing can be written, the lease ends by itself
-                    self._store(training)
-                    self.store.release(training.job, self.worker)
+                    self._store(worker, training)
+                    if training.left:
+                        self.store.release(training.job, self.worker)
         return self.tally
 
     def _supply(self, executor: Executor) -> bool:
@@ -162,7 +163,7 @@ class Run:
                     self._plan()
                 self._idle.add(worker)
                 if training:
-                    self._end(worker, training, "the worker ended without a result" if training.left else None)
+                    self._end(worker, training, "the worker ended without a result")
             case Failed(worker, error):
                 self._idle.discard(worker)
                 if training:
@@ -204,28 +205,25 @@ class Run:
         for experiment_id in self.experiment_ids:
             self.store.plan(experiment_id, partial(group, limit=self._capacity))
 
-    def _end(self, worker: int, training: _Training, error: str | None) -> None:
+    def _end(self, worker: int, training: _Training, error: str) -> None:
         """A worker has ended its cohort, with `error` if not all of it. Until that is written down the cohort is ours:
         whatever stops us in between, `go` stores it and gives it back."""
         try:
-            self._store(training)
-            if error is None:
-                self.store.finish(training.job, self.worker)
-                self.folder.remove(training.job)
-            else:
+            self._store(worker, training)
+            if training.left:
                 self._fail(training, error)
         except LeaseLostError:
-            if error is not None:
+            if training.left:
                 self.tally.notes.append(f"a cohort that is no longer ours: {last_line(error)}")
-        del self._training[worker]
+        self._training.pop(worker, None)
 
     def _give_back(self, worker: int, training: _Training, why: str) -> None:
         """A cohort's worker is no more. What has ended of it stays, and the rest has not failed: it is taken again, on
         from its checkpoint."""
         if not training.left:
-            return self._end(worker, training, None)
+            return self._end(worker, training, why)
         with suppress(LeaseLostError):
-            self._store(training)
+            self._store(worker, training)
             self.store.release(training.job, self.worker)
         del self._training[worker]
         self.tally.notes.append(f"{counted(len(training.left), 'trial')} given back: {why}")
@@ -240,8 +238,8 @@ class Run:
         if again:
             self.tally.notes.append(f"{counted(again, 'trial')} to be tried again: {last_line(error)}")
 
-    def _store(self, training: _Training) -> None:
-        """Store what has ended of a cohort."""
+    def _store(self, worker: int, training: _Training) -> None:
+        """Store what has ended of a cohort. With the last of it the cohort is done, and its worker has none."""
         if not training.unstored or training.started is None:
             return
         outcomes = training.unstored
@@ -251,6 +249,9 @@ class Run:
         for outcome in outcomes:
             if training.job.wanted[outcome.slot]:
                 self.tally.end(outcome, training.job.configs[outcome.slot].steps)
+        if not training.left:
+            del self._training[worker]
+            self.folder.remove(training.job)
 
     def _renew(self, executor: Executor) -> None:
         if time.monotonic() - self._renewed > LEASE_SECONDS / 6:

@@ -103,7 +103,6 @@ def test_each_write_goes_through_though_its_connection_was_lost(postgresql: str,
     hang_up(postgresql)
     store.store(job, ONE, [Outcome(slot, "finished", CURVE, GOOD) for slot in (0, 1)], STARTED, 1.0)
     hang_up(postgresql)
-    store.finish(job, ONE)
     assert store.ended([number]) == 2 and store.take([number], ONE) is None
     assert said == [], "the pool has noticed by itself"
 

@@ -40,7 +40,6 @@ def test_a_trial_goes_its_way(postgresql: str) -> None:
     ended = [Outcome(slot, "finished", measured[0], GOOD, probes=measured[1]) for slot in (0, 1)]
     store.store(job, ONE, ended, STARTED, 1.0)
     store.store(job, ONE, ended, STARTED, 1.0)  # what has ended stays
-    store.finish(job, ONE)
     assert store.take([number], ONE) is None
     results = Results(postgresql)
     assert results.counts(number) == {"finished": 2}
@@ -102,7 +101,6 @@ def test_no_cohort_is_taken_twice_and_none_left(postgresql: str) -> None:
         jobs = []
         while job := store.take([experiment], worker):
             store.store(job, worker, [Outcome(slot, "finished", (), GOOD) for slot in (0, 1)], STARTED, 1.0)
-            store.finish(job, worker)
             jobs.append(job)
         store.close()
         return jobs
@@ -184,8 +182,8 @@ def test_many_that_do_everything_at_once_meet_no_deadlock_and_do_nothing_twice(p
                             own.expire(lease)
                 elif ends == "fail":
                     own.fail(job, worker, "killed")
-                else:
-                    getattr(own, ends)(job, worker)
+                elif ends == "release":
+                    own.release(job, worker)
             except LeaseLostError:
                 continue
         own.close()

@@ -69,8 +69,6 @@ def ended(store: Store) -> Results:
         store.store(job, ONE, outcomes, STARTED, 1.0)
         if len(outcomes) < len(job.configs):
             store.fail(job, ONE, "no memory")
-        else:
-            store.finish(job, ONE)
     other = store.register(instance(*(wanted(norm="batch", seed=seed) for seed in range(8)), name="other"))
     assert (number, other) == (1, 2)
     return Results(store.database)
