@@ -7,11 +7,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import text
 
@@ -46,6 +48,34 @@ def test_a_trial_goes_its_way(postgresql: str) -> None:
     assert len(results.curves(results.trials(number)["trial_key"])["step"]) == 2
     results.close()
     store.close()
+
+
+def test_trials_are_read_as_from_a_file(postgresql: str, tmp_path: Path) -> None:
+    """A server puts those together that have their cell, status, variant and arm in common."""
+    trials = [wanted("BN", norm="batch", seed=seed) for seed in range(5)] + [wanted("x5", lr_multiplier=5.0, seed=1)]
+    trials.append(replace(trials[0], variant="again"))
+    found = []
+    for database in (postgresql, str(tmp_path / "bnexp.db")):
+        store = Store(database)
+        number = store.register(instance(*trials))
+        store.plan(number, group)
+        job = store.take([number], ONE)
+        assert job is not None and len(job.configs) == 5
+        good = [replace(GOOD, test_accuracy=accuracy) for accuracy in (0.8, 0.5, 0.7)]
+        ends = [Outcome(slot, "finished", (), final) for slot, final in enumerate(good)]
+        ends.append(Outcome(3, "diverged", (), None, 7, "nan"))
+        store.store(job, ONE, ends, STARTED, 1.0)
+        results = Results(database)
+        read = results.trials(number)
+        assert set(read) > {"trial_key", "seed", "variant", "status", "norm", "scored_accuracy"}
+        found.append({name: read[name] for name in read})
+        assert not len(results.trials(number, "tune")["trial_key"])
+        results.close()
+        store.close()
+    assert set(found[0]) == set(found[1])
+    for name, column in found[0].items():
+        np.testing.assert_array_equal(column, found[1][name], name)
+    assert sorted(found[0]["status"]) == ["diverged", *["finished"] * 4, "pending", "running"]
 
 
 def test_leases_are_told_apart_and_failures_counted(postgresql: str) -> None:
