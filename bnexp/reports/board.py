@@ -53,8 +53,8 @@ class Space:
 
     def fit(self, line: str) -> list[Text]:
         """A line as one or more that are not too long."""
-        text = Text(self.written(line))
-        return list(text.wrap(Console(width=self.width), self.width)) or [Text()]
+        wrapped = Text(self.written(line)).wrap(Console(width=self.width), self.width)
+        return [Text(part.plain.rstrip()) for part in wrapped] or [Text()]
 
     def written(self, text: str) -> str:
         """Text without what the terminal lacks or should not be told."""
@@ -68,12 +68,12 @@ def draw(board: Board, space: Space) -> list[Text]:
     room = space.height - len(head)
     standings = [space.fit(said(standing)) for standing in by_need(board.standings)]
     cohorts = _cohorts(board.columns, space)
-    for_standings = sum(map(len, standings))
-    if len(cohorts) + for_standings > room:
-        for_standings = min(for_standings, max(room // 2, room - len(cohorts)))
+    for_cohorts, for_standings = sum(map(len, cohorts)), sum(map(len, standings))
+    if for_cohorts + for_standings > room:
+        for_standings = min(for_standings, max(room // 2, room - for_cohorts))
     return [
         *head,
-        *_cut([[line] for line in cohorts], room - for_standings, "cohort", space),
+        *_cut(cohorts, room - for_standings, "cohort", space),
         *_cut(standings, for_standings, "experiment", space),
     ]
 
@@ -111,8 +111,8 @@ def _bar(board: Board, space: Space) -> Iterator[Text]:
     yield Text.assemble((bar(board.share, room, space.ascii), "green"), " ", space.written(board.headline))
 
 
-def _cohorts(columns: Sequence[Column], space: Space) -> list[Text]:
-    """Their table, with those of the columns that there is room for."""
+def _cohorts(columns: Sequence[Column], space: Space) -> list[list[Text]]:
+    """A line for each, with those of the columns that there is room for, and above the first what they are called."""
     if not columns or not columns[0].cells:
         return []
     lines: list[list[str]] = [[] for _ in range(1 + len(columns[0].cells))]
@@ -126,8 +126,8 @@ def _cohorts(columns: Sequence[Column], space: Space) -> list[Text]:
         for line, cell in zip(lines, cells, strict=True):
             blank = " " * (width - Text(cell).cell_len)
             line.append(blank + cell if column.right else cell + blank)
-    head, *others = (BETWEEN.join(line).rstrip() for line in lines)
-    return [Text(head, "bold"), *map(Text, others)]
+    head, first, *others = (BETWEEN.join(line).rstrip() for line in lines)
+    return [[Text(head, "bold"), Text(first)], *([Text(line)] for line in others)]
 
 
 def _cut(entries: Sequence[list[Text]], room: int, thing: str, space: Space) -> list[Text]:

@@ -1,7 +1,7 @@
 """Lines at the bottom of a terminal that are drawn over and over, while what is said goes above them.
 
-The cursor is never hidden and no mode of the terminal is changed, so there is nothing to undo, whatever ends the
-process. Where there is no terminal, or one that cannot move its cursor, nothing is drawn.
+The cursor is never hidden, and no mode of the terminal stays changed between two writes, so there is nothing to undo,
+whatever ends the process. Where there is no terminal, or one that cannot move its cursor, nothing is drawn.
 """
 
 from collections.abc import Sequence
@@ -45,12 +45,14 @@ class Frame:
             for line in lines:
                 self.console.print(line, no_wrap=True, overflow="crop", crop=True)
         top, self._widths, self._size = self._top(), [line.cell_len for line in lines], self.console.size
-        self._write(top + "\n".join(f"{line}\x1b[K" for line in drawn.get().splitlines()) + "\x1b[J")
+        # A terminal may be narrower already than it says, and must break no line then: each is a row.
+        rows = "\n".join(f"\x1b[K{line}" for line in drawn.get().splitlines())
+        self._write(f"\x1b[?7l{top}{rows}\x1b[J\x1b[?7h")
 
     def say(self, line: Text) -> None:
-        """Print something that stays, above what is drawn; it is drawn again when it is drawn the next time."""
+        """Print something that stays, above what is drawn the next time; into a file or a pipe, as one line."""
         self.erase()
-        self.console.print(line)
+        self.console.print(line, soft_wrap=not self.drawable)
 
     def erase(self) -> None:
         """Leave nothing of what is drawn."""
