@@ -282,9 +282,12 @@ def test_verdicts_of_an_earlier_run_are_not_shown(tiny: Path, tmp_path: Path) ->
     assert [standing.verdicts for standing in standings(Results(database), [1])] == [()]
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_what_a_database_tells_of_runs(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    database = str(tmp_path / "bnexp.db") if kind == "sqlite" else request.getfixturevalue("postgresql")
+def test_what_a_database_tells_of_runs(tmp_path: Path) -> None:
+    tells_of_runs(str(tmp_path / "bnexp.db"))
+
+
+def tells_of_runs(database: str) -> None:
+    """Fill an empty database, and see that it tells what has ended, what trains, and what is left."""
     done, other = register(
         database,
         of("done", [*seeds(1, 2, steps=10), *seeds(1, lr_multiplier=1e38, steps=10)]),
