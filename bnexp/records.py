@@ -173,6 +173,46 @@ class Checkpoint:
         return Note(f"{said}; make room there, or {self.remedy}")
 
 
+@dataclass(frozen=True)
+class Working:
+    """A cohort in training, as those who watch see it."""
+
+    cohort: int
+    """Its number."""
+    step: int
+    """How far its training has come."""
+    steps: int
+    """How many it will take."""
+    trials: int
+    """Those that it was begun with."""
+    left: int
+    """Those of them that have not ended."""
+    diverged: int
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far an experiment instance has come, and what was judged of it."""
+
+    number: int
+    """The instance's."""
+    name: str
+    stage: Literal["tune", "confirm"]
+    ended: int
+    """Seeds of which every trial of the stage has ended."""
+    seeds: int
+    """Seeds of the stage."""
+    failed: int = 0
+    """Trials of the stage that have failed."""
+    verdicts: tuple[tuple[str, str], ...] = ()
+    """Claims and their verdicts, in order; none before the instance is complete."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every trial that confirms has ended, so that there is nothing to wait for: only then is it judged."""
+        return self.stage == "confirm" and self.ended == self.seeds > 0
+
+
 @dataclass
 class Tally:
     """How far a run has come."""
@@ -192,6 +232,10 @@ class Tally:
     errors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What a person should know, in sentences."""
+    cohorts: list[Working] = field(default_factory=list)
+    """What trains now."""
+    standings: list[Standing] = field(default_factory=list)
+    """Of the instances that the run is about."""
 
     @property
     def ended(self) -> int:

@@ -3,13 +3,11 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 
 from bnexp.artifacts import Folder
 from bnexp.db.hurrying import within
 from bnexp.db.leases import LEASE_SECONDS, Lease, LeaseLostError
-from bnexp.db.rows import Job
 from bnexp.db.store import Store
 from bnexp.engine.cohort import group
 from bnexp.errors import DatabaseError
@@ -17,6 +15,7 @@ from bnexp.executors import Event, Executor, Failed, Idle, Lost, Told
 from bnexp.provenance import is_gone, this_worker
 from bnexp.records import Note, Outcome, Progress, Record, Resumed, Saved, Started, Tally
 from bnexp.text import counted, last_line
+from bnexp.training import Training
 
 POLL_SECONDS = 0.5
 ENDING_SECONDS = 10.0
@@ -28,27 +27,6 @@ NOT_GIVEN_BACK = f"could not be given back to the database; leases end by themse
 COUNTING_SHARE = 0.002
 """Of a run's time at most, for counting what others have trained: of a million trials it takes a server a second, and
 hundreds of runs may ask."""
-
-
-@dataclass
-class _Training:
-    """A cohort that a worker of ours trains."""
-
-    job: Job
-    began: float = field(default_factory=time.monotonic)
-    started: Started | None = None
-    step: int = 0
-    done: int = 0
-    """Trial-steps, those before a checkpoint included."""
-    kept: bool = False
-    """Whether the database knows that there is a checkpoint."""
-    unstored: list[Outcome] = field(default_factory=list)
-    ended: set[int] = field(default_factory=set)
-    """The slots of trials that have ended and are stored."""
-
-    @property
-    def left(self) -> list[int]:
-        return [slot for slot in range(len(self.job.configs)) if slot not in self.ended]
 
 
 class Run:
@@ -64,7 +42,7 @@ class Run:
         total, steps = store.left(self.experiment_ids)
         self.tally = Tally(total, total_steps=steps)
         self._before = store.ended(self.experiment_ids)
-        self._training: dict[int, _Training] = {}
+        self._training: dict[int, Training] = {}
         self._idle: set[int] = set()
         self._capacity = 0
         """The most trials in a cohort; 0 before a worker has told."""
@@ -90,6 +68,7 @@ class Run:
                 for worker, training in list(self._training.items()):
                     self._under_lease(executor, worker, partial(self._store, worker, training))
                 self._renew(executor)
+                self.tally.cohorts = [training.seen for training in self._training.values()]
                 watch(self.tally)
             self._count()
             self.folder.tidy(self.store.unfinished())
@@ -112,7 +91,7 @@ class Run:
             with suppress(DatabaseError):
                 self._hand_in(worker, training)
 
-    def _hand_in(self, worker: int, training: _Training) -> None:
+    def _hand_in(self, worker: int, training: Training) -> None:
         """Store what has ended of a cohort, and give the rest back, unless somebody has taken it over."""
         with suppress(LeaseLostError):
             self._store(worker, training)
@@ -132,7 +111,7 @@ class Run:
                 if lost.job.cohort_id == job.cohort_id:  # whoever took it over has given it back, or forgotten it
                     self._lose(executor, worker)
             number = self._idle.pop()
-            self._training[number] = _Training(job)
+            self._training[number] = Training(job)
             executor.submit(number, job.configs, self.folder.checkpoint(job, self.worker.program))
         if self._training or not self._capacity:
             self._alone = time.monotonic()
@@ -193,7 +172,7 @@ class Run:
             case Told(record=record) if training:
                 self._hear(training, record)
 
-    def _hear(self, training: _Training, record: Record) -> None:
+    def _hear(self, training: Training, record: Record) -> None:
         """What a worker tells of its cohort."""
         match record:
             case Started():
@@ -202,7 +181,7 @@ class Run:
                 with suppress(LeaseLostError):
                     self.store.begin(training.job, self.worker, record)
             case Resumed(step, trials):
-                training.done += step * trials
+                training.step, training.done = step, training.done + step * trials
                 self.tally.notes.append(f"{counted(trials, 'trial')} to go on from step {step:,}")
             case Progress(step, _, steps):
                 training.step = step
@@ -215,15 +194,14 @@ class Run:
             case Note(sentence=sentence):
                 self.tally.notes.append(sentence)
             case Outcome():
-                training.unstored.append(record)
-                training.ended.add(record.slot)
+                training.end(record)
 
     def _plan(self) -> None:
         """Put what is missing into cohorts that fit the workers."""
         for experiment_id in self.experiment_ids:
             self.store.plan(experiment_id, partial(group, limit=self._capacity))
 
-    def _end(self, worker: int, training: _Training, error: str) -> None:
+    def _end(self, worker: int, training: Training, error: str) -> None:
         """A worker has ended its cohort, with `error` if not all of it. Until that is written down the cohort is ours:
         whatever stops us in between, `go` stores it and gives it back."""
         try:
@@ -235,7 +213,7 @@ class Run:
                 self.tally.notes.append(f"a cohort that is no longer ours: {last_line(error)}")
         self._training.pop(worker, None)
 
-    def _give_back(self, worker: int, training: _Training, why: str) -> None:
+    def _give_back(self, worker: int, training: Training, why: str) -> None:
         """A cohort's worker is no more. What has ended of it stays, and the rest has not failed: it is taken again, on
         from its checkpoint."""
         if not training.left:
@@ -244,7 +222,7 @@ class Run:
         self.tally.notes.append(f"{counted(len(training.left), 'trial')} given back: {why}")
         return None
 
-    def _fail(self, training: _Training, error: str) -> None:
+    def _fail(self, training: Training, error: str) -> None:
         given_up = self.store.fail(training.job, self.worker, error)
         self.tally.failed += sum(training.job.wanted[slot] for slot in given_up)
         again = len(training.left) - len(given_up)
@@ -253,7 +231,7 @@ class Run:
         if again:
             self.tally.notes.append(f"{counted(again, 'trial')} to be tried again: {last_line(error)}")
 
-    def _store(self, worker: int, training: _Training) -> None:
+    def _store(self, worker: int, training: Training) -> None:
         """Store what has ended of a cohort. With the last of it the cohort is done, and its worker has none."""
         if not training.unstored or training.started is None:
             return

@@ -19,6 +19,7 @@ from bnexp.db.store import Store
 from bnexp.design import Experiment
 from bnexp.enrolling import Identifier, close_books, enroll, instantiate, rehearse
 from bnexp.executors import Executor
+from bnexp.judging import Judging
 from bnexp.provenance import is_gone
 from bnexp.records import Choice, Columns, Tally
 from bnexp.reports.plan import Outlook
@@ -101,6 +102,7 @@ class Course:
         self.store, self.wishes, self.folder, self.watch = store, list(wishes), folder, watch
         self._make_executor = make_executor
         self._retry_failed = False
+        self._judging: Judging | None = None
         store.patience.say = watch.say
         self.ids: list[int] = []
 
@@ -109,6 +111,7 @@ class Course:
         included, what had ended is stored."""
         self._retry_failed = retry_failed
         self.ids = enroll(self.store, [wish.instance for wish in self.wishes], claims, retry_failed)
+        self._judging = Judging(self.store, self.ids, claims, self.folder.files)
         self._end_abandoned()
         for experiment_id, wish in zip(self.ids, self.wishes, strict=True):
             self._widen(experiment_id, wish, wish.instance.tuning or wish.instance.trials)
@@ -144,7 +147,12 @@ class Course:
         run = Run(self.store, self._make_executor, self.ids, self.folder)
         if run.tally.total:
             self.watch.begin(run.tally, self.store.left(tuning_ids)[0] if tuning_ids else 0)
-            self.watch.end(run.go(self.watch.show))
+            self.watch.end(run.go(self._show))
+
+    def _show(self, tally: Tally) -> None:
+        if self._judging:
+            tally.standings = self._judging.look()
+        self.watch.show(tally)
 
     def _choose(self, experiment_id: int, wish: Wish) -> bool:
         """Choose the level of each arm and write them down; whether it could be done."""

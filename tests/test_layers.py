@@ -13,7 +13,8 @@ LAYERS = [
     ["__main__"],
     ["cli"],
     ["stages"],
-    ["runner", "verify", "enrolling"],
+    ["runner", "verify", "judging"],
+    ["enrolling", "training"],
     ["executors"],
     ["provenance", "artifacts"],
     ["reports", "starting"],
@@ -30,14 +31,16 @@ LAYERS = [
     ["config", "yamlfile", "columns", "table"],
     ["options"],
     ["marks"],
-    ["registry", "records", "errors", "files", "text"],
+    ["registry", "records", "errors", "files", "text", "budget"],
 ]
 HEIGHT = {name: -number for number, names in enumerate(LAYERS) for name in names}
 WITHOUT_TORCH = [
     "cli",
     "stages",
     "runner",
+    "judging",
     "enrolling",
+    "training",
     "artifacts",
     "verify",
     "reports",
@@ -58,6 +61,7 @@ WITHOUT_TORCH = [
     "yamlfile",
     "columns",
     "table",
+    "budget",
 ]
 
 

@@ -25,6 +25,7 @@ from bnexp.engine.cohort import group
 from bnexp.records import Outcome, Point, Probe
 from tests.conftest import TINY, environment
 from tests.test_db import GOOD, ONE, STARTED, TWO, expire, instance, wanted
+from tests.test_live import tells_of_runs
 from tests.test_results import rows_of
 
 CURVE = (Point(1, 1.0, 0.5, 1.0, 0.5),)
@@ -144,6 +145,10 @@ def test_no_cohort_is_taken_twice_and_none_left(postgresql: str) -> None:
         attempts = connection.execute(text("select count(*), count(distinct trial_id) from attempts")).one()
     assert tuple(cohorts) == (40, 1) and tuple(attempts) == (80, 80)
     store.close()
+
+
+def test_what_is_watched_is_told(postgresql: str) -> None:
+    tells_of_runs(postgresql)
 
 
 def test_the_clock_is_the_servers(postgresql: str, monkeypatch: pytest.MonkeyPatch) -> None:

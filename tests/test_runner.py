@@ -26,7 +26,7 @@ from bnexp.executors import Event, Failed, Idle, Lost, Told
 from bnexp.executors import local as local_module
 from bnexp.executors.local import LocalExecutor
 from bnexp.provenance import _machine
-from bnexp.records import Checkpoint, Final, Outcome, Progress, Resumed, Tally
+from bnexp.records import Checkpoint, Final, Outcome, Progress, Resumed, Tally, Working
 from bnexp.runner import Run
 from tests.test_db import GOOD, ONE, STARTED, TWO, expire, instance, wanted
 
@@ -336,6 +336,17 @@ def test_trial_steps_are_counted_once_more_where_they_are_trained_again(store: S
         [*resumed, outcome(0, 0.5), outcome(1, 0.5), idle],
     )
     assert tally.steps == 2 * 500 + 2 * 700 == tally.total_steps and tally.finished == 2
+
+
+def test_whoever_watches_sees_each_cohort(store: Store) -> None:
+    number = store.register(instance(*(wanted(seed=seed) for seed in range(3))))
+    idle, began = Idle(0, capacity=3), Told(0, STARTED)
+    diverged = Told(0, Outcome(1, "diverged", (), None, 7, "nan"))
+    polls = [[idle], [began, Told(0, Resumed(300, 3))], [Told(0, Progress(400, 3, 300)), diverged]]
+    executor, seen = Scripted(*polls, [outcome(0, 0.5), outcome(2, 0.5), idle]), list[list[Working]]()
+    run = Run(store, lambda: executor, [number], folder_for(store.database))
+    run.go(lambda tally: seen.append(tally.cohorts))
+    assert seen == [[], [Working(1, 300, 1000, 3, 3, 0)], [Working(1, 400, 1000, 3, 2, 1)], []]
 
 
 def test_a_message_that_is_cut_off_is_a_worker_that_died() -> None:

@@ -8,6 +8,10 @@ import click
 from bnexp.cli import completing
 from bnexp.cli.commands import Choice, Command, Number
 from bnexp.cli.options import CHECKPOINTS, DATABASE, FILE, load_file
+from bnexp.cli.stopping import stop_as_by_hand
+from bnexp.errors import UsageError
+
+EVERY_SECONDS = 5
 
 
 @click.command(
@@ -15,15 +19,31 @@ from bnexp.cli.options import CHECKPOINTS, DATABASE, FILE, load_file
     examples=[
         ("bnexp status", "bnexp.db, here"),
         ("bnexp status --db postgresql://me@dbhost/bnexp", "a server's"),
+        ("bnexp status --watch", "follows the runs that go on"),
     ],
 )
 @DATABASE
-def status(database: str) -> None:
+@click.option("--watch", is_flag=True, help="Follow what runs, here or elsewhere, until nothing is left to run.")
+@click.option(
+    "--every",
+    type=Number(0.1, 86_400),
+    metavar="SECONDS",
+    help=f"How often --watch looks; seldomer where a look takes long.  [default: {EVERY_SECONDS}]",
+)
+def status(database: str, watch: bool, every: float | None) -> None:
     """Show what has been run: finished, diverged, failed, running."""
     from bnexp.db.results import Results
     from bnexp.reports.screens import show_status
+    from bnexp.reports.watching import Watcher
 
-    show_status(Results(database))
+    if every is not None and not watch:
+        raise UsageError("--every: says how often --watch looks, which is not given")
+    results = Results(database)
+    if not watch:
+        show_status(results)
+        return
+    stop_as_by_hand()
+    Watcher(results, every or EVERY_SECONDS).go()
 
 
 @click.command(

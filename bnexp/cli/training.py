@@ -2,7 +2,6 @@
 
 import gc
 import shlex
-import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from bnexp import registry
 from bnexp.cli import completing
 from bnexp.cli.commands import Command, Number
 from bnexp.cli.options import CHECKPOINTS, DATA_DIR, DATABASE, DEVICE, EXECUTOR, EXPERIMENTS, WORKERS, load_file
+from bnexp.cli.stopping import stop_as_by_hand
 from bnexp.errors import BnexpError, DatabaseError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def run(
     from bnexp.stages import Course
     from bnexp.text import without_passwords
 
-    _stop_as_by_hand()
+    stop_as_by_hand()
     executor_class = registry.load(registry.EXECUTORS[executor])
     experiments = load_file(file)
     claims = parse_claims(experiments)
@@ -120,23 +120,6 @@ def run(
     progress.done(failed)
     if failed:
         sys.exit(BnexpError.exit_code)
-
-
-class _Stopped(KeyboardInterrupt):
-    """A class of its own, since Python remembers a plain KeyboardInterrupt that has passed through `exec` of a string,
-    as dataclasses do, and then ends with SIGINT whatever has become of it."""
-
-
-def _stop_as_by_hand() -> None:
-    """Let whatever asks the process to end, and a terminal that is closed, do what Ctrl-C does; but what is ignored, as
-    under nohup, stays ignored."""
-    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _interrupt)
-
-
-def _interrupt(*_: object) -> None:
-    raise _Stopped
 
 
 @click.command(
@@ -223,7 +206,7 @@ def verify(
     from bnexp.reports.verification import show_verification
     from bnexp.verify import Verification, choose
 
-    _stop_as_by_hand()
+    stop_as_by_hand()
     work = Verification(choose(Results(database), experiment, sample, seed), data_dir)
     with Progress(["verify"]) as progress:
         if work.tally.total:

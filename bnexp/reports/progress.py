@@ -1,19 +1,22 @@
-"""What `bnexp run` shows while it trains: a live bar in a terminal, plain lines elsewhere. On standard error."""
+"""What `bnexp run` shows while it trains: a board in a terminal, plain lines elsewhere. On standard error."""
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
-from bnexp.records import Tally
+from bnexp.records import Tally, Working
+from bnexp.reports.board import Board, Column, Space, bar, draw, said
+from bnexp.reports.frame import Frame
 from bnexp.reports.screen import Screen
 from bnexp.text import counted
 
-LINE_SECONDS = 10.0
+LINE_SECONDS = 60.0
 """Between two lines where there is no terminal."""
+DRAW_SECONDS = 0.25
+"""Between two drawings, unless the terminal has changed its size."""
+COHORT_BAR = 20
 
 
 class Progress:
@@ -22,8 +25,10 @@ class Progress:
     def __init__(self, names: list[str]) -> None:
         self.names = ", ".join(names)
         self.console = Screen(stderr=True)
-        self.live = Live(console=self.console, refresh_per_second=4, transient=True)
+        self.frame = Frame(self.console)
         self.began = self.printed = time.monotonic()
+        self._judged: set[int] = set()
+        """The instances of which it was said what was judged."""
         self.tally: Tally | None = None
         """What trains or has trained last; None before anything."""
         self.tuning = 0
@@ -36,11 +41,11 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.live.stop()
+        self.frame.erase()
 
     def say(self, line: str) -> None:
         """Say a sentence."""
-        self.console.print(Text(line))
+        self.frame.say(Text(line))
 
     def begin(self, tally: Tally, tuning: int) -> None:
         """Say what is about to happen: trials to train, of which `tuning` are for choosing levels."""
@@ -49,21 +54,26 @@ class Progress:
         stage = f"tuning: {counted(tuning, 'trial')}" if tuning else counted(tally.total, "trial")
         others = f", and {tally.total - tuning:,} without tuning" if tuning and tuning < tally.total else ""
         self.say(f"{self.names}: {stage} to train{others}")
-        if self.console.is_terminal:
-            self.live.start()
 
     def show(self, tally: Tally) -> None:
         """Show the present state."""
         self._tell_notes(tally)
-        if self.console.is_terminal:
-            self.live.update(self._bar(tally))
-        elif time.monotonic() - self.printed >= LINE_SECONDS:
-            self.printed = time.monotonic()
-            self.say(f"{tally.ended + tally.elsewhere:,} of {tally.total:,} trials, {self._details(tally)}")
+        now = time.monotonic()
+        if self.frame.drawable:
+            if now - self.printed >= DRAW_SECONDS or self.frame.resized:
+                self.printed = now
+                space = Space.of(self.console, self.frame.width, self.frame.height)
+                self.frame.draw(draw(self._board(tally, space.ascii), space))
+            return
+        self._tell_verdicts(tally)
+        if now - self.printed >= LINE_SECONDS:
+            self.printed = now
+            training = f", {counted(len(tally.cohorts), 'cohort')} training" if tally.cohorts else ""
+            self.say(f"{self._headline(tally)}, {self._details(tally)}{training}")
 
     def end(self, tally: Tally) -> None:
         """Say how it ended."""
-        self.live.stop()
+        self.frame.erase()
         self._tell_notes(tally)
         seconds = time.monotonic() - self.began
         ended = f"{tally.finished:,} finished, {tally.diverged:,} diverged"
@@ -84,7 +94,7 @@ class Progress:
 
     def interrupted(self, command: str) -> None:
         """Say that it was stopped, and how to go on."""
-        self.live.stop()
+        self.frame.erase()
         if self.tally is None:
             self.say(f"Stopped; `{command}` again goes on.")
             return
@@ -99,15 +109,19 @@ class Progress:
             self.say(note)
         self.told = len(tally.notes)
 
-    def _bar(self, tally: Tally) -> Table:
-        grid = Table.grid(padding=(0, 1))
-        share = min(tally.steps, tally.total_steps)
-        grid.add_row(
-            ProgressBar(total=max(tally.total_steps, 1), completed=share, width=24),
-            f"{tally.ended + tally.elsewhere:,}/{tally.total:,} trials",
-        )
-        grid.add_row("", Text(self._details(tally)))
-        return grid
+    def _tell_verdicts(self, tally: Tally) -> None:
+        for standing in tally.standings:
+            if standing.verdicts and standing.number not in self._judged:
+                self._judged.add(standing.number)
+                self.say(said(standing))
+
+    def _board(self, tally: Tally, ascii_only: bool) -> Board:
+        share = tally.steps / tally.total_steps if tally.total_steps else 0.0
+        columns = cohort_columns(tally.cohorts, ascii_only)
+        return Board(share, self._headline(tally), self._details(tally), columns, tally.standings)
+
+    def _headline(self, tally: Tally) -> str:
+        return f"{tally.ended + tally.elsewhere:,} of {counted(tally.total, 'trial')}"
 
     def _details(self, tally: Tally) -> str:
         seconds = time.monotonic() - self.began
@@ -119,6 +133,18 @@ class Progress:
             left = tally.total_steps - tally.steps
             parts.append(f"{duration(left / rate)} left" if left else "all steps taken, taking the final numbers")
         return ", ".join(parts)
+
+
+def cohort_columns(cohorts: Sequence[Working], ascii_only: bool) -> list[Column]:
+    """What trains now, for a board."""
+    shares = (cohort.step / max(1, cohort.steps) for cohort in cohorts)
+    return [
+        Column("cohort", [f"{cohort.cohort:,}" for cohort in cohorts]),
+        Column("step", [f"{cohort.step:,}/{cohort.steps:,}" for cohort in cohorts]),
+        Column("trials left", [f"{cohort.left:,}/{cohort.trials:,}" for cohort in cohorts]),
+        Column("diverged", [f"{cohort.diverged:,}" for cohort in cohorts]),
+        Column("", [bar(share, COHORT_BAR, ascii_only) for share in shares], right=False),
+    ]
 
 
 def duration(seconds: float) -> str:
