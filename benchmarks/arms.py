@@ -16,7 +16,8 @@ TRIALS = 16
 COHORTS = (1, 4, 16, 64, 256, 1024)
 WHOLE_STEPS_UP_TO = 64
 """Trials in a cohort up to which it takes all steps; a larger one takes fewer, in proportion."""
-LEAST_STEPS = 4
+LEAST_STEPS = {"cpu": 4, "cuda": 60}
+"""Timed steps of a larger one, by the device; on a GPU none may end before its graph of several steps is replayed."""
 
 
 class Unit(Protocol):
@@ -62,6 +63,8 @@ class Arm:
     processes: int
     cohort: int = 1
     """Trials that train side by side in a process."""
+    least: int = LEAST_STEPS["cpu"]
+    """Timed steps at least, where as many are asked for."""
 
     @property
     def name(self) -> str:
@@ -69,7 +72,7 @@ class Arm:
 
     def steps(self, steps: int) -> int:
         """Timed steps of each trial, where `steps` are asked for."""
-        return min(steps, max(LEAST_STEPS, steps * WHOLE_STEPS_UP_TO // self.cohort))
+        return min(steps, max(self.least, steps * WHOLE_STEPS_UP_TO // self.cohort))
 
     def shares(self, work: Work, trials: int = TRIALS) -> list[list[list[TrialConfig]]]:
         """Each process's cohorts: the first `trials` trials of `work`, and as many more as give every process the
@@ -91,5 +94,5 @@ def all_arms(device: str, cores: int, cohorts: tuple[int, ...] = COHORTS) -> lis
         Arm("eager", 1),
         Arm("captured" if cuda else "compiled", 1),
         Arm("parallel", parallel),
-        *(Arm("fused", processes, cohort) for cohort in cohorts for processes in sorted(fused)),
+        *(Arm("fused", processes, cohort, LEAST_STEPS[device]) for cohort in cohorts for processes in sorted(fused)),
     ]

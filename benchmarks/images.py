@@ -2,7 +2,7 @@
 written and compiled, interleaved in one run. Both see the same resident batches, take the same SGD steps with momentum
 and weight decay; the plain loop draws its batches by an index, as ours does.
 
-    python benchmarks/images.py                  # on a GPU: 224 pixels, 32 images a step, float32 and bfloat16
+    python benchmarks/images.py                  # on a GPU: 224 pixels, float32 and bfloat16, 1 and 4 trials
     python benchmarks/images.py --small          # on a CPU: the small form on 28 pixels, 1 and 8 trials
 """
 
@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.machine import ROOT, describe, write
+from benchmarks.machine import ROOT, describe, slug, write
 from bnexp.config import TrialConfig
 from bnexp.data.batches import DeviceData, to_device
 from bnexp.data.dataset import Dataset
@@ -123,28 +123,36 @@ def measure(arms: dict[str, tuple[Step, int]], steps: int, rounds: int) -> dict[
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true")
+    parser.add_argument("--trials", type=int, nargs="+", help="in bnexp's cohorts")
+    parser.add_argument(
+        "--eager", action="store_true", help="leave the compiled loop out, which takes minutes to compile"
+    )
     parser.add_argument("--steps", type=int, default=20, help="a round")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "images.json")
+    parser.add_argument("--output", type=Path)
     options = parser.parse_args()
+    trials = options.trials or ([1, 8] if options.small else [1, 4])
     device = devices.choose("auto")
     assert device is not None
+    output = options.output or ROOT / "benchmarks" / "results" / f"images-{slug(device)}.json"
     devices.settle()
     data = noise(options.small, device)
     cases = {}
     for precision in ("float32",) if options.small else ("float32", "bfloat16"):
-        arms = {
-            f"bnexp, {n}": (ours(n, options.small, precision, data), n) for n in ((1, 8) if options.small else (1,))
-        }
+        arms = {f"bnexp, {n}": (ours(n, options.small, precision, data), n) for n in trials}
         arms["plain"] = plain(options.small, precision, data, compiled=False), 1
-        arms["plain, compiled"] = plain(options.small, precision, data, compiled=True), 1
+        if not options.eager:
+            arms["plain, compiled"] = plain(options.small, precision, data, compiled=True), 1
         found = measure(arms, options.steps, options.rounds)
         for name, rates in found.items():
             ratio = statistics.median(a / b for a, b in zip(rates, found["plain"], strict=True))
-            print(f"{precision} {name}: {statistics.median(rates):,.0f} images/s, {ratio:.2f} times the plain loop")
+            print(
+                f"{precision} {name}: {statistics.median(rates):,.0f} images/s, {ratio:.2f} times the plain loop",
+                flush=True,
+            )
         cases[precision] = found
     about = {"network": "small" if options.small else "whole", "batch": BATCH, "steps": options.steps}
-    write(options.output, describe() | about | {"device": devices.describe(device), "images_per_second": cases})
+    write(output, describe(device) | about | {"images_per_second": cases})
 
 
 if __name__ == "__main__":

@@ -28,9 +28,11 @@ def key(role: str, seed: int, *parts: int | str) -> tuple[int, int]:
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
 
 
-def keys(role: str, seeds: list[int], *parts: int | str) -> Tensor:
-    """The `key` of each seed, int64 [2, S, 1]: ready to broadcast against counters."""
-    return torch.tensor([key(role, seed, *parts) for seed in seeds], dtype=torch.int64).T[:, :, None].contiguous()
+def keys(role: str, seeds: list[int], *parts: int | str, device: torch.device | str = "cpu") -> Tensor:
+    """The `key` of each seed, int64 [2, S, 1]: ready to broadcast against counters, on `device`, where their numbers
+    are made."""
+    words = torch.tensor([key(role, seed, *parts) for seed in seeds], dtype=torch.int64)
+    return words.T[:, :, None].contiguous().to(device)
 
 
 def counters(count: int, device: torch.device | str = "cpu") -> Tensor:
@@ -68,18 +70,18 @@ def uniform(keys_2SN: Tensor, counters_N: Tensor, dtype: torch.dtype = torch.flo
 
 
 def normal(keys_2S1: Tensor, count: int) -> Tensor:
-    """Standard normal, float64 [S, count], by Box and Muller; on the CPU always, so that every device starts from the
-    same weights."""
+    """Standard normal, float64 [S, count], by Box and Muller. Devices differ by how they round a logarithm or a cosine,
+    in the last of some 16 digits."""
     half = (count + 1) // 2
-    whole = _unsigned(words(keys_2S1, counters(2 * half)))
+    whole = _unsigned(words(keys_2S1, counters(2 * half, keys_2S1.device)))
     first, second = whole.double().add_(0.5).mul_(2.0**-32).split(half, dim=1)
     radius, angle = (-2 * first.log()).sqrt(), 2 * math.pi * second
     return torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)[:, :count]
 
 
 def permutation(keys_2S1: Tensor, count: int) -> Tensor:
-    """A permutation of range(count) for each key, int64 [S, count]."""
-    high, low = _unsigned(words(keys_2S1, counters(2 * count))).split(count, dim=1)
+    """A permutation of range(count) for each key, int64 [S, count], the same on every device."""
+    high, low = _unsigned(words(keys_2S1, counters(2 * count, keys_2S1.device))).split(count, dim=1)
     return torch.argsort((high << 31) | (low >> 1), dim=1, stable=True)
 
 

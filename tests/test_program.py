@@ -3,7 +3,6 @@
 import gc
 import weakref
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -33,8 +32,6 @@ KINDS = [
     {"norm": {"name": "group", "groups": 1}},
 ]
 kinds = pytest.mark.parametrize("kind", KINDS, ids=["none", "batch", "relu", "tanh", "noisy", "group"])
-
-gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 
 
 def cohort(kind: dict[str, Any], *seeds: int, **fields: Any) -> list[TrialConfig]:
@@ -230,41 +227,3 @@ def test_every_way_of_having_no_memory_is_known() -> None:
         torch.empty(10**15)
     assert is_out_of_memory(raised.value) and is_out_of_memory(torch.OutOfMemoryError("CUDA"))
     assert not is_out_of_memory(RuntimeError("shapes do not match"))
-
-
-@pytest.mark.gpu
-@gpu
-@kinds
-def test_captured_steps_equal_steps_on_the_same_gpu_and_nearly_those_on_the_cpu(
-    kind: dict[str, Any], digits: DeviceData
-) -> None:
-    there = to_device(source("digits").read(), 0, torch.float32, torch.device("cuda"))
-    trials = cohort(kind, 3, 4)
-    captured, launched, here = Program(trials, there), Program(trials, there), Program(trials, digits)
-    launched.replayed = None
-    for program in (captured, launched, here):
-        for first, last in pairwise([0, 1, 3, 20, 100]):
-            program.run(first + 1, last - first)
-    for name, tensor in copied(captured).items():
-        torch.testing.assert_close(tensor, launched.state()[name], rtol=1e-6, atol=1e-7)
-        if name.endswith("weight"):
-            torch.testing.assert_close(tensor.cpu(), here.state()[name], rtol=1e-2, atol=1e-3)
-
-
-@pytest.mark.gpu
-@gpu
-def test_a_trainer_on_a_gpu_serves_cohort_after_cohort() -> None:
-    """Captured once, restarted in place, shed where trials diverge."""
-    there = to_device(source("digits").read(), 0, torch.float32, torch.device("cuda"))
-    wild = {"lr_multiplier": 1e38}
-    one = Trainer()
-    for trials in (
-        cohort(KINDS[2], 3, 4),
-        cohort(KINDS[2], 5, 6),
-        [*cohort(KINDS[2], 5), *cohort(KINDS[2], 6, **wild)],
-    ):
-        ended, alone = outcomes(list(one.train(trials, there))), outcomes(list(train_cohort(trials, there)))
-        assert [outcome.status for outcome in ended] == [outcome.status for outcome in alone]
-        for outcome, other in zip(ended, alone, strict=True):
-            if outcome.final and other.final:
-                assert outcome.final.train_loss == pytest.approx(other.final.train_loss, rel=1e-4)

@@ -243,6 +243,24 @@ def test_a_worker_that_cannot_start_ends_the_run(monkeypatch: pytest.MonkeyPatch
         executor.close()
 
 
+@pytest.mark.skipif("torch" in sys.modules and sys.modules["torch"].cuda.is_available(), reason="has a GPU")
+def test_one_worker_a_gpu_is_started_and_the_others_where_it_turns_out_to_be_no_use(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "nvidia0").touch()
+    (tmp_path / "nvidiactl").touch()
+    monkeypatch.setattr(local_module, "DEVICES", tmp_path)
+    executor = LocalExecutor("auto", 2, None)
+    try:
+        assert list(executor._processes) == [0]
+        events: list[Event] = []
+        while len(events) < 2:
+            events += executor.poll(1.0)
+        assert {event.worker for event in events} == {0, 1} == set(executor._processes)
+    finally:
+        executor.close()
+
+
 def test_a_worker_that_is_killed_while_it_starts_is_started_again_three_times(monkeypatch: pytest.MonkeyPatch) -> None:
     executor = LocalExecutor("cpu", 1, None)
     try:

@@ -25,7 +25,7 @@ class Augmentation:
 
     def __init__(self, options: CropAugmentOptions, view: View, streams: list[int], device: torch.device) -> None:
         self.options, self.view = options, view
-        self.keys = random.keys("augment", streams).to(device)
+        self.keys = random.keys("augment", streams, device=device)
         self._counters = random.counters(0)
 
     def __call__(self, pictures: Canvases, step: Tensor) -> Tensor:

@@ -175,9 +175,10 @@ class Batches:
         """Indices of every batch of `epoch`, int64 [S, batches, B], where the examples want them."""
         used = self.per_epoch * self.size
         members_epoch = 0 if self.fixed else epoch
-        members = random.permutation(random.keys("order", streams, members_epoch), len(self.examples))
+        device = self.examples.indexed_on
+        members = random.permutation(random.keys("order", streams, members_epoch, device=device), len(self.examples))
         batches = members[:, :used].view(len(streams), self.per_epoch, self.size)
         if self.fixed:
-            order = random.permutation(random.keys("batch order", streams, epoch), self.per_epoch)
+            order = random.permutation(random.keys("batch order", streams, epoch, device=device), self.per_epoch)
             batches = torch.take_along_dim(batches, order[:, :, None], dim=1)
-        return batches.to(self.examples.indexed_on)
+        return batches

@@ -50,12 +50,13 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 def settle() -> None:
     """One thread, so that no sum depends on their number; denormals flushed, in every arm alike, since saturated units
-    make them and they are slow; no TF32."""
+    make them and they are slow; no TF32, and no convolution whose sums depend on what else the GPU does."""
     torch.set_num_threads(1)
     _keep_memory()
     torch.set_flush_denormal(True)
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
 
 
 def _keep_memory() -> None:

@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -22,6 +23,20 @@ from bnexp.executors import Event, Failed, Idle, Told
 from bnexp.records import Checkpoint
 
 SURPLUS = "surplus"
+
+DEVICES, GPU = Path("/dev"), "nvidia[0-9]*"
+"""Where a GPU has a file, and its name: that it is there says nothing of whether torch can use it."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A worker waits for a cohort."""
+
+    capacity: int
+    """The most trials that it can use in one."""
+    shared: bool
+    """Whether any number of workers may have this device."""
+
 
 MOST_STARTS = 3
 """In a row, without being ready once."""
@@ -39,15 +54,24 @@ class LocalExecutor:
     """Processes of this machine as workers."""
 
     def __init__(self, device: str, workers: int | None, data_dir: Path | None) -> None:
-        """Start `workers` processes on `device`, as many as there are cores unless told; those that find no device of
-        their own (there are more cores than GPUs) end at once."""
+        """Start `workers` processes on `device`, as many as there are cores unless told. Where there are GPUs, only one
+        for each, since a process takes seconds to start; the others follow if these turn out to train on the CPU. Those
+        that find no device of their own end at once."""
         self._arguments = (device, data_dir)
+        self._wanted = workers or cores()
         self._processes: dict[int, SpawnProcess] = {}
         self._pipes: dict[int, Connection] = {}
         self._starts: Counter[int] = Counter()
         """How often a worker was started since it was last ready."""
-        for number in range(workers or cores()):
+        gpus = 0 if device == "cpu" else len(list(DEVICES.glob(GPU)))
+        self._started = 0
+        self._start_until(min(self._wanted, gpus) or self._wanted)
+
+    def _start_until(self, count: int) -> None:
+        """Have `count` processes started in all."""
+        for number in range(self._started, count):
             self._start(number)
+        self._started = max(self._started, count)
 
     def _start(self, number: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -93,9 +117,11 @@ class LocalExecutor:
             return []
         if isinstance(message, BnexpError):
             raise message
-        if isinstance(message, int):
+        if isinstance(message, Ready):
             self._starts[worker] = 0
-            return [Idle(worker, capacity=message)]
+            if message.shared:
+                self._start_until(self._wanted)
+            return [Idle(worker, message.capacity)]
         return [Failed(worker, message) if isinstance(message, str) else Told(worker, message)]
 
     def _replace(self, worker: int) -> list[Event]:
@@ -134,7 +160,7 @@ def _serve(pipe: Connection, number: int, device_name: str, data_dir: Path | Non
     serving = Serving(device)
     try:
         while True:
-            pipe.send(CAPACITY[device.type])
+            pipe.send(Ready(CAPACITY[device.type], shared=device.type == "cpu"))
             trials, checkpoint = pipe.recv()
             for said in serving.train(trials, source(trials[0].dataset, data_dir).read, checkpoint):
                 pipe.send(said)

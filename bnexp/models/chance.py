@@ -17,12 +17,12 @@ class Draws(Layer):
     def __init__(self, cohort: Cohort, role: str, name: str) -> None:
         super().__init__()
         self.role, self.name = role, name
-        self.register_buffer("keys", random.keys(role, cohort.streams, name).to(cohort.device))
+        self.register_buffer("keys", random.keys(role, cohort.streams, name, device=cohort.device))
         self._counters = random.counters(0)
 
     def keep(self, slots: Tensor, streams: list[int]) -> None:
         super().keep(slots, streams)
-        self.keys = random.keys(self.role, streams, self.name).to(self.keys.device)
+        self.keys = random.keys(self.role, streams, self.name, device=self.keys.device)
 
     def uniform(self, count: int, now: Pass, like: Tensor) -> Tensor:
         """The step's first `count` numbers of each stream, in [0, 1), of the type of `like`: [S, count]."""

@@ -191,11 +191,11 @@ def initial_weights(cohort: Cohort, name: str, outputs: int, fan_in: int) -> Ten
     same draws. On the device meta, which has no numbers, nothing is drawn."""
     if cohort.device.type == "meta":
         return torch.empty(cohort.trials, outputs, fan_in, device=cohort.device, dtype=cohort.dtype)
-    draws = random.normal(random.keys("init", cohort.streams, name), outputs * fan_in)
+    draws = random.normal(random.keys("init", cohort.streams, name, device=cohort.device), outputs * fan_in)
     shared = cohort.trials // len(cohort.streams)
-    scale = cohort.init_scale.cpu() * math.sqrt(1 / fan_in)
+    scale = cohort.init_scale.to(cohort.device) * math.sqrt(1 / fan_in)
     weight = draws.repeat_interleave(shared, 0).view(-1, outputs, fan_in) * scale[:, None, None]
-    return weight.to(cohort.device, cohort.dtype)
+    return weight.to(cohort.dtype)
 
 
 def add_product(into: Tensor, left: Tensor, right: Tensor) -> None:

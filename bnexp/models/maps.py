@@ -40,7 +40,10 @@ class AveragePool(Layer):
         self.kernel = kernel
 
     def forward(self, x_TBHWC: Tensor, now: Pass) -> Tensor:
-        x = avg_pool2d(_by_image(x_TBHWC), self.kernel, 1, padding=self.kernel // 2, count_include_pad=False)
+        x = _by_image(x_TBHWC)
+        if x.is_cuda:  # where gradients of padded windows in channels_last are wrong (pytorch issue 188344)
+            x = x.contiguous()
+        x = avg_pool2d(x, self.kernel, 1, padding=self.kernel // 2, count_include_pad=False)
         return _by_trial(x, len(x_TBHWC))
 
 
