@@ -53,16 +53,17 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
-def write_file(path: Path, text: str) -> None:
-    """Put `text` into the file at `path`, as UTF-8. Raises OSError where that fails, and then what stood there stands
-    still."""
+def write_file(path: Path, content: str | bytes) -> None:
+    """Put `content` into the file at `path`, text as UTF-8. Raises OSError where that fails, and then what stood there
+    stands still."""
+    written = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     target = Path(os.path.realpath(path))
     if target.is_symlink() or (target.exists() and not target.is_file()):  # a link that is left leads to itself
         raise OSError(errno.EINVAL, "Not a regular file", str(path))
     beside = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     try:
-        with beside.open("x", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
+        with beside.open("xb") as file:
+            file.write(written)
         if target.exists():
             beside.chmod(stat.S_IMODE(target.stat().st_mode))
         beside.replace(target)

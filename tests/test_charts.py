@@ -106,6 +106,24 @@ def test_trials_that_wait_are_counted_and_left_out() -> None:
     assert "1 trial not ended yet, and left out." in means.notes({"a": series})
 
 
+def test_a_loss_of_one_has_an_interval_around_it() -> None:
+    assert means._interval(np.zeros(3), False) == {"mean": 1.0, "low": 1.0, "high": 1.0}  # its logarithm is 0
+    assert means._interval(np.zeros(3), True) == {"mean": 0.0, "low": 0.0, "high": 0.0}
+
+
+def test_what_is_not_finite_is_counted_and_left_out() -> None:
+    series = means.series_of(*raced([0.1, math.nan, 0.5], [0.3, 0.3, 0.5]))
+    assert [row["mean"] for row in series.mean] == pytest.approx([20, 30, 50]) and series.not_finite == 1
+    assert "Left out: 1 evaluation without a finite number." in means.notes({"a": series})
+
+
+def test_trials_that_end_where_few_do_have_marks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(means, "MOST_ENDS", 1)
+    series = means.series_of(*raced([0.1, 0.3, 0.5], [0.3, 0.1], [0.3, 0.1], [0.2]))
+    assert [(row["last"], row["step"]) for row in series.ended] == [(1, 1), (10, 1), (10, 10)]
+    assert series.marks_only == 1
+
+
 def test_a_long_curve_is_thinned_up_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(means, "MOST_STEPS", 2)
     series = means.series_of(*raced([0.1, 0.3, 0.5]))
@@ -197,6 +215,7 @@ def test_percentiles_of_more_trials_than_can_be_read_are_of_the_first_seeds(monk
 def test_figure_2_marks_the_steps_to_the_controls_best(drawn: Drawn) -> None:
     """51%, at which the control's second seed is at step 20, and BN's at step 10."""
     spec = drawn("figure-2")
+    assert "nothing of it has ended here: BN-x5-Sigmoid." in subtitle(spec)
     assert {(row["series"], row["step"]) for row in rows(spec, "target")} == {
         ("Inception (none): 20", 20.0),
         ("BN: 10", 10.0),

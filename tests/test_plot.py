@@ -74,7 +74,8 @@ def test_the_command_writes_a_figure(here: Path) -> None:
 
 def test_the_list_has_every_figure() -> None:
     ended = plot("--list")
-    assert [line.split()[0] for line in ended.output.splitlines()] == [*registry.FIGURES]
+    assert [line.split()[0] for line in ended.output.splitlines() if line[:1] != " "] == [*registry.FIGURES]
+    assert all(len(line) <= 80 for line in ended.output.splitlines())
     assert "Figure 1" in ended.output
 
 
@@ -90,6 +91,8 @@ def test_the_list_has_every_figure() -> None:
         (["curves", "--metric", "accuracy", "--output", "x.png"], "no metric 'accuracy' (known: train_accuracy"),
         (["curves", "--experiment", "racd", "--output", "x.png"], "did you mean 'raced'?"),
         (["curves", "--experiment", "waits", "--output", "x.png"], "no trial of waits has ended yet; `bnexp run"),
+        (["grid", "--metric", "train_loss", "--output", "x.png"], "are for the figure curves, not for grid"),
+        (["curves", "--trial", "a", "--instance", "1", "--output", "x.png"], "have no place beside it"),
         (["curves", "--trial", "ä", "--output", "x.png"], "no trial's key begins with 'ä'"),
         (["figure-1", "--experiment", "raced", "--output", "x.png"], "raced is no experiment with the probe "
          "`percentiles`; `bnexp run inside` makes one"),

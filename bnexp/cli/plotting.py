@@ -9,6 +9,8 @@ from bnexp.cli import completing
 from bnexp.cli.options import CHECKPOINTS, DATABASE, FILE, load_file
 from bnexp.errors import UsageError, did_you_mean
 
+METRIC = "validation_accuracy"
+
 
 @click.command()
 @click.argument("figure", required=False, shell_complete=completing.figures)
@@ -31,13 +33,15 @@ from bnexp.errors import UsageError, did_you_mean
 )
 @click.option(
     "--metric",
-    default="validation_accuracy",
+    default=METRIC,
     show_default=True,
     metavar="COLUMN",
     help="curves: a column of learning_curves.",
 )
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file.")
-@click.option("--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True)
+@click.option(
+    "--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True, help="Of letters and ground."
+)
 @click.option("--list", "listed", is_flag=True, help="List the figures.")
 @CHECKPOINTS
 def plot(
@@ -61,8 +65,9 @@ def plot(
     from bnexp.reports.charts import output as written
 
     if listed:
-        for name in registry.FIGURES:
-            click.echo(f"{name:10} {figures.about(name)}")
+        lines = click.HelpFormatter(width=80)
+        lines.write_dl([(name, figures.about(name)) for name in registry.FIGURES])
+        click.echo(lines.getvalue(), nl=False)
         return
     if figure is None:
         raise UsageError(f"which figure? ({did_you_mean('', registry.FIGURES)})")
@@ -71,6 +76,10 @@ def plot(
     if output is None:
         raise UsageError(f"plot needs --output FILE, whose name ends in one of {', '.join(written.ENDINGS)}")
     written.ending_of(output)  # before anything is read
+    if figure != "curves" and (trials or metric != METRIC):
+        raise UsageError(f"--trial and --metric are for the figure curves, not for {figure}")
+    if trials and (experiment is not None or instance is not None):
+        raise UsageError("--trial names trials wherever they are; --experiment and --instance have no place beside it")
     from bnexp.db.results import Results
     from bnexp.reports.charts.asked import Asked
 

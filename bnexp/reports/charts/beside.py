@@ -23,6 +23,12 @@ class Variants:
     """The dataset, the networks and the number of seeds."""
 
     @property
+    def absent(self) -> str:
+        """A sentence about the rows of which nothing has ended here."""
+        names = [line.name for line in self.beside.lines if line.name not in self.trials]
+        return f"Not drawn, since nothing of it has ended here: {', '.join(names)}." if names else ""
+
+    @property
     def lines(self) -> list[Line]:
         return [line for line in self.beside.lines if line.name in self.trials]
 

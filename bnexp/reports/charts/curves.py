@@ -41,8 +41,10 @@ def curves(asked: Asked) -> Any:
         order = asked.variants(instance.name)
         title, (groups, about) = words_of(instance.name, instance.overrides), split(asked.data(instance), order)
     series = {name: series_of(trials, asked.results.curves, metric) for name, trials in groups.items()}
-    if not any(one.mean or one.ended for one in series.values()):
+    if all(one.waiting == length(groups[name]) for name, one in series.items()):
         raise nothing_ended(title)
+    if not any(one.mean or one.ended for one in series.values()):
+        raise UsageError(f"the trials of {title} were evaluated at no step that all of a series share")
     unit = ", %" if is_accuracy(metric) else ", nats"
     named = metric.replace("_", " ")
     series, cut = within(series, metric)

@@ -13,7 +13,7 @@ from bnexp.records import Columns
 from bnexp.reports.charts import inputs, lines
 from bnexp.reports.charts.asked import Asked, nothing_ended
 from bnexp.reports.charts.curves import factors, words_of
-from bnexp.reports.charts.means import notes, series_of
+from bnexp.reports.charts.means import left_out, notes, series_of
 from bnexp.reports.charts.names import label, titled
 from bnexp.reports.charts.percentiles import Inside, first_seeds, inside
 from bnexp.settings import in_words
@@ -63,6 +63,7 @@ def figure_1(asked: Asked) -> Any:
         + " Below: all settings." * (len(drawn) > 1),
         f"{len(settings) - len(drawn)} more settings are not drawn." if len(settings) > len(drawn) else "",
         *notes(series),
+        *left_out(int((~ended).sum())),
         fewer,
     ]
     title = f"Accuracy and the inputs of the last hidden layer: {words_of(instance.name, instance.overrides)}"

@@ -34,6 +34,7 @@ def figure_2(asked: Asked) -> Any:
         f"On {found.scale}.",
         _target(found),
         *notes(series),
+        found.absent,
     )
     target = found.beside.target
     if target is None:

@@ -40,6 +40,7 @@ def _title(found: Variants) -> dict[str, object]:
         f"Left: the control's steps to its own best{best} over a variant's steps to it; words where it has none.",
         "Right: the largest on each seed's curve, mean over seeds; bars: its 95% interval (exact sign-flip), of ours.",
         f"Here: {found.scale}. The paper: {table.scale or 'at its own scale'}; its accuracies are of other data.",
+        found.absent,
     )
 
 

@@ -9,7 +9,7 @@ from bnexp.reports import words
 from bnexp.reports.charts.asked import Asked
 from bnexp.reports.charts.effects import Panel, Row, panels
 from bnexp.reports.charts.names import label, titled
-from bnexp.reports.charts.themes import BLUE, VERMILION, WIDTH
+from bnexp.reports.charts.themes import WIDTH
 
 VERDICTS = ("supported", "refuted", "inconclusive")
 SHAPES = ("circle", "square", "diamond")
@@ -101,14 +101,26 @@ def _marks(base: Any, lower: float) -> Any:
     """The verdicts, by colour and by shape."""
     import altair as alt
 
-    key = alt.Legend(orient="bottom", symbolOpacity=1)
-    colours = alt.Scale(domain=list(VERDICTS), range="ordinal")
     shapes = alt.Scale(domain=list(VERDICTS), range=list(SHAPES))
     return base.mark_point(filled=True, size=80, opacity=1, yOffset=lower).encode(
-        color=alt.Color("verdict:N", title=None, scale=colours, legend=key),
-        shape=alt.Shape("verdict:N", title=None, scale=shapes, legend=key),
+        color=_colour("verdict"),
+        shape=alt.Shape("verdict:N", title=None, scale=shapes, legend=_legend()),
         tooltip=[alt.Tooltip(f"{name}:N") for name in ("claim", "verdict", "contrast", "measured")],
     )
+
+
+def _colour(field: str) -> Any:
+    import altair as alt
+
+    return alt.Color(
+        f"{field}:N", title=None, scale=alt.Scale(domain=list(VERDICTS), range="ordinal"), legend=_legend()
+    )
+
+
+def _legend() -> Any:
+    import altair as alt
+
+    return alt.Legend(orient="bottom", symbolOpacity=1, symbolStrokeWidth=0)
 
 
 def _no_effect(panel: Panel, x: Any) -> list[Any]:
@@ -126,13 +138,11 @@ def _limits(panel: Panel, x: Any, y: Any, lower: float) -> list[Any]:
     import altair as alt
 
     layers = []
-    for verdict, colour, place in (("supported", BLUE, lower - 7), ("refuted", VERMILION, lower + 7)):
+    for verdict, place in (("supported", lower - 7), ("refuted", lower + 7)):
         rows: list[Row] = [
             {"claim": row["claim"], **limit} for row in panel.rows for limit in row["limits"] if limit["of"] == verdict
         ]
-        bars = alt.Chart(alt.InlineData(values=rows)).mark_rule(
-            strokeWidth=3, color=colour, opacity=0.55, yOffset=place
-        )
+        bars = alt.Chart(alt.InlineData(values=rows)).mark_rule(strokeWidth=3, opacity=0.55, yOffset=place)
         told = [alt.Tooltip("of:N", title="if all of it is here")]
-        layers.append(bars.encode(y=y, x=x("from"), x2="to:Q", tooltip=told))
+        layers.append(bars.encode(y=y, x=x("from"), x2="to:Q", color=_colour("of"), tooltip=told))
     return layers

@@ -16,10 +16,9 @@ from bnexp.reports import words
 from bnexp.reports.charts.asked import Asked, nothing_ended
 from bnexp.reports.charts.curves import factors, words_of
 from bnexp.reports.charts.lines import CROSS
-from bnexp.reports.charts.means import Row, student
+from bnexp.reports.charts.means import Row, left_out, student
 from bnexp.reports.charts.names import label, titled
 from bnexp.reports.charts.themes import WIDTH
-from bnexp.text import counted
 
 X, Y, COLUMN = "lr_multiplier", "init_scale", "norm"
 NEEDS = "that crosses lr_multiplier, init_scale and norm"
@@ -43,23 +42,24 @@ def grid(asked: Asked) -> Any:
     trials = asked.results.trials(instance.id)
     if not {X, Y} <= set(factors(trials)):
         raise asked.refusal(_fits, NEEDS, instance.name)
-    if not np.isin(trials["status"].astype(str), ENDED).any():
+    ended = np.isin(trials["status"].astype(str), ENDED)
+    if not ended.any():
         raise nothing_ended(instance.name)
-    panels, left_out = _panels(trials)
+    panels, averaged = _panels(trials)
     rows = cells(trials, panels)
     norms = _order(row["norm"] for row in rows)
     charts = []
     named = list(dict.fromkeys(row["panel"] for row in rows))
     for panel, norm in itertools.product(named, norms):
         own = [row for row in rows if row["panel"] == panel and row["norm"] == norm]
-        charts.append(_heat_map(own, rows, _heading(panel, norm), len(norms), last=panel == named[-1]))
-    ended = np.isin(trials["status"].astype(str), ENDED)
+        charts.append(_heat_map(own, rows, _heading(panel, norm), last=panel == named[-1]))
     about = [
         "Test accuracy in percent, mean over seeds; a trial that diverged counts as chance.",
-        "±: half of the 95% interval of the mean over seeds (Student's t).",
-        "×: some diverged, with their share.",
-        f"Mean over the levels of {words.listed(map(words.spaced, left_out))}." if left_out else "",
-        f"{counted(int((~ended).sum()), 'trial')} not ended yet, and left out." if not ended.all() else "",
+        "±: half of the 95% interval of the mean over seeds (Student's t). ×: some diverged, with their share."
+        if _room(rows) >= NARROW
+        else "×: some diverged. Cells have no room for numbers, which are in the tooltips of an HTML page.",
+        f"Mean over the levels of {words.listed(map(words.spaced, averaged))}." if averaged else "",
+        *left_out(int((~ended).sum())),
     ]
     title = f"Accuracy by learning-rate multiplier and init scale: {words_of(instance.name, instance.overrides)}"
     return alt.concat(*charts, columns=len(norms), spacing=14).properties(title=titled(title, *about))
@@ -107,7 +107,7 @@ def _cell(trials: Columns, panels: Sequence[str], values: Sequence[Any]) -> Row:
         "seeds": len(seeds),
         "trials": length(trials),
         "diverged": diverged,
-        "share": f"{diverged:.0f}%" if diverged else "",
+        "share": "" if not diverged else "<1%" if diverged < 1 else f"{diverged:.0f}%",
     }
 
 
@@ -116,19 +116,31 @@ def _order(norms: Any) -> list[str]:
     return sorted(dict.fromkeys(norms), key=lambda norm: (norm != "none", norm))
 
 
+def _room(rows: list[Row]) -> float:
+    """Pixels of a cell's width."""
+    return _width(rows) / len({row["rate"] for row in rows})
+
+
+def _width(rows: list[Row]) -> float:
+    """Pixels of a panel's width."""
+    across = len({row["norm"] for row in rows})
+    return (WIDTH - 60 * across - 70) / across
+
+
 def _heading(panel: str, norm: str) -> str:
     return ", ".join(filter(None, [panel, "no norm" if norm == "none" else f"norm {norm}"]))
 
 
-def _heat_map(own: list[Row], rows: list[Row], heading: str, across: int, *, last: bool) -> Any:
+def _heat_map(own: list[Row], rows: list[Row], heading: str, *, last: bool) -> Any:
     """One panel. All have the colours of all `rows`."""
     import altair as alt
 
     rates, scales = (sorted({row[name] for row in rows}, key=float) for name in ("rate", "scale"))
-    width = (WIDTH - 60 * across - 70) / across
+    room = _room(rows)
     lowest, highest = min(row["accuracy"] for row in rows), max(row["accuracy"] for row in rows)
+    upright = alt.Axis(labelAngle=0 if room >= NARROW else -90)
     base = alt.Chart(alt.InlineData(values=own)).encode(
-        x=alt.X("rate:N", sort=rates, title="learning-rate multiplier" if last else None, axis=alt.Axis(labelAngle=0)),
+        x=alt.X("rate:N", sort=rates, title="learning-rate multiplier" if last else None, axis=upright),
         y=alt.Y("scale:N", sort=scales[::-1], title="init scale"),
     )
     colour = alt.Color("accuracy:Q", title="accuracy, %", scale=alt.Scale(domain=[lowest, highest]))
@@ -137,7 +149,6 @@ def _heat_map(own: list[Row], rows: list[Row], heading: str, across: int, *, las
         f"datum.accuracy > {lowest + DARK * (highest - lowest)!r}", alt.value("#000000"), alt.value("#FFFFFF")
     )
     crosses = base.transform_filter("datum.diverged > 0")
-    room = width / max(1, len(rates))
     layers = [heat]
     if room >= NARROW:
         layers += [
@@ -150,7 +161,9 @@ def _heat_map(own: list[Row], rows: list[Row], heading: str, across: int, *, las
     right, down = CORNER if room >= NARROW else (0, 0)
     mark = crosses.mark_point(shape=CROSS, size=50, strokeWidth=2, opacity=1, xOffset=right, yOffset=down)
     layers.append(mark.encode(stroke=ink))
-    return alt.layer(*layers).properties(width=width, height=CELL * len(scales), title=alt.Title(heading, fontSize=12))
+    return alt.layer(*layers).properties(
+        width=_width(rows), height=CELL * len(scales), title=alt.Title(heading, fontSize=12)
+    )
 
 
 def _tooltip() -> list[Any]:

@@ -124,12 +124,13 @@ def _colour(norms: list[str]) -> Any:
     return alt.Color("series:N", title=None, scale=alt.Scale(domain=norms), legend=None)
 
 
-def _domain(every: Iterable[Inside], *, outer: bool = True) -> list[float]:
-    """From the smallest to the largest number that is drawn; `outer`: the units' too."""
-    known = list(every)
+def _domain(measured: Iterable[Inside], *, outer: bool = True) -> list[float]:
+    """From the smallest to the largest number that is drawn; `outer`: intervals and the units' too."""
+    known = list(measured)
     drawn = [row["mean"] for one in known for row in one.lines]
     if outer:
-        drawn += [row[end] for one in known for row in one.units for end in ("low", "high")]
+        every = (row for one in known for row in [*one.lines, *one.units])
+        drawn += [row[end] for row in every for end in ("low", "high") if row[end] is not None]
     low, high = min(drawn, default=0.0), max(drawn, default=1.0)
     room = ROOM * (high - low or 1.0)
     return [low - room, high + room]

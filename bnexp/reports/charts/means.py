@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bnexp.claims.arms import Arm, by_seed
 from bnexp.claims.arms import Curves as Reader
@@ -23,6 +24,8 @@ Row = dict[str, Any]
 
 MOST_STEPS = 200
 """Of a drawn curve; there are fewer pixels than twice as many."""
+MOST_ENDS = 40
+"""Steps at which trials end that have a line up to their mark, for each series."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,12 @@ class Series:
     """How many trials have not ended."""
     every: int = 1
     """Which evaluations are drawn: each, every second, ..."""
+    not_finite: int = 0
+    """How many evaluations of trials that did not diverge gave no finite number, and are in no mean."""
+    marks_only: int = 0
+    """How many of the trials that diverged have no line up to their mark."""
+    shortened: bool = False
+    """Whether some trials went on beyond the last step that all share."""
 
 
 def is_accuracy(metric: str) -> bool:
@@ -68,13 +77,17 @@ def series_of(trials: Columns, reader: Reader, metric: str = "validation_accurac
     # The last evaluation is drawn whatever is left out.
     drawn = np.arange(len(steps) - 1, -1, -every)[::-1]
     diverged = known["status"] == "diverged"
-    whole = take(known, ~diverged)
+    whole, own = take(known, ~diverged), values[~diverged][:, drawn]
     level = untrained(metric, int(known["classes"][0]))
+    ends, bare = _ended(steps, values[diverged], curves.ended[diverged], drawn, level)
     return Series(
-        _mean(whole, steps[drawn], values[~diverged][:, drawn], is_accuracy(metric)) if length(whole) else [],
-        _ended(steps, values[diverged], curves.ended[diverged], level) if diverged.any() else [],
-        waiting,
-        every,
+        mean=_mean(whole, steps[drawn], own, is_accuracy(metric)) if length(whole) else [],
+        ended=ends,
+        waiting=waiting,
+        every=every,
+        not_finite=int((~np.isfinite(own)).sum()),
+        marks_only=bare,
+        shortened=bool(length(whole) and len(steps) and "steps" in whole and np.max(whole["steps"]) > steps[-1]),
     )
 
 
@@ -92,10 +105,9 @@ def _mean(trials: Columns, steps: Values, values: Values, accuracy: bool) -> lis
 
 def _interval(seeds: Values, accuracy: bool) -> Row:
     """Of percentages, no farther than from 0 to 100; of logarithms of losses, as losses."""
-    mean, (low, high) = float(seeds.mean()), student(seeds)
-    if not accuracy:
-        return {"mean": math.exp(mean), "low": low and math.exp(low), "high": high and math.exp(high)}
-    return {"mean": mean, "low": low and max(low, 0.0), "high": high and min(high, 100.0)}
+    numbers = (float(seeds.mean()), *student(seeds))
+    drawn = (None if each is None else min(max(each, 0.0), 100.0) if accuracy else math.exp(each) for each in numbers)
+    return dict(zip(("mean", "low", "high"), drawn, strict=True))
 
 
 def student(values: Values) -> tuple[float | None, float | None]:
@@ -108,21 +120,28 @@ def student(values: Values) -> tuple[float | None, float | None]:
     return float(values.mean()) - half, float(values.mean()) + half
 
 
-def _ended(steps: Values, values: Values, ended: Mask, level: float) -> list[Row]:
-    """`values` and `ended` [trials, steps], of trials that diverged."""
+def _ended(
+    steps: Values, values: Values, ended: Mask, drawn: npt.NDArray[np.intp], level: float
+) -> tuple[list[Row], int]:
+    """`values` and `ended` [trials, steps], of trials that diverged; and how many have a mark alone. Lines go through
+    the `drawn` steps and the last one; the steps at which most end come first."""
+    if not len(values):
+        return [], 0
     last = (~ended).sum(axis=1) - 1
+    found, sizes = np.unique(last, return_counts=True)
+    lined = set(found[np.argsort(-sizes, kind="stable")][:MOST_ENDS].tolist())
     rows = []
-    for index in np.unique(last):
+    for index, size in zip(found.tolist(), sizes.tolist(), strict=True):
         own = values[last == index]
         if index < 0:
             first = float(steps[0]) if len(steps) else 1.0
-            rows.append({"step": first, "value": level, "last": first, "runs": len(own)})
+            rows.append({"step": first, "value": level, "last": first, "runs": size})
             continue
-        for at in range(index + 1):
+        for at in [*(drawn[drawn < index].tolist() if index in lined else ()), index]:
             finite = own[np.isfinite(own[:, at]), at]
             value = float(finite.mean()) if len(finite) else level
-            rows.append({"step": float(steps[at]), "value": value, "last": float(steps[index]), "runs": len(own)})
-    return rows
+            rows.append({"step": float(steps[at]), "value": value, "last": float(steps[index]), "runs": size})
+    return rows, int(sizes[[index not in lined for index in found.tolist()]].sum())
 
 
 def notes(series: Mapping[str, Series], metric: str = "validation_accuracy") -> list[str]:
@@ -130,7 +149,6 @@ def notes(series: Mapping[str, Series], metric: str = "validation_accuracy") -> 
     known = list(series.values())
     alive = [row for one in known for row in one.mean]
     diverged = sum(row["runs"] for one in known for row in one.ended if row["step"] == row["last"])
-    waiting = sum(one.waiting for one in known)
     every = max((one.every for one in known), default=1)
     sentences = []
     if alive:
@@ -146,8 +164,19 @@ def notes(series: Mapping[str, Series], metric: str = "validation_accuracy") -> 
         sentences.append(
             f"{counted(diverged, 'trial')} diverged: thin lines, which end with a × at the last evaluation{others}."
         )
-    if waiting:
-        sentences.append(f"{counted(waiting, 'trial')} not ended yet, and left out.")
+    bare = sum(one.marks_only for one in known)
+    if bare:
+        sentences.append(f"{counted(bare, 'trial')} of these, which ended where few did, have marks alone.")
+    lost = sum(one.not_finite for one in known)
+    if lost:
+        sentences.append(f"Left out: {counted(lost, 'evaluation')} without a finite number.")
+    if any(one.shortened for one in known):
+        sentences.append("A curve ends with the last step that all of its trials share.")
     if every > 1:
         sentences.append(f"One evaluation in {every} is drawn.")
-    return sentences
+    return [*sentences, *left_out(sum(one.waiting for one in known))]
+
+
+def left_out(waiting: int) -> list[str]:
+    """A sentence about trials that have not ended, where there are any."""
+    return [f"{counted(waiting, 'trial')} not ended yet, and left out."] if waiting else []

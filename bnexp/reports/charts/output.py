@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bnexp.errors import UsageError
-from bnexp.files import write_whole
+from bnexp.files import write_file
 from bnexp.reports.charts.figures import Spec
 from bnexp.reports.charts.pages import VERSION, page
 from bnexp.reports.charts.themes import THEMES
@@ -26,11 +26,11 @@ def ending_of(path: Path) -> str:
 
 
 def write(spec: Spec, path: Path, theme: str = "light") -> None:
-    """Write the figure to `path`, whole or not at all. Raises UsageError where the ending is unknown or the file cannot
-    be written."""
+    """Write the figure to `path`, all of it or nothing. Raises UsageError where the ending is unknown or the file
+    cannot be written."""
     content = encode(spec, ending_of(path), theme)
     try:
-        write_whole(path, content)
+        write_file(path, content)
     except OSError as error:
         raise UsageError(f"--output {path}: cannot be written ({error.strerror})") from error
 

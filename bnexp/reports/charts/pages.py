@@ -53,11 +53,10 @@ def in_script(value: Any) -> str:
 
 def page(spec: Spec, theme: str = "light") -> str:
     """A whole page with one figure."""
-    title = spec.get("title", {})
     config = THEMES[theme]
     return PAGE.format(
         policy=POLICY,
-        title=html.escape(str(title.get("text", "bnexp") if isinstance(title, dict) else title)),
+        title=html.escape(" ".join(spec["title"]["text"])),
         ground=config["background"],
         javascript=javascript(),
         spec=in_script(spec | {"config": config}),
