@@ -2,11 +2,18 @@
 
 import gc
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bnexp.cli import completing
 from bnexp.cli.options import CHECKPOINTS, DATABASE, FILE, Number, load_file
+from bnexp.errors import UsageError
+
+if TYPE_CHECKING:
+    from bnexp.claims.report import Reports
+    from bnexp.db.results import Results
+    from bnexp.experiments import ExperimentsFile
 
 
 @click.command()
@@ -31,7 +38,9 @@ def status(database: str) -> None:
     help="Everything about this claim: curves, rates, trials, the SQL.",
     shell_complete=completing.claims,
 )
-@click.option("--format", "form", type=click.Choice(["table", "json", "markdown"]), default="table", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json", "markdown", "html"]), default="table", show_default=True
+)
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file.")
 @CHECKPOINTS
 def report(
@@ -48,7 +57,10 @@ def report(
     """Say for each of the paper's claims what the results show.
 
     NAME is an experiment or a suite; without it, the report is about the experiment run last.
+    HTML is one page, with charts and the grid, that needs no network.
     """
+    if claim is not None and form == "html":
+        raise UsageError("a page has all claims with their evidence: leave --claim out, or choose another --format")
     from bnexp.claims.evidence import gather
     from bnexp.claims.parse import parse_claims
     from bnexp.claims.report import report_on
@@ -67,9 +79,24 @@ def report(
             render(one_claim.document(evidence), form, output, lambda: one_claim.to_json(evidence))
         else:
             reports = report_on(results, experiments, claims, name or experiment, instance)
+            if form == "html":
+                _page(results, experiments, reports, output)
+                return
             render(document.document(reports), form, output, lambda: data.to_json(reports))
     finally:
         gc.enable()
+
+
+def _page(results: "Results", experiments: "ExperimentsFile", reports: "Reports", output: Path | None) -> None:
+    """Write the report as a page."""
+    from datetime import UTC, datetime
+
+    from bnexp.reports.charts.asked import Asked
+    from bnexp.reports.formats import write
+    from bnexp.reports.page import contents, html
+
+    asked = Asked(results, experiments, known=reports)
+    write(html.render(contents.page(asked, datetime.now(UTC))), output)
 
 
 @click.command("claims")

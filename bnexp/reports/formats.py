@@ -22,7 +22,12 @@ def render(blocks: Sequence[Block], form: str, output: Path | None, to_json: Cal
     if form == "table" and output is None:
         show(blocks)
         return
-    text = to_json() if form == "json" else markdown.render(blocks) if form == "markdown" else as_text(blocks)
+    write(to_json() if form == "json" else markdown.render(blocks) if form == "markdown" else as_text(blocks), output)
+
+
+def write(text: str, output: Path | None) -> None:
+    """Write `text` to a file, all of it or nothing, else to standard output. Raises UsageError where the file cannot be
+    written."""
     if output is None:
         click.echo(text, nl=False)
         return
