@@ -22,7 +22,7 @@ from bnexp.reports import beside, claim, overview, words
 from bnexp.reports.blocks import Block, Code, Grid, Line, Row
 from bnexp.reports.charts.asked import Asked
 from bnexp.reports.claims import definition
-from bnexp.reports.document import machines_of
+from bnexp.reports.document import machines, machines_of
 from bnexp.reports.page import drawing
 from bnexp.reports.page.cells import Cells, cells
 from bnexp.reports.page.drawing import Picture
@@ -48,7 +48,7 @@ class ClaimPart:
     row: Row
     """Its line in the table of verdicts: name, effect, interval, n and answer; below it what the paper says."""
     said: list[Block]
-    """The verdict in a sentence, and what would decide it."""
+    """The question, the verdict in a sentence, and what would decide it."""
     pictures: list[Picture]
     numbers: list[Block]
     fixed: list[Block]
@@ -117,16 +117,17 @@ def _claim(asked: Asked, number: int, entry: Entry, data: DataOf) -> ClaimPart:
     known = data(report.instance.id) if report else None
     evidence: Evidence | None = rests_on(asked.results, entry, known) if known else None
     [row] = overview.table([entry]).rows
+    question, *fixed = definition(finding.name, finding.claim)
     return ClaimPart(
         f"claim-{number}",
         finding.name,
         finding.answer,
         overview.answer(entry),
         row,
-        [verdict(entry), *advice(finding)],
+        [question, verdict(entry), *advice(finding)],
         list(drawing.of_claim(asked, entry, known)) if known else [],
         [*claim.measured(finding), *claim.rates(evidence)] if evidence else [],
-        definition(finding.name, finding.claim),
+        fixed,
         [*claim.trials(evidence), *_origin(report)] if evidence and report else [],
     )
 
@@ -167,8 +168,7 @@ def _again(asked: Asked, reports: Reports, text: str) -> Iterator[Block]:
     digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
     yield Line(f"{name}, as it was when this page was made: SHA-256 `{digest}`.", "strong", "Experiments file: ")
     yield Line("What the trials ran on:")
-    for line in dict.fromkeys(line for report in reports.reports for line in report.machines):
-        yield Line(words.sentence(line), "faint")
+    yield from machines(reports)
 
 
 def _seeds(reports: Reports, data: DataOf) -> Iterator[Block]:

@@ -24,6 +24,7 @@ from bnexp.reports.limits import limits
 from bnexp.text import counted
 
 METRIC = "validation_accuracy"
+CURVES = "Mean validation accuracy by training steps, a line for each arm or for arms together."
 MOST_TRIALS = 10_000
 """Whose curves are read for one picture."""
 
@@ -40,12 +41,9 @@ class Picture:
 
 def of_all(asked: Asked) -> list[Picture]:
     """The effects of all claims; nothing where none has a number."""
-    reports = asked.reports
-    measured = [entry.finding for entry in reports.entries if entry.finding.numbers]
-    if not measured:
+    if not any(entry.finding.numbers for entry in asked.reports.entries):
         return []
-    told = "; ".join(f"{one.name}: {numbers.sentence(one.numbers[0])}, {one.answer}" for one in measured)
-    return [_picture(draw("claims", asked), f"Effects against their limits. {told}.")]
+    return [_picture(draw("claims", asked), f"{about('claims')} The numbers are those of the table above.")]
 
 
 def of_claim(asked: Asked, entry: Entry, data: Data) -> Iterator[Picture]:
@@ -78,7 +76,8 @@ def of_report(asked: Asked, report: Report, trials: Columns) -> Iterator[Picture
             spec = draw(name, replace(asked, name=None, number=report.instance.id))
         except UsageError:  # it has not what the figure takes
             continue
-        yield _picture(spec, f"{about(name)} {' '.join(spec['title'].get('subtitle', []))}")
+        what = CURVES if name == "curves" else about(name)
+        yield _picture(spec, f"{what} {' '.join(spec['title'].get('subtitle', []))}")
 
 
 def left_out(report: Report, trials: Columns) -> str:
