@@ -45,6 +45,9 @@ class Instantly:
     def __init__(self) -> None:
         self._told: list[Event] = [Idle(0, CAPACITY["cpu"])]
 
+    def has_room(self) -> bool:
+        return True
+
     def submit(self, worker: int, trials: Sequence[TrialConfig], checkpoint: Checkpoint | None = None) -> None:
         outcomes = [Told(worker, made_up(slot, config)) for slot, config in enumerate(trials)]
         self._told += [Told(worker, Started("made up", 1, "none")), *outcomes, Idle(worker, CAPACITY["cpu"])]

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 
 from bnexp import registry
 from bnexp.errors import did_you_mean
-from bnexp.marks import Fields, Mark, named, per_trial, recorded, static
+from bnexp.marks import Fields, Mark, Written, named, per_trial, recorded, static
 from bnexp.options import (
     COMPONENTS,
     Augment,
@@ -34,17 +34,31 @@ def known_dataset(name: str) -> str:
     return name
 
 
+def _dataset_names(_: object) -> dict[str, Any]:
+    prepared = f"^(?:{registry.PREPARED_NAMES.pattern})$"
+    made = {"type": "string", "pattern": prepared, "description": registry.about(registry.PREPARED)}
+    return {"anyOf": [registry.enumerated(registry.DATASETS), made]}
+
+
 class TrialConfig(Fields):
     """One fully resolved configuration, its seed included."""
 
-    dataset: Annotated[str, AfterValidator(known_dataset), static("name", "dataset")] = "digits"
+    dataset: Annotated[str, AfterValidator(known_dataset), Written(_dataset_names), static("name", "dataset")] = (
+        "digits"
+    )
+    """What is learned; `bnexp data list` says where each is looked for."""
     model: Model = MlpOptions()
+    """The network."""
     norm: Norm = NoNormOptions()
+    """Before the nonlinearity of every hidden layer."""
     nonlinearity: Annotated[
         str, named("nonlinearity", registry.NONLINEARITIES), static("name", "nonlinearity", origin="sigmoid")
     ] = "sigmoid"
+    """Of every hidden layer."""
     batch_size: Annotated[int, Field(ge=2, le=1_000_000), static("examples", "batch_size", origin=60)] = 60
+    """In a batch of training."""
     steps: Annotated[int, Field(ge=1, le=1_000_000_000), static("steps", "steps", origin=1000)] = 1000
+    """Of training, a batch each."""
     eval_every: Annotated[int, Field(ge=1, le=1_000_000_000), recorded("steps", "eval_every")] = 50
     """Between two points of a curve; before the first, points stand at geometric steps."""
     probes: Annotated[
@@ -56,11 +70,15 @@ class TrialConfig(Fields):
     image_size: Annotated[int, Field(ge=0, le=4096), static("pixels", "image_size", origin=0)] = 0
     """Of the images that the network sees, square; 0: as the dataset has them."""
     augment: Augment = NoAugmentOptions()
+    """What is done to training images at each step."""
     crops: Annotated[Literal[1, 10, 144], static("of each test image", "crops", origin=1)] = 1
     """Over which class probabilities are averaged for the final numbers on the test set."""
     optimizer: Optimizer = SgdOptions()
+    """How a step moves the weights."""
     schedule: Schedule = ConstantOptions()
+    """What becomes of the learning rate over the steps."""
     lr_multiplier: Annotated[float, Field(gt=0), per_trial("times optimizer.lr", "lr_multiplier", 1.0)] = 1.0
+    """Of the learning rate."""
     dropout: Annotated[float, Field(ge=0, lt=1), per_trial("probability", "dropout", origin=0.0)] = 0.0
     """After each hidden nonlinearity of dense layers; in Inception, before the output layer only."""
     init_scale: Annotated[float, Field(gt=0), per_trial("times sqrt(1/fan_in)", "init_scale", origin=1.0)] = 1.0

@@ -49,10 +49,19 @@ class MissingFileError(DatabaseError):
     """A file that a database names is gone or damaged, or none was kept."""
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown `name`: what is known, and the nearest of it."""
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """What was meant by an unknown `name`, as far as that can be guessed: dotted names that end with it, else the one
+    that is most alike."""
     names = sorted(known)
-    near = difflib.get_close_matches(name[:MOST_NAMES], names[:1000], n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    ending = [each for each in names if each.endswith(f".{name}")]
+    return ending or difflib.get_close_matches(name[:MOST_NAMES], names[:1000], n=1, cutoff=0.5)
+
+
+def did_you_mean(name: str, known: Iterable[str], also: Iterable[str] = ()) -> str:
+    """The end of a sentence about an unknown `name`: what is known, and the nearest of it and of what is `also` known,
+    but too much to be listed."""
+    names = sorted(known)
+    near = nearest(name, {*names, *also})
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
     more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
     return f"known: {', '.join(names[:MOST_NAMES])}{more}{hint}"

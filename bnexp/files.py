@@ -3,7 +3,8 @@
 import errno
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -53,17 +54,17 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
-def write_file(path: Path, content: str | bytes) -> None:
-    """Put `content` into the file at `path`, text as UTF-8. Raises OSError where that fails, and then what stood there
-    stands still."""
-    written = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+@contextmanager
+def rewritten(path: Path) -> Iterator[BinaryIO]:
+    """A file to write what `path` is to hold, which takes its place when the context ends, and whose permissions it
+    has. Raises OSError where that fails, and then, as after any other error, what stood there stands still."""
     target = Path(os.path.realpath(path))
     if target.is_symlink() or (target.exists() and not target.is_file()):  # a link that is left leads to itself
         raise OSError(errno.EINVAL, "Not a regular file", str(path))
     beside = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     try:
         with beside.open("xb") as file:
-            file.write(written)
+            yield file
         if target.exists():
             beside.chmod(stat.S_IMODE(target.stat().st_mode))
         beside.replace(target)
@@ -71,3 +72,10 @@ def write_file(path: Path, content: str | bytes) -> None:
         with suppress(OSError):
             beside.unlink()
         raise
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Put `content` into the file at `path`, text as UTF-8. Raises OSError where that fails, and then what stood there
+    stands still."""
+    with rewritten(path) as file:
+        file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)

@@ -4,13 +4,15 @@ The marks decide everything that must agree about a field: which trials may trai
 a trial the same trial (the trial key), and the column that shows it in the database.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, GetJsonSchemaHandler, field_validator
+from pydantic_core import CoreSchema
 
 from bnexp.errors import did_you_mean
+from bnexp.registry import enumerated
 
 MISSING: Any = object()
 
@@ -41,7 +43,28 @@ def recorded(unit: str, column: str) -> Mark:
     return Mark("recorded", unit, column)
 
 
-def named(kind: str, known: Mapping[str, str]) -> AfterValidator:
+@dataclass(frozen=True)
+class Written:
+    """How people may write a field, as JSON Schema, where that is not what pydantic makes of its type."""
+
+    schema: Callable[[dict[str, Any]], dict[str, Any]]
+    """From what pydantic makes."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return self.schema(handler(core))
+
+
+@dataclass(frozen=True, slots=True)
+class Named(AfterValidator):
+    """A check of names, and the registry that has them."""
+
+    known: Mapping[str, str]
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return enumerated(self.known)
+
+
+def named(kind: str, known: Mapping[str, str]) -> Named:
     """Accept the names in a registry only."""
 
     def check(name: str) -> str:
@@ -49,7 +72,7 @@ def named(kind: str, known: Mapping[str, str]) -> AfterValidator:
             raise ValueError(f"no such {kind} ({did_you_mean(name, known)})")
         return name
 
-    return AfterValidator(check)
+    return Named(check, known)
 
 
 def _short(value: Any) -> Any:

@@ -6,13 +6,19 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from bnexp.marks import SHORT, Fields, per_trial, static
+from bnexp.marks import SHORT, Fields, Written, per_trial, static
+
+LAYERS = r"(\d{1,4})x(\d{1,5})"
 
 
 def as_layers(value: Any) -> Any:
     """[100, 100, 100] of "3x100"; what is not written so is left as it is."""
-    match = re.fullmatch(r"(\d{1,4})x(\d{1,5})", value) if isinstance(value, str) else None
+    match = re.fullmatch(LAYERS, value) if isinstance(value, str) else None
     return [int(match[2])] * int(match[1]) if match else value
+
+
+SHORT_LAYERS = Written(lambda layers: {"anyOf": [layers, {"type": "string", "pattern": f"^{LAYERS}$"}]})
+"""3x100 is short for [100, 100, 100]."""
 
 
 class MlpOptions(Fields):
@@ -23,13 +29,17 @@ class MlpOptions(Fields):
         tuple[Annotated[int, Field(ge=1, le=65536)], ...],
         BeforeValidator(as_layers),
         Field(strict=False, min_length=1, max_length=1000),
+        SHORT_LAYERS,
         static("units of each hidden layer", "hidden", origin=(100, 100, 100)),
     ] = (100, 100, 100)
     """A list, or "20x100" for twenty of a hundred."""
 
 
 Widths = Annotated[
-    tuple[Annotated[int, Field(ge=1, le=65536)], ...], BeforeValidator(as_layers), Field(strict=False, max_length=1000)
+    tuple[Annotated[int, Field(ge=1, le=65536)], ...],
+    BeforeValidator(as_layers),
+    Field(strict=False, max_length=1000),
+    SHORT_LAYERS,
 ]
 
 

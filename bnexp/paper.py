@@ -60,7 +60,9 @@ class PaperRow(Fields):
     models: Annotated[int, Field(ge=1)] | None = None
     """In an ensemble."""
     top1_error: Percent | None = None
+    """On the test set, in percent."""
     top5_error: Percent | None = None
+    """The same of the five likeliest classes."""
     claim: str | None = None
     """The claim whose measured value stands beside it, instead of trials' errors."""
     measures: ErrorMeasures | None = None
@@ -94,6 +96,7 @@ class PaperTable(Fields):
     control: str | None = None
     """The row whose best accuracy is the target of everybody's steps; a table about curves needs it."""
     rows: Annotated[dict[Name, PaperRow], Field(min_length=1, max_length=MOST_ROWS)]
+    """By the names that the paper gives them."""
 
     @property
     def of_errors(self) -> bool:

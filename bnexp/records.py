@@ -143,6 +143,9 @@ class Note:
     """Something that a person should know; training goes on."""
 
     sentence: str
+    kind: Literal["plain", "damaged", "foreign"] = "plain"
+    """damaged, foreign: of the checkpoint that was to be gone on from, whose path stands in the sentence. It was
+    damaged and is set aside, or it is by another program."""
 
 
 @dataclass(frozen=True)
@@ -158,9 +161,16 @@ class Checkpoint:
     """Whether to go on from what is there."""
     files: Path | None = None
     """The folder for what is kept of finished trials; without one, nothing is."""
+    remedy: str = "name another folder with --checkpoints"
+    """What helps, beside making room, where nothing can be written there."""
 
     def trial_key(self, slot: int) -> str:
         return self.keys[slot].partition(" ")[0]
+
+    def unwritten(self, error: Exception) -> Note:
+        """What is said where it cannot be written."""
+        said = f"the checkpoint {self.path} cannot be written ({error}); training goes on without"
+        return Note(f"{said}; make room there, or {self.remedy}")
 
 
 @dataclass

@@ -5,8 +5,14 @@ function), one line here and one test. Options of its own are a class in `bnexp.
 used, so reading a configuration stays fast.
 """
 
+import ast
 import importlib
+import importlib.util
+import inspect
 import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 DATASETS = {
@@ -118,3 +124,29 @@ def load(path: str) -> Any:
     """The object at `path`, written "package.module:name"."""
     module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)
+
+
+def about(path: str) -> str:
+    """What the object at `path` is: the first paragraph of its docstring, empty where it has none. It is read from the
+    source, since importing may take torch."""
+    module, _, name = path.partition(":")
+    return _docstrings(module).get(name, "")
+
+
+@cache
+def _docstrings(module: str) -> Mapping[str, str]:
+    found = importlib.util.find_spec(module)
+    assert found is not None and found.origin is not None
+    nodes = ast.parse(Path(found.origin).read_text(encoding="utf-8")).body
+    named = (node for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef))
+    return {node.name: first_paragraph(ast.get_docstring(node)) for node in named}
+
+
+def first_paragraph(docstring: str | None) -> str:
+    """The first paragraph of a docstring, in one line."""
+    return " ".join(inspect.cleandoc(docstring or "").partition("\n\n")[0].split())
+
+
+def enumerated(known: Mapping[str, str]) -> dict[str, Any]:
+    """The JSON Schema of a name of a registry: which there are, and for editors what each is."""
+    return {"type": "string", "enum": list(known), "enumDescriptions": [about(path) for path in known.values()]}

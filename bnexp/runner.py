@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from bnexp.artifacts import Folder
+from bnexp.db.hurrying import within
 from bnexp.db.leases import LEASE_SECONDS, Lease, LeaseLostError
 from bnexp.db.rows import Job
 from bnexp.db.store import Store
@@ -18,9 +19,11 @@ from bnexp.records import Note, Outcome, Progress, Record, Resumed, Saved, Start
 from bnexp.text import counted, last_line
 
 POLL_SECONDS = 0.5
-
+ENDING_SECONDS = 10.0
+"""For writing what is left to write, where a run is stopped."""
 ALONE_SECONDS = 10.0
 NO_WORKER = "there is no worker any more; waiting for one"
+NOT_GIVEN_BACK = f"could not be given back to the database; leases end by themselves within {LEASE_SECONDS:.0f} s"
 
 COUNTING_SHARE = 0.002
 """Of a run's time at most, for counting what others have trained: of a million trials it takes a server a second, and
@@ -90,20 +93,35 @@ class Run:
                 watch(self.tally)
             self._count()
             self.folder.tidy(self.store.unfinished())
-        except BaseException:
-            self.store.hurry()
-            raise
         finally:
             executor.close()
-            for training in self._training.values():
-                with suppress(DatabaseError):  # where nothing can be written, the lease ends by itself
-                    self._store(training)
-                    self.store.release(training.job, self.worker)
+            self._leave()
         return self.tally
 
+    def _leave(self) -> None:
+        """Store what has ended of what was begun, and give the rest back: each is tried once, all of it for a while."""
+        if not self._training:
+            return
+        self.store.hurry(ENDING_SECONDS)
+        within(ENDING_SECONDS, self._give_all_back)
+        if self._training:
+            self.tally.notes.append(f"{counted(len(self._training), 'cohort')} {NOT_GIVEN_BACK}")
+
+    def _give_all_back(self) -> None:
+        for worker, training in list(self._training.items()):
+            with suppress(DatabaseError):
+                self._hand_in(training)
+                del self._training[worker]
+
+    def _hand_in(self, training: _Training) -> None:
+        """Store what has ended of a cohort, and give the rest back, unless somebody has taken it over."""
+        with suppress(LeaseLostError):
+            self._store(training)
+            self.store.release(training.job, self.worker)
+
     def _supply(self, executor: Executor) -> bool:
-        """Give every idle worker a cohort; whether there is anything left to wait for."""
-        while self._idle:
+        """Give every idle worker a cohort that there is room for; whether there is anything left to wait for."""
+        while self._idle and executor.has_room():
             job = self.store.take(self.experiment_ids, self.worker)
             if job is None:
                 if not self._end_abandoned():
@@ -193,7 +211,7 @@ class Run:
                 training.kept = True
                 with suppress(LeaseLostError):
                     self.store.keep(training.job, self.worker, name)
-            case Note(sentence):
+            case Note(sentence=sentence):
                 self.tally.notes.append(sentence)
             case Outcome():
                 training.unstored.append(record)
@@ -224,9 +242,7 @@ class Run:
         from its checkpoint."""
         if not training.left:
             return self._end(worker, training, None)
-        with suppress(LeaseLostError):
-            self._store(training)
-            self.store.release(training.job, self.worker)
+        self._hand_in(training)
         del self._training[worker]
         self.tally.notes.append(f"{counted(len(training.left), 'trial')} given back: {why}")
         return None

@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from bnexp.config import TrialConfig, leaves
-from bnexp.errors import ConfigurationError, did_you_mean
+from bnexp.config import TrialConfig, columns_by_name, leaves
+from bnexp.errors import ConfigurationError, did_you_mean, nearest
 from bnexp.marks import Fields, Mark
 from bnexp.options import COMPONENTS, as_layers
 from bnexp.yamlfile import Path, parse_scalar
@@ -53,7 +53,8 @@ def flatten(values: Mapping[str, Any], place: Callable[[Path], str]) -> Settings
     for key, value in values.items():
         head = key.partition(".")[0]
         if head not in SETTABLE or (head != key and head not in COMPONENTS):
-            raise ConfigurationError(f"unknown field {key!r} ({did_you_mean(key, SETTABLE)})", place((key,)))
+            hint = did_you_mean(key, SETTABLE, columns_by_name().keys() - {"seed"})
+            raise ConfigurationError(f"unknown field {key!r} ({hint})", place((key,)))
         if key in COMPONENTS and isinstance(value, Mapping):
             inner = {f"{key}.{name}": Setting(v, place((key, name))) for name, v in value.items()}
         else:
@@ -154,7 +155,7 @@ def _refusal(error: ErrorDetails, settings: Settings) -> ConfigurationError:
         case "extra_forbidden":
             chosen = settings.get(f"{head}.name")
             owner = f"{head} {chosen.value!r}" if chosen else head
-            sentence = f"{owner} has no field {inner!r} ({did_you_mean(str(inner), _fields_of(head, chosen))})"
+            sentence = f"{owner} has no field {inner!r} ({_hint(str(inner), head, chosen)})"
         case "missing":
             sentence = f"{name} must be given here"
         case "union_tag_invalid" | "literal_error":
@@ -169,12 +170,15 @@ def _refusal(error: ErrorDetails, settings: Settings) -> ConfigurationError:
     return ConfigurationError(sentence, setting.place or None)
 
 
-def _fields_of(component: str, chosen: Setting | None) -> list[str]:
-    """The fields of the component's options of the chosen name."""
+def _hint(inner: str, component: str, chosen: Setting | None) -> str:
+    """What the component of the chosen name has instead of the field `inner`, and which others have such a field."""
     default = TrialConfig.model_fields[component].default
-    options = {fields.model_fields["name"].default: fields for fields in COMPONENTS[component]}
-    fields = options.get(chosen.value if chosen else default.name, type(default))
-    return [name for name in fields.model_fields if name != "name"]
+    options = {fields.model_fields["name"].default: [*fields.model_fields][1:] for fields in COMPONENTS[component]}
+    own = options.get(chosen.value if chosen else default.name, [])
+    near = [] if nearest(inner, own) else nearest(inner, {name for names in options.values() for name in names})
+    owners = [owner for owner, names in options.items() if near and near[0] in names]
+    has = did_you_mean(inner, own) if own else "it has none"
+    return f"{has}; {near[0]!r} is a field of {', '.join(owners)}" if owners else has
 
 
 def _allowed(message: str) -> str:

@@ -8,7 +8,7 @@ import tempfile
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,12 +125,12 @@ def postgresql_server() -> Iterator[str]:
             server.cleanup()
 
 
-@pytest.fixture
-def postgresql(postgresql_server: str) -> Iterator[str]:
-    """The URL of an empty database on it."""
+@contextmanager
+def empty_database(server: str) -> Iterator[str]:
+    """The URL of an empty database on a server, which goes with it in the end."""
     from sqlalchemy import create_engine, make_url, text
 
-    url = make_url(postgresql_server)
+    url = make_url(server)
     name = f"test_{uuid.uuid4().hex}"
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
@@ -139,6 +139,13 @@ def postgresql(postgresql_server: str) -> Iterator[str]:
     with engine.connect() as connection:
         connection.execute(text(f"drop database {name} with (force)"))
     engine.dispose()
+
+
+@pytest.fixture
+def postgresql(postgresql_server: str) -> Iterator[str]:
+    """The URL of an empty database on it."""
+    with empty_database(postgresql_server) as url:
+        yield url
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -164,6 +164,7 @@ def test_where_nothing_can_be_written_training_goes_on_and_says_so_once(tmp_path
     told = train(trials, place(tmp_path / "folder", trials))
     [note] = [record.sentence for record in told if isinstance(record, Note)]
     assert "cannot be written" in note and "training goes on without" in note
+    assert note.endswith("make room there, or name another folder with --checkpoints")
     assert outcomes(trials, told) == outcomes(trials, train(trials))
     assert not any(isinstance(record, Saved) for record in told)
 

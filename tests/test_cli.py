@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from bnexp.cli import main
+from bnexp.cli.commands import paths
+from tests.attacks import invoke
 from tests.conftest import TINY, Bnexp, enroll_impossible
 
 
@@ -173,3 +176,63 @@ def test_failed_trials_are_named_again_until_they_are_retried(tmp_path: Path, bn
     assert again.code == 1 and "2 trials failed; --retry-failed tries again" in again.err
     retried = bnexp(*command, "--retry-failed", cwd=tmp_path)
     assert retried.code == 1 and "2 trials to train" in retried.err
+
+
+MISTYPED = {
+    "rnu tiny": "No such command 'rnu' (known: ",
+    "reprot": "did you mean 'report'?",
+    "prune": "did you mean 'db prune'?",
+    "list": "did you mean 'data list'?",
+    "db chek": "No such command 'chek' (known: check, delete, merge, prune, upgrade; did you mean 'check'?)",
+    "run --sed 3 tiny": "'--seeds'",
+    "run tiny --executor locl": "'locl' is not one of 'local', 'ray'. Did you mean 'local'?",
+    "report --format josn": "Did you mean 'json'?",
+    "completion bsh": "Did you mean 'bash'?",
+    "run tyni": "did you mean 'tiny'?",
+    "report tyni": "did you mean 'tiny'?",
+    "verify --experiment tyni": "did you mean 'tiny'?",
+    "db delete tyni": "did you mean 'tiny'?",
+    "report --claim beter": "did you mean 'better'?",
+    "claims beter": "did you mean 'better'?",
+    "data check digts": "did you mean 'digits'?",
+    "plan tiny --set lr=1": "did you mean 'optimizer.lr'?",
+    "plan tiny --set momentum=1": "did you mean 'norm.momentum' or 'optimizer.momentum'?",
+    "plan tiny --set optimiser.lr=1": "did you mean 'optimizer.lr'?",
+    "plan tiny --set optimizer.lrr=1": "did you mean 'lr'?",
+    "plan tiny --set norm=none --set norm.epss=1": "has no field 'epss' (it has none; 'eps' is a field of batch, ",
+    "plan tiny --set norm=bacth": "did you mean 'batch'?",
+    "plan tiny --set nonlinearity=rellu": "did you mean 'relu'?",
+    "plan tiny --set shuffle=epok": "did you mean 'epoch'?",
+}
+
+
+@pytest.mark.parametrize("command", MISTYPED)
+def test_what_was_meant_is_named(tiny: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.chdir(tiny)
+    ended = invoke(*command.split())
+    assert ended.code == 2 and MISTYPED[command] in ended.err, ended.err
+
+
+def test_trial_keys_near_a_mistyped_one_are_named(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tiny)
+    keys = [row["trial_key"] for row in json.loads(invoke("query", ALL_KEYS, "--format", "json").out)]
+    mistyped = keys[3][:6] + "zz"
+    assert f"no trial's key begins with '{mistyped}'; did you mean {keys[3][:12]}?" in invoke("show", mistyped).err
+    assert f"did you mean {keys[3][:12]}?" in invoke("show", keys[3][:8].upper()).err
+    common = next(one[0] for one, other in itertools.pairwise(keys) if one[0] == other[0])
+    alike = [key[:12] for key in keys if key.startswith(common)]
+    assert f"key begins with '{common}'; there are {', '.join(alike[:4])}" in invoke("show", common).err
+    assert "keys are in the column trial_key of trial_results" in invoke("show", "zz").err
+
+
+ALL_KEYS = "select trial_key from trial_results order by 1"
+
+
+@pytest.mark.parametrize("path", ["", *paths(main)])
+def test_help_fits_and_has_examples(path: str) -> None:
+    ended = CliRunner(env={"COLUMNS": "80"}).invoke(main, [*path.split(), "--help"], prog_name="bnexp")
+    _, examples, after = ended.stdout.partition("\nExamples:\n")
+    shown = [line for line in after.splitlines() if line.startswith("  ") and f"bnexp {path}".strip() in line]
+    assert ended.exit_code == 0 and examples and shown
+    assert max(map(len, ended.stdout.splitlines())) <= 80
+    assert not any(line.endswith("...") for line in ended.stdout.partition("\nCommands:\n")[2].splitlines())

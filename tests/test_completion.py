@@ -1,6 +1,7 @@
 """What a shell completes."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,9 @@ import pytest
 from click.shell_completion import BashComplete
 
 from bnexp.cli import main
+from bnexp.cli.bash import Bash
 from bnexp.cli.completing import SHELLS, VARIABLE
-from tests.conftest import TINY, Bnexp, environment
+from tests.conftest import Bnexp, environment
 
 
 def completed(*words: str) -> list[str]:
@@ -35,10 +37,32 @@ def test_experiments_suites_and_claims_of_the_file(here: Path, tmp_path: Path) -
     assert completed("run", "--file", str(tmp_path / "other.yaml"), "") == ["alone", "both"]
 
 
-def test_fields_and_the_names_that_they_take(here: Path) -> None:
+def test_fields_and_the_words_that_they_take(here: Path) -> None:
     assert completed("run", "tiny", "--set", "norm")[:2] == ["norm=", "norm.eps="]
+    assert completed("plan", "tiny", "--set", "optimizer.") == [
+        "optimizer.lr=",
+        "optimizer.momentum=",
+        "optimizer.weight_decay=",
+    ]
     assert completed("run", "tiny", "--set", "nonlinearity=r") == ["nonlinearity=relu"]
-    assert completed("run", "tiny", "--set", "seed=") == []
+    assert completed("run", "tiny", "--set", "norm=") == ["norm=none", "norm=batch", "norm=noisy-batch", "norm=group"]
+    assert completed("run", "tiny", "--set", "model.stem=") == ["model.stem=imagenet", "model.stem=small"]
+    assert completed("run", "tiny", "--set", "binarize=") == ["binarize=true", "binarize=false"]
+    assert completed("run", "tiny", "--set", "seed=") == completed("run", "tiny", "--set", "none=") == []
+
+
+def test_what_a_field_and_its_words_mean_is_told(here: Path) -> None:
+    found = BashComplete(main, {}, "bnexp", VARIABLE).get_completions(["run", "tiny", "--set"], "nonlinearity=")
+    assert all(item.help for item in found)
+    [item] = BashComplete(main, {}, "bnexp", VARIABLE).get_completions(["run", "tiny", "--set"], "dropout")
+    assert str(item.help).startswith("[probability]")
+
+
+def test_what_was_run_and_datasets(here: Path) -> None:
+    assert completed("verify", "--experiment", "") == completed("db", "delete", "") == ["tiny"]
+    assert completed("data", "check", "fash") == ["fashion-mnist"] and completed("data", "check", "im") == [
+        "imagefolder/"
+    ]
 
 
 def test_trial_keys_of_the_database(here: Path, tmp_path: Path) -> None:
@@ -63,16 +87,44 @@ def test_every_shell_has_a_script(tmp_path: Path, bnexp: Bnexp, shell: str) -> N
     assert ended.code == 0 and VARIABLE in ended.out
 
 
+PRESSED = {
+    "run ti": ["tiny"],
+    "run tiny --set nonlinearity=r": ["relu"],  # what stands behind the =, at which readline breaks
+    "run tiny --set norm=": ["none", "batch", "noisy-batch", "group"],
+    "run tiny --set optimizer.l": ["optimizer.lr="],
+    "run tiny --set=binarize=t": ["true"],
+    "run tiny --executor=r": ["ray"],
+    "run --set 'nonlinearity=r": ["nonlinearity=relu"],  # within quotes there is no break
+    "plan tiny --db postgresql://me@dbhost/bnexp --set dro": ["dropout="],
+    "run tiny ": ["tiny", "overlap"],
+}
+"""What is typed behind `bnexp` when Tab is pressed, and what takes the place of its last piece."""
+
+
+@pytest.mark.parametrize("typed", PRESSED)
+def test_bash_is_told_what_takes_the_place_of_its_piece(
+    here: Path, monkeypatch: pytest.MonkeyPatch, typed: str
+) -> None:
+    word = typed.rpartition(" ")[2]
+    monkeypatch.setenv("COMP_LINE", f"bnexp {typed}")
+    monkeypatch.setenv("COMP_WORD", word if word.startswith("'") else re.split("[=:]", word)[-1])
+    told = Bash(main, {}, "bnexp", VARIABLE).complete().splitlines()
+    assert told == [f"plain,{value}" for value in PRESSED[typed]]
+
+
 def test_bash_completes_with_it(tmp_path: Path, bnexp: Bnexp) -> None:
-    """In a real bash, as when Tab is pressed."""
-    (tmp_path / "experiments.yaml").write_text(TINY)
+    """In a bash that calls the function as it does when Tab is pressed, at a cursor before the line's end."""
     (tmp_path / "script").write_text(bnexp("completion", "bash", cwd=tmp_path).out)
     pressed = (
-        "source ./script; COMP_WORDS=(bnexp run ti); COMP_CWORD=2; _bnexp_completion bnexp; echo ${COMPREPLY[@]}; "
-        "complete -p bnexp"
+        "compopt() { echo $*; }; source ./script; COMP_LINE='bnexp run tiny --set optimizer.l --seeds 3'; "
+        "COMP_POINT=32; _bnexp_completion bnexp optimizer.l --set; echo ${COMPREPLY[@]}; complete -p bnexp"
     )
     found = {**environment(), "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
     ended = subprocess.run(
         ["bash", "-c", pressed], cwd=tmp_path, env=found, capture_output=True, text=True, check=True, timeout=60
     )
-    assert ended.stdout.split() == ["tiny", "complete", "-o", "nosort", "-F", "_bnexp_completion", "bnexp"]
+    assert ended.stdout.splitlines() == [
+        "-o nospace",
+        "optimizer.lr=",
+        "complete -o nosort -F _bnexp_completion bnexp",
+    ]

@@ -231,6 +231,68 @@ def test_whoever_lost_a_lease_writes_nothing_under_the_one_it_has_now(store: Sto
     store.store(kept, ONE, outcome, STARTED, 1.0)
 
 
+def test_whoever_makes_a_transaction_again_knows_what_it_has_written(store: Store) -> None:
+    """The answer to its first commit was lost, and by now another worker has what is left."""
+    number = store.register(instance(wanted(seed=1), wanted(seed=2)))
+    store.plan(number, group)
+    job = store.take([number], ONE)
+    assert job is not None
+    half, whole = ([Outcome(slot, "finished", (), GOOD) for slot in range(size)] for size in (1, 2))
+    store.store(job, ONE, half, STARTED, 1.0)
+    expire(store, number)
+    others = store.take([number], TWO)
+    assert others is not None
+    store.store(job, ONE, half, STARTED, 1.0)
+    with pytest.raises(LeaseLostError):
+        store.store(job, ONE, whole, STARTED, 1.0)
+    ended = [Outcome(0, "finished", (), GOOD)]
+    for _ in range(2):
+        store.store(others, TWO, ended, STARTED, 1.0)
+        store.finish(others, TWO)
+    with pytest.raises(LeaseLostError):
+        store.finish(job, ONE)
+    assert scalar(store, "select group_concat(outcome) from attempts") == "finished,interrupted,finished"
+
+
+@pytest.mark.parametrize("failures", [0, 1, 2])
+def test_a_failure_that_is_written_down_again_is_the_same_failure(store: Store, failures: int) -> None:
+    """Tried again as it was, alone, or not at all."""
+    number = store.register(instance(wanted(seed=1), wanted(seed=2)))
+    store.plan(number, group)
+    job = store.take([number], ONE)
+    assert job is not None
+    with store.engine.begin() as connection:
+        connection.execute(text(f"update trials set failures = {failures} where seed = 2"))
+    given_up = [1] if failures == 2 else []
+    assert store.fail(job, ONE, "killed") == store.fail(job, ONE, "killed") == given_up
+    assert scalar(store, "select group_concat(failures) from trials") == f"1,{failures + 1}"
+    with pytest.raises(LeaseLostError):
+        store.fail(job, ONE, "another reason")
+    again = store.take([number], TWO)
+    assert again is not None and store.fail(job, ONE, "killed") == given_up, "whoever has them now"
+    store.retry(number)
+    store.plan(number, group)
+    with store.engine.begin() as connection:
+        connection.execute(text("update trials set failures = 2"))
+    while theirs := store.take([number], TWO):
+        store.fail(theirs, TWO, "killed")
+    assert store.failed([number]) == min(failures, 1) and store.fail(job, ONE, "killed") == [], "that one is theirs"
+
+
+def test_a_failure_of_an_earlier_lease_is_another(store: Store) -> None:
+    number = store.register(instance(wanted(seed=1)))
+    store.plan(number, group)
+    earlier = store.take([number], ONE)
+    assert earlier is not None
+    store.fail(earlier, ONE, "killed")
+    job = store.take([number], ONE)
+    assert job is not None
+    expire(store, number)
+    with pytest.raises(LeaseLostError):
+        store.fail(job, ONE, "killed")
+    assert scalar(store, "select group_concat(outcome) from attempts") == "failed,interrupted"
+
+
 def test_many_trials_are_written_down_and_planned_in_parts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Others must renew their leases meanwhile."""
     monkeypatch.setattr(store_module, "PART", 3)

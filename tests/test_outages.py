@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -9,6 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +20,9 @@ import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
-from benchmarks.ground import CURVES, EXPERIMENT, PROBES, RESULT, TWICE, ZOMBIES
+from benchmarks.ground import CURVES, EXPERIMENT, PROBES, RESULT, TWICE, ZOMBIES, _hear_signals
+from bnexp import runner
+from bnexp.artifacts import Folder
 from bnexp.db import connection as connection_module
 from bnexp.db import leases, retrying
 from bnexp.db.connection import writing
@@ -27,13 +31,17 @@ from bnexp.db.retrying import PassingError, Patience, repeated, trouble
 from bnexp.db.store import Store
 from bnexp.engine.cohort import group
 from bnexp.errors import DatabaseError
+from bnexp.executors import Event, Idle, Told
 from bnexp.records import Outcome, Point
+from bnexp.runner import Run
 from tests.conftest import environment
 from tests.test_db import GOOD, ONE, STARTED, instance, wanted
 from tests.test_postgresql import at_once
 from tests.test_results import rows_of
+from tests.test_runner import Scripted
 
 CURVE = (Point(1, 1.0, 0.5, 1.0, 0.5),)
+SOCKET = ".s.PGSQL.5432"
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,52 @@ def store(postgresql: str) -> Iterator[Store]:
     opened.close()
 
 
+class Way:
+    """The way to a server through a socket of its own in `folder`, on which everything can get lost."""
+
+    def __init__(self, url: str, folder: str) -> None:
+        self.theirs = str(Path(str(make_url(url).query["host"])) / SOCKET)
+        self.url = make_url(url).update_query_dict({"host": folder}).render_as_string(hide_password=False)
+        self.lost = threading.Event()
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(str(Path(folder) / SOCKET))
+        self._listening.listen()
+        self._open = [self._listening]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                ours, _ = self._listening.accept()
+                theirs = socket.socket(socket.AF_UNIX)
+                self._open += [ours, theirs]
+                theirs.connect(self.theirs)
+                for ends in ((ours, theirs), (theirs, ours)):
+                    threading.Thread(target=self._carry, args=ends, daemon=True).start()
+
+    def _carry(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while content := source.recv(1 << 16):
+                if not self.lost.is_set():
+                    target.sendall(content)
+            target.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Whoever still waits hears that it is over."""
+        for opened in self._open:
+            with suppress(OSError):
+                opened.shutdown(socket.SHUT_RDWR)
+            opened.close()
+
+
+@pytest.fixture
+def way(postgresql: str) -> Iterator[Way]:
+    with tempfile.TemporaryDirectory(prefix="bnexp-way-") as folder:
+        made = Way(postgresql, folder)
+        yield made
+        made.close()
+
+
 def hang_up(postgresql: str) -> None:
     """End every connection to the database, as a server does that stops."""
     engine = create_engine(postgresql)
@@ -108,17 +162,8 @@ def test_each_write_goes_through_though_its_connection_was_lost(postgresql: str,
     assert said == [], "the pool has noticed by itself"
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_transaction_whose_end_is_unknown_is_made_once(
-    postgresql: str, store: Store, monkeypatch: pytest.MonkeyPatch, moment: str
-) -> None:
-    """The connection is lost before its commit has reached the server, or before the answer has reached us."""
-    said: list[str] = []
-    store.patience.say = said.append
-    number = store.register(instance(wanted(seed=1)))
-    store.plan(number, group)
-    job = store.take([number], ONE)
-    assert job is not None
+def lose_a_commit(monkeypatch: pytest.MonkeyPatch, postgresql: str, store: Store, moment: str) -> None:
+    """The connection is lost before the next commit has reached the server, or before the answer has reached us."""
     dialect = type(store.engine.dialect)
     commit, commits = dialect.do_commit, []
 
@@ -132,12 +177,33 @@ def test_a_transaction_whose_end_is_unknown_is_made_once(
         commit(self, connection)
 
     monkeypatch.setattr(dialect, "do_commit", lose)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_transaction_whose_end_is_unknown_is_made_once(
+    postgresql: str, store: Store, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    said: list[str] = []
+    store.patience.say = said.append
+    number = store.register(instance(wanted(seed=1), wanted(batch_size=7)))
+    store.plan(number, group)
+    job, doomed = store.take([number], ONE), store.take([number], ONE)
+    assert job is not None and doomed is not None
+    with store.engine.begin() as connection:
+        connection.execute(text("update trials set failures = 2"))
+    lose_a_commit(monkeypatch, postgresql, store, moment)
     store.store(job, ONE, [Outcome(0, "finished", CURVE, GOOD)], STARTED, 1.0)
+    lose_a_commit(monkeypatch, postgresql, store, moment)
+    store.finish(job, ONE)
+    lose_a_commit(monkeypatch, postgresql, store, moment)
+    assert store.fail(doomed, ONE, "killed") == [0]
     monkeypatch.undo()
     with store.engine.connect() as connection:
         assert connection.execute(text("select count(*) from curves")).scalar() == 1
-        assert connection.execute(text("select count(*) from attempts where outcome = 'finished'")).scalar() == 1
-    assert len(said) == 1 and "the database does not answer; trying again for 5 minutes" in said[0]
+        attempts = connection.execute(text("select outcome, error from attempts order by id")).all()
+        assert [tuple(attempt) for attempt in attempts] == [("finished", None), ("failed", "killed")]
+        assert connection.execute(text("select max(failures) from trials")).scalar() == 3
+    assert len(said) == 3 and "the database does not answer; trying again for 5 minutes" in said[0]
 
 
 def test_a_server_that_never_comes_back_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,6 +235,78 @@ def test_ctrl_c_is_heard_while_the_server_is_away() -> None:
     with pytest.raises(KeyboardInterrupt):
         Patience(lambda sentence: None)(fails)
     assert time.monotonic() - began < 5
+
+
+def test_whoever_is_in_a_hurry_tries_once() -> None:
+    tries: list[str] = []
+
+    def fails() -> None:
+        tries.append("lost")
+        raise PassingError("gone", "lost")
+
+    def collides() -> int:
+        tries.append("collided")
+        if tries.count("collided") < 3:
+            raise PassingError("another was first", "collided")
+        return 7
+
+    patience = Patience(tries.append)
+    patience.hurry(10.0)
+    with pytest.raises(DatabaseError, match="gone"):
+        patience(fails)
+    assert patience(collides) == 7
+    assert tries == ["lost"] + ["collided"] * 3
+
+
+def test_a_run_that_is_stopped_while_nothing_reaches_the_server_ends_soon(
+    way: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has a cohort of each of two workers."""
+    monkeypatch.setattr(runner, "ENDING_SECONDS", 0.5)
+    store = Store(way.url)
+    number = store.register(instance(wanted(seed=1), wanted(seed=2)))
+
+    class Stopped(Scripted):
+        def poll(self, seconds: float) -> list[Event]:
+            if not self.polls:
+                way.lost.set()
+                raise KeyboardInterrupt
+            return super().poll(seconds)
+
+    executor = Stopped([Idle(0, capacity=1), Idle(1, capacity=1)], [Told(0, STARTED)])
+    run = Run(store, lambda: executor, [number], Folder(tmp_path / "checkpoints"))
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run.go(lambda tally: None)
+    assert time.monotonic() - began < 5
+    given_back = "2 cohorts could not be given back to the database; leases end by themselves within 60 s"
+    assert run.tally.notes == [given_back]
+    store.close()
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_heard_while_nothing_reaches_the_server(postgresql: str, way: Way, tmp_path: Path) -> None:
+    """In the middle of a statement, in which the driver waits for up to 10 s, before what is left to do takes 10."""
+    (tmp_path / "experiments.yaml").write_text(EXPERIMENT)
+    command = [sys.executable, "-m", "bnexp", "run", "faults", "--workers", "2", "--db", way.url]
+    given: dict[str, Any] = {"cwd": tmp_path, "env": environment(1000), "text": True}
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=_hear_signals, **given)
+    watching = create_engine(postgresql)
+    try:
+        _wait(run, watching, 1)
+        way.lost.set()
+        time.sleep(3)
+        began = time.monotonic()
+        run.send_signal(signal.SIGINT)
+        _, said = run.communicate(timeout=60)
+        took = time.monotonic() - began
+    finally:
+        run.kill()
+        watching.dispose()
+    assert run.returncode == 130 and took < 25, (took, said)
+    *_, note, last = said.splitlines()
+    assert note == "2 cohorts could not be given back to the database; leases end by themselves within 60 s"
+    assert last.startswith("Stopped; ") and "Traceback" not in said
 
 
 def test_what_passes_is_told_from_what_does_not() -> None:

@@ -212,6 +212,43 @@ def test_ctrl_c_leaves_the_cluster_as_it_was(tmp_path: Path, make_cluster: MakeC
     assert free.stdout.split() == ["2.0"], free.stderr
 
 
+BUSY = """
+import os, sys, time, ray
+ray.init(os.environ["RAY_ADDRESS"], log_to_driver=False, logging_level=50)
+
+@ray.remote(num_cpus=1)
+class Holder:
+    def hold(self):
+        pass
+
+holders = [Holder.remote() for _ in range(2)]
+ray.get([holder.hold.remote() for holder in holders])
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.slow
+def test_a_cluster_that_is_busy_holds_one_cohort_up(
+    tmp_path: Path, make_cluster: MakeCluster, undisturbed: Content
+) -> None:
+    """Another driver has both CPUs; the run waits in the queue with one cohort, and leaves the others to others."""
+    make_cluster(1, 1)
+    ground, done = Ground(tmp_path / "run"), Round("")
+    piped: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", BUSY], env=environment(), **piped) as busy:
+        assert busy.stdout is not None and busy.stdout.readline() == "held\n"
+        process = ground.start("--executor", "ray")
+        wait_until(ground, "select count(*) from attempts", 1)
+        time.sleep(3)  # it looks every half a second
+        counts = ground.rows("select status, count(*) from cohorts group by 1 order by 1")
+        busy.communicate("")  # it ends, and lets go
+    grounds.ended(process, done, 0)
+    assert counts == [("pending", 3), ("running", 1)]
+    assert done.complaints == [], ground.messages()
+    check(ground, undisturbed)
+
+
 @pytest.mark.slow
 def test_a_node_with_another_bnexp_ends_the_run(
     folder: Path, make_cluster: MakeCluster, bnexp: Bnexp, tmp_path: Path

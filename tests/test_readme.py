@@ -7,7 +7,8 @@ from bnexp.claims.parse import parse_claims
 from bnexp.cli import main
 from bnexp.experiments import load
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
 
 
 def test_the_example_is_read_expanded_and_claimed_about(tmp_path: Path) -> None:
@@ -21,6 +22,8 @@ def test_the_example_is_read_expanded_and_claimed_about(tmp_path: Path) -> None:
     assert claim.experiment == "momentum"
 
 
-def test_every_command_named_exists() -> None:
-    named = set(re.findall(r"`bnexp ([a-z]+)", README)) | set(re.findall(r"^    bnexp ([a-z]+)", README, re.MULTILINE))
+def test_every_command_is_named() -> None:
+    """In README, or in the reference."""
+    pages = README + (ROOT / "docs" / "reference.md").read_text()
+    named = set(re.findall(r"`bnexp ([a-z]+)", pages)) | set(re.findall(r"^    bnexp ([a-z]+)", pages, re.MULTILINE))
     assert named == set(main.commands)

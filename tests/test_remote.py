@@ -1,5 +1,7 @@
 """Workers that share no files with whoever keeps the database: what they write arrives before it is told."""
 
+import errno
+import os
 import pickle
 import subprocess
 import sys
@@ -13,7 +15,7 @@ import pytest
 from bnexp.config import TrialConfig
 from bnexp.data.dataset import source
 from bnexp.db.store import Store
-from bnexp.engine import shelving
+from bnexp.engine import checkpoints, shelving
 from bnexp.engine.checkpoints import Keeper
 from bnexp.errors import BnexpError, UsageError
 from bnexp.executors import Event, Idle, Lost, Told, remote
@@ -78,7 +80,7 @@ def test_it_goes_on_elsewhere_to_the_same_numbers_from_the_file_that_arrived(tmp
 
 def test_a_kept_file_is_there_before_its_trial_has_ended(tmp_path: Path) -> None:
     content, checkpoint = b"probabilities", place(tmp_path, cohort())
-    kept = shelving.put(tmp_path / "theirs", "predictions", content, "key")
+    kept = shelving.put(replace(checkpoint, files=tmp_path / "theirs"), 0, "predictions", content)
     ended = Outcome(0, "finished", (), kept=(kept,))
     assert Desk(checkpoint).receive(Sent(ended, (content,))) == ended
     assert shelving.place(tmp_path / "there.files", kept).read_bytes() == content
@@ -108,6 +110,49 @@ def test_a_damaged_checkpoint_is_set_aside_where_it_came_from(tmp_path: Path) ->
     notes = [one.sentence for one in train(trials, place(tmp_path, trials)) if isinstance(one, Note)]
     assert len(notes) == 1 and notes[0].startswith(f"the checkpoint {path} is damaged")
     assert path.with_name(f"{path.name}.damaged").read_bytes() == damaged
+
+
+def test_a_checkpoint_of_another_program_is_named_as_the_person_knows_it(tmp_path: Path) -> None:
+    trials = cohort()
+    train(trials, place(tmp_path, trials), stop_after=1)
+    there = place(tmp_path, trials)
+    notes = [one for one in train(trials, replace(there, program="q"), stop_after=0) if isinstance(one, Note)]
+    assert [note.kind for note in notes] == ["foreign"] and notes[0].sentence.startswith(f"the checkpoint {there.path}")
+    assert there.path.is_file() and list(there.path.parent.glob("*.damaged")) == []
+
+
+def test_what_is_said_of_a_checkpoint_is_not_told_by_its_words(tmp_path: Path) -> None:
+    there = place(tmp_path, cohort())
+    ours = replace(there, path=tmp_path / "ours" / there.path.name)
+    there.path.parent.mkdir()
+    there.path.write_bytes(b"x")
+    said = Note(f"{ours.path} will not do", "damaged")
+    assert Desk(there).receive(remote._pack(said, ours, there)) == Note(f"{there.path} will not do", "damaged")
+    assert [path.name for path in there.path.parent.iterdir()] == [f"{there.path.name}.damaged"]
+    plain = Note(f"the checkpoint {ours.path} is a fine one")
+    assert Desk(there).receive(remote._pack(plain, ours, there)) == plain
+
+
+@pytest.mark.parametrize("what", ["kept file", "checkpoint", "folder"])
+def test_a_workers_folder_that_is_full_is_explained_by_what_helps_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Not by --checkpoints, which names a folder at the other end."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if what == "folder":
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    else:
+        monkeypatch.setattr(*((shelving, "write_whole") if what == "kept file" else (checkpoints, "_write")), full)
+    trials = cohort()[:1]
+    order = Order(program(), "cpu", trials, None, None, place(tmp_path, trials), None)
+    told = list(remote.train(order, "elsewhere", source("digits").read))
+    notes = [one.record.sentence for one in told if isinstance(one, Sent) and isinstance(one.record, Note)]
+    [said] = notes if what == "checkpoint" else [one for one in told if isinstance(one, str)]
+    assert "make room there, " in said and "set TMPDIR where the workers of elsewhere are started" in said, said
+    assert "--checkpoints" not in said and "Traceback" not in said
 
 
 def refusal(order: Order) -> BnexpError:

@@ -18,6 +18,7 @@ from bnexp import runner
 from bnexp.artifacts import folder_for
 from bnexp.config import TrialConfig
 from bnexp.db.leases import Lease
+from bnexp.db.retrying import PassingError, repeated
 from bnexp.db.store import Store
 from bnexp.engine.cohort import group
 from bnexp.errors import BnexpError
@@ -37,6 +38,9 @@ class Scripted:
         self.polls = list(polls)
         self.given: list[tuple[int, list[TrialConfig]]] = []
         self.dropped: list[int] = []
+
+    def has_room(self) -> bool:
+        return True
 
     def submit(self, worker: int, trials: Sequence[TrialConfig], checkpoint: Checkpoint | None = None) -> None:
         self.given.append((worker, list(trials)))
@@ -120,6 +124,26 @@ def test_a_worker_that_is_ready_without_all_results_has_failed(store: Store) -> 
     idle = Idle(0, capacity=2)
     _, tally = go(store, number, [idle], [Told(0, STARTED), idle], [idle], [idle], [])
     assert tally.errors == ["the worker ended without a result"] and store.failed([number]) == 1
+
+
+def test_a_failure_whose_answer_was_lost_counts_as_a_failure(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not as a trial that another run has trained."""
+    number = store.register(instance(wanted(seed=1)))
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("update trials set failures = 2")
+    whole, lost = Store.fail, []
+
+    def lose_once(*arguments: Any) -> list[int]:
+        found = whole(*arguments)
+        if not lost:
+            lost.append(True)
+            raise PassingError("the connection was lost", "lost")
+        return found
+
+    monkeypatch.setattr(Store, "fail", repeated(lose_once))
+    idle = Idle(0, capacity=1)
+    _, tally = go(store, number, [idle], [Told(0, STARTED), Failed(0, "killed")], [idle])
+    assert lost and (tally.failed, tally.elsewhere, tally.errors, tally.notes) == (1, 0, ["killed"], [])
 
 
 def test_a_lost_lease_frees_its_worker_for_other_work(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -471,3 +495,24 @@ def test_time_in_a_queue_is_not_a_trials(store: Store) -> None:
     Run(store, lambda: executor, [number], folder_for(store.database)).go(lambda tally: None)
     with store.engine.connect() as connection:
         assert connection.exec_driver_sql("select seconds from trials").scalar_one() < 0.3
+
+
+def test_cohorts_that_would_only_wait_are_left_to_others(store: Store) -> None:
+    """Two workers are idle, and the first one's cohort finds no room before the third look."""
+    number = store.register(instance(*(wanted(seed=seed) for seed in range(2))))
+    held = []
+
+    class Full(Scripted):
+        def has_room(self) -> bool:
+            return not self.given or len(self.polls) < 3
+
+        def poll(self, seconds: float) -> list[Event]:
+            held.append(len(store.held([number])))
+            return super().poll(seconds)
+
+    def ends(worker: int) -> list[Event]:
+        return [replace(told, worker=worker) for told in (Told(0, STARTED), outcome(0, 0.5), Idle(0, capacity=1))]
+
+    executor = Full([Idle(0, capacity=1), Idle(1, capacity=1)], [], [], ends(1), ends(0))
+    Run(store, lambda: executor, [number], folder_for(store.database)).go(lambda tally: None)
+    assert held == [0, 1, 1, 2, 1] and len(losses(store)) == 2

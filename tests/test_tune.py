@@ -415,6 +415,9 @@ class Instantly:
     def __init__(self, failing: Callable[[TrialConfig], bool] = lambda config: False) -> None:
         self.failing, self.events = failing, list[Event]([Idle(0, capacity=1000)])
 
+    def has_room(self) -> bool:
+        return True
+
     def submit(self, worker: int, trials: Sequence[TrialConfig], checkpoint: Checkpoint | None = None) -> None:
         from bnexp.executors import Failed
 

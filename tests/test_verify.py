@@ -200,6 +200,9 @@ class Fake:
         self.closed = False
         self.events: list[Event] = [Idle(0, capacity)]
 
+    def has_room(self) -> bool:
+        return True
+
     def submit(self, worker: int, trials: Sequence[TrialConfig], checkpoint: Checkpoint | None = None) -> None:
         self.given.append([trial.seed for trial in trials])
         told: list[Event] = [Told(0, replace(self.outcomes[t.seed], slot=i)) for i, t in enumerate(trials)]

@@ -79,12 +79,14 @@ class Arms(Fields):
 
     treatment: Partial
     control: Partial | None = None
+    """Left out where the estimator measures the treatment alone."""
 
 
 class Estimator(Fields):
     """How the effect is measured on each seed."""
 
     name: Annotated[str, named("estimator", registry.ESTIMATORS)]
+    """What it computes."""
     of: Literal["scored_accuracy", "trained"] = "scored_accuracy"
     """The outcome."""
     at: Partial = Field(default_factory=dict)
@@ -126,7 +128,9 @@ class Table(Fields):
     """The table under the claim: a row for each combination of levels, measured like the claim unless told."""
 
     by: FactorNames
+    """Whose levels make the rows."""
     estimator: Estimator | None = None
+    """The claim's unless told, and so are the arms."""
     arms: Arms | None = None
 
 
@@ -135,6 +139,7 @@ class Measure(Fields):
 
     arms: Arms
     where: Partial = Field(default_factory=dict)
+    """Only these of the claim's trials."""
     estimator: Estimator
 
     @model_validator(mode="after")
@@ -149,26 +154,37 @@ class Claim(Fields):
     """An entry under `claims:`. One without an experiment is not tested, and says in `needs` what testing it takes."""
 
     question: str
+    """What the report asks and answers."""
     section: str
+    """Where the quote stands."""
     quote: str
+    """In the source's own words."""
     paper: str = ""
     """The paper's own figure."""
     source: str = ""
     """Who says it; the paper unless told."""
     experiment: str | None = None
+    """Whose trials judge it."""
     needs: str = ""
+    """Without an experiment: what testing it takes."""
     arms: Arms | None = None
+    """What is compared."""
     where: Partial = Field(default_factory=dict)
     """The trials that the claim and its table are about."""
     estimator: Estimator | None = None
+    """How it is measured."""
     measures: dict[str, Measure] = Field(default_factory=dict)
     """Where a claim takes several numbers, instead of `arms` and `estimator`; the first is shown in front."""
     table: Table | None = None
+    """What stands under it in the report."""
     supported_if: Rule | None = None
+    """Where the interval must lie for it to be supported."""
     refuted_if: Rule | None = None
+    """And refuted; without, it is supported or inconclusive."""
     supported: str = ""
     """What it means in plain words if supported."""
     refuted: str = ""
+    """And if refuted."""
     caveat: str = ""
     """What the experiment cannot show."""
     looks: Annotated[tuple[int, ...], Field(strict=False), AfterValidator(ascending)] = ()

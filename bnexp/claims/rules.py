@@ -45,12 +45,17 @@ class Rule(Fields):
     of: str | None = None
     """The measure it is about; the claim's only one unless told."""
     low: LowRule | None = None
+    """The lower end of the interval is at least so much."""
     high: HighRule | None = None
+    """The upper end of the interval is at most so much."""
     within: Annotated[Limit | None, AfterValidator(lambda limit: limit if limit is None else _positive(limit))] = None
     """Equivalence: the whole interval is no farther than this from `around`."""
     around: float = 0.0
+    """The middle of `within`, in the measure's unit."""
     all: "tuple[Rule, ...]" = Field(default=(), strict=False)
+    """Every one of these rules holds."""
     any: "tuple[Rule, ...]" = Field(default=(), strict=False)
+    """One of these rules holds."""
 
     @model_validator(mode="after")
     def _one_form(self) -> "Rule":

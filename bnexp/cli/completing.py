@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem, get_completion_class
+from click.shell_completion import CompletionItem, add_completion_class, get_completion_class
+
+from bnexp.cli.bash import Bash
 
 if TYPE_CHECKING:
     from bnexp.experiments import ExperimentsFile
+
+add_completion_class(Bash)
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -80,23 +84,37 @@ def figures(ctx: click.Context, incomplete: str) -> Iterator[CompletionItem]:
 
 @_completes
 def assignments(ctx: click.Context, incomplete: str) -> Iterator[CompletionItem]:
-    """FIELD= of every field, and FIELD=VALUE where the values are names."""
-    from bnexp import registry
-    from bnexp.config import columns_by_name
+    """FIELD= of every field, and FIELD=VALUE where the values are words."""
+    from bnexp.fieldschema import definitions, dotted_names, words
 
-    names = {
-        "dataset": registry.DATASETS,
-        "model": registry.MODELS,
-        "norm": registry.NORMS,
-        "nonlinearity": registry.NONLINEARITIES,
-        "optimizer": registry.OPTIMIZERS,
-        "schedule": registry.SCHEDULES,
-    }
+    known = definitions()
     field, equals, _ = incomplete.partition("=")
     if equals:
-        yield from (CompletionItem(f"{field}={value}") for value in names.get(field, ()))
+        found = words(known[field]) if field in dotted_names() else {}
+        yield from (CompletionItem(f"{field}={value}", help=about) for value, about in found.items())
     else:
-        yield from (CompletionItem(f"{name.removesuffix('.name')}=") for name in columns_by_name())
+        names = (name for name in dotted_names() if not name.endswith(".name"))
+        yield from (CompletionItem(f"{name}=", help=known[name].get("description")) for name in names)
+
+
+@_completes
+def datasets(ctx: click.Context, incomplete: str) -> Iterator[CompletionItem]:
+    """Datasets that have files to be checked, those of a prepared folder by the name's beginning."""
+    from bnexp import registry
+
+    yield from (CompletionItem(name, help=registry.about(path)) for name, path in registry.DATASETS.items())
+    yield CompletionItem("imagefolder/", help=registry.about(registry.PREPARED))
+
+
+@_completes
+def instances(ctx: click.Context, incomplete: str) -> Iterator[CompletionItem]:
+    """Experiments that have been run into the database."""
+    from bnexp.db.results import Results
+
+    results = Results(ctx.params.get("database") or "bnexp.db")
+    for name, about in {info.name: info.about for info in results.instances()}.items():
+        yield CompletionItem(name, help=about)
+    results.close()
 
 
 @_completes

@@ -5,16 +5,29 @@ from pathlib import Path
 
 import click
 
-from bnexp.cli.options import CHECKPOINTS, DATABASE, Commands
+from bnexp.cli import completing
+from bnexp.cli.commands import Commands
+from bnexp.cli.options import CHECKPOINTS, DATABASE
 from bnexp.errors import BnexpError, UsageError
 
 
-@click.group(cls=Commands)
+@click.group(
+    cls=Commands,
+    examples=[
+        ("bnexp db check", "is everything in bnexp.db as it must be?"),
+        ("bnexp db merge other.db", "joins what two machines trained"),
+    ],
+)
 def db() -> None:
     """Results databases: upgrade, check, merge, delete, prune."""
 
 
-@db.command()
+@db.command(
+    examples=[
+        ("bnexp db upgrade", "bnexp.db, here"),
+        ("bnexp db upgrade --db old.db", "another file"),
+    ],
+)
 @DATABASE
 def upgrade(database: str) -> None:
     """Bring a database that an older bnexp wrote to this one's schema.
@@ -33,7 +46,12 @@ def upgrade(database: str) -> None:
     )
 
 
-@db.command()
+@db.command(
+    examples=[
+        ("bnexp db check", "bnexp.db, here"),
+        ("bnexp db check --db postgresql://me@dbhost/bnexp", "a server's"),
+    ],
+)
 @DATABASE
 @CHECKPOINTS
 def check(database: str, checkpoints: Path | None) -> None:
@@ -50,7 +68,12 @@ def check(database: str, checkpoints: Path | None) -> None:
         sys.exit(BnexpError.exit_code)
 
 
-@db.command()
+@db.command(
+    examples=[
+        ("bnexp db merge other.db", "what another machine has trained"),
+        ("bnexp db merge bnexp.db --db postgresql://me@dbhost/bnexp", "a file into a server"),
+    ],
+)
 @click.argument("other")
 @DATABASE
 @CHECKPOINTS
@@ -68,8 +91,13 @@ def merge(other: str, database: str, checkpoints: Path | None) -> None:
     show_merged(join(database, other, checkpoints), shown(parse_url(other)))
 
 
-@db.command()
-@click.argument("experiment")
+@db.command(
+    examples=[
+        ("bnexp db delete grid", "all instances of grid; asks first"),
+        ("bnexp db delete grid --instance 3 --yes", "one of them, without asking"),
+    ],
+)
+@click.argument("experiment", shell_complete=completing.instances)
 @DATABASE
 @click.option("--instance", type=int, metavar="NO", help="Only this one, by its number in `bnexp status`.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -92,7 +120,12 @@ def delete(experiment: str, database: str, instance: int | None, yes: bool) -> N
     show_forgotten(forget(database, instances), done=True)
 
 
-@db.command()
+@db.command(
+    examples=[
+        ("bnexp db prune", "says what would go, and asks"),
+        ("bnexp db prune --yes", "does not ask"),
+    ],
+)
 @DATABASE
 @CHECKPOINTS
 @click.option("--yes", is_flag=True, help="Do not ask.")

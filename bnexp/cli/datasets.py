@@ -4,15 +4,29 @@ from pathlib import Path
 
 import click
 
-from bnexp.cli.options import DATA_DIR, Commands
+from bnexp.cli import completing
+from bnexp.cli.commands import Commands
+from bnexp.cli.options import DATA_DIR
 
 
-@click.group(cls=Commands)
+@click.group(
+    cls=Commands,
+    examples=[
+        ("bnexp data list", "what is here, and how to get the rest"),
+        ("bnexp data prepare ~/pets", "makes the dataset imagefolder/pets"),
+    ],
+)
 def data() -> None:
-    """Datasets: what there is, how to get the rest, and to make one of a folder of pictures."""
+    """Datasets: which there are, how to get others, and to make one."""
 
 
-@data.command("list")
+@data.command(
+    "list",
+    examples=[
+        ("bnexp data list", "in $BNEXP_DATA and the system's folder"),
+        ("bnexp data list --data-dir /data", "in this folder first"),
+    ],
+)
 @DATA_DIR
 def list_datasets(data_dir: Path | None) -> None:
     """Show every dataset, where it was found, or how to get it."""
@@ -22,15 +36,24 @@ def list_datasets(data_dir: Path | None) -> None:
     show_datasets(sources(data_dir))
 
 
-@data.command()
+@data.command(
+    examples=[
+        ("bnexp data prepare ~/pets --data-dir /data", "makes imagefolder/pets"),
+        (
+            "bnexp data prepare ~/imagenet --name imagenet --data-dir /data --skip-damaged",
+            "of another name, whatever cannot be decoded left out",
+        ),
+    ],
+)
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--name", help="The dataset is imagefolder/NAME.  [default: the folder's name]")
+@click.option("--name", metavar="NAME", help="The dataset is imagefolder/NAME.  [default: the folder's name]")
 @click.option(
     "--size",
     type=click.IntRange(8, 2048),
+    metavar="PIXELS",
     default=256,
     show_default=True,
-    help="Pixels of each picture's shorter side.",
+    help="Of each picture's shorter side.",
 )
 @click.option(
     "--data-dir",
@@ -38,7 +61,7 @@ def list_datasets(data_dir: Path | None) -> None:
     metavar="DIR",
     help="Where the result goes, into imagefolder/NAME; made if need be.  [default: $BNEXP_DATA]",
 )
-@click.option("--workers", type=click.IntRange(1, 1024), help="Processes.  [default: one a core]")
+@click.option("--workers", type=click.IntRange(1, 1024), metavar="N", help="Processes.  [default: one a core]")
 @click.option("--skip-damaged", is_flag=True, help="Leave pictures out that cannot be decoded.")
 def prepare(
     folder: Path, name: str | None, size: int, data_dir: Path | None, workers: int | None, skip_damaged: bool
@@ -64,11 +87,16 @@ def prepare(
     show_prepared(dataset, index)
 
 
-@data.command()
-@click.argument("name")
+@data.command(
+    examples=[
+        ("bnexp data check digits", "the digits that come with bnexp"),
+        ("bnexp data check imagefolder/imagenet --data-dir /data", "every byte of what was prepared"),
+    ],
+)
+@click.argument("name", shell_complete=completing.datasets)
 @DATA_DIR
 def check(name: str, data_dir: Path | None) -> None:
-    """Read all of the dataset NAME again, and compare checksums where it has some."""
+    """Read all of the dataset NAME again, and compare its checksums."""
     from bnexp.data.checking import check as read_all
     from bnexp.reports.pictures import Pictures
 

@@ -1,62 +1,17 @@
-"""What the commands share: how errors end them, and the options that several have."""
+"""The options that several commands share."""
 
-import errno
-import signal
-import sys
 from collections.abc import Callable
-from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bnexp import registry
 from bnexp.cli import completing
-from bnexp.errors import BnexpError
-from bnexp.text import message
+from bnexp.cli.commands import Choice
 
 if TYPE_CHECKING:
     from bnexp.experiments import ExperimentsFile
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
-
-
-class Commands(click.Group):
-    """Commands in the order in which they are used; our errors become a sentence and an exit code."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        if isinstance(sys.stdout, TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack a character that we print
-        try:
-            return super().invoke(ctx)
-        except BnexpError as error:
-            _fail(error, error.exit_code)
-        except KeyboardInterrupt:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends by now; a second Ctrl-C would change how
-            sys.exit(INTERRUPTED)
-        except OSError as error:
-            if error.errno == errno.EPIPE:
-                raise  # whoever read our output has seen enough; click ends quietly
-            _fail(error, BnexpError.exit_code)
-
-
-def _fail(error: Exception, code: int) -> NoReturn:
-    click.echo(f"Error: {message(str(error))}", err=True)
-    sys.exit(code)
-
-
-class Number(click.FloatRange):
-    """A number in a range. NaN is in none, which click does not see."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = super().convert(value, param, ctx)
-        if number != number:
-            self.fail("nan is not a number in a range", param, ctx)
-        return number
 
 
 def _options(*options: Callable[..., Any]) -> Callable[..., Any]:
@@ -92,17 +47,17 @@ DATA_DIR = click.option(
 )
 DEVICE = click.option(
     "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
+    type=Choice(["auto", "cpu", "cuda"]),
     default="auto",
     show_default=True,
     help="auto takes CUDA where it is, else the CPU.",
 )
 WORKERS = click.option(
-    "--workers", type=click.IntRange(1, 1024), help="Processes.  [default: one a core, or one a GPU]"
+    "--workers", type=click.IntRange(1, 1024), metavar="N", help="Processes.  [default: one a core, or one a GPU]"
 )
 EXECUTOR = click.option(
     "--executor",
-    type=click.Choice(list(registry.EXECUTORS)),
+    type=Choice(registry.EXECUTORS),
     default="local",
     show_default=True,
     help="Where: processes here, or tasks of the Ray cluster at $RAY_ADDRESS, else of one that is started here.",

@@ -6,13 +6,22 @@ import click
 
 from bnexp import registry
 from bnexp.cli import completing
+from bnexp.cli.commands import Choice, Command
 from bnexp.cli.options import CHECKPOINTS, DATABASE, FILE, load_file
 from bnexp.errors import UsageError, did_you_mean
 
 METRIC = "validation_accuracy"
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("bnexp plot --list", "the figures, and what each shows"),
+        ("bnexp plot claims --output claims.pdf", "effects against their limits"),
+        ("bnexp plot grid --experiment grid --output grid.html", "a page without a network"),
+        ("bnexp plot curves --trial 3f6a --output curves.png", "of trials whose keys begin so"),
+    ],
+)
 @click.argument("figure", required=False, shell_complete=completing.figures)
 @FILE
 @DATABASE
@@ -40,7 +49,7 @@ METRIC = "validation_accuracy"
 )
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file.")
 @click.option(
-    "--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True, help="Of letters and ground."
+    "--theme", type=Choice(["light", "dark"]), default="light", show_default=True, help="Of letters and ground."
 )
 @click.option("--list", "listed", is_flag=True, help="List the figures.")
 @CHECKPOINTS

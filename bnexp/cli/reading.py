@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from bnexp.cli import completing
-from bnexp.cli.options import CHECKPOINTS, DATABASE, FILE, Number, load_file
+from bnexp.cli.commands import Choice, Command, Number
+from bnexp.cli.options import CHECKPOINTS, DATABASE, FILE, load_file
 from bnexp.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +17,13 @@ if TYPE_CHECKING:
     from bnexp.experiments import ExperimentsFile
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("bnexp status", "bnexp.db, here"),
+        ("bnexp status --db postgresql://me@dbhost/bnexp", "a server's"),
+    ],
+)
 @DATABASE
 def status(database: str) -> None:
     """Show what has been run: finished, diverged, failed, running."""
@@ -26,7 +33,16 @@ def status(database: str) -> None:
     show_status(Results(database))
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("bnexp report", "the experiment run last"),
+        ("bnexp report paper", "a suite, all its claims"),
+        ("bnexp report --claim fewer-steps-isolated", "everything about one claim"),
+        ("bnexp report grid --format markdown --output grid.md", "into a file"),
+        ("bnexp report paper --format html --output report.html", "a page"),
+    ],
+)
 @click.argument("name", required=False, shell_complete=completing.experiments)
 @FILE
 @DATABASE
@@ -39,7 +55,12 @@ def status(database: str) -> None:
     shell_complete=completing.claims,
 )
 @click.option(
-    "--format", "form", type=click.Choice(["table", "json", "markdown", "html"]), default="table", show_default=True
+    "--format",
+    "form",
+    type=Choice(["table", "json", "markdown", "html"]),
+    default="table",
+    show_default=True,
+    help="For people, or for programs; html is a page.",
 )
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file.")
 @CHECKPOINTS
@@ -99,7 +120,14 @@ def _page(results: "Results", experiments: "ExperimentsFile", reports: "Reports"
     write(html.render(contents.page(asked, datetime.now(UTC))), output)
 
 
-@click.command("claims")
+@click.command(
+    "claims",
+    cls=Command,
+    examples=[
+        ("bnexp claims", "all of them, by experiment"),
+        ("bnexp claims higher-learning-rates", "what would support or refute it"),
+    ],
+)
 @click.argument("names", metavar="[ID]...", nargs=-1, shell_complete=completing.claims)
 @FILE
 def list_claims(names: tuple[str, ...], file: Path | None) -> None:
@@ -115,10 +143,23 @@ def list_claims(names: tuple[str, ...], file: Path | None) -> None:
     show_blocks(definitions(claims, names) if names else listing(claims))
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ('bnexp query "select norm, avg(scored_accuracy) from trial_results group by 1"', "a table"),
+        ('bnexp query "select * from learning_curves" --format csv', "every curve, for other programs"),
+    ],
+)
 @click.argument("sql")
 @DATABASE
-@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=Choice(["table", "csv", "json"]),
+    default="table",
+    show_default=True,
+    help="For people, or for programs.",
+)
 @click.option(
     "--timeout",
     type=Number(0, 1_000_000, min_open=True),
@@ -137,10 +178,16 @@ def query(sql: str, database: str, form: str, timeout: float) -> None:
     from bnexp.reports.screens import show_rows
 
     with Results(database).query(sql, timeout) as answer:
-        show_rows(answer.columns, answer.rows, form)
+        show_rows(answer, form)
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("bnexp show 3fa81b", "the trial whose key begins so"),
+        ("bnexp show 3fa81b --db other.db", "in another database"),
+    ],
+)
 @click.argument("trial", shell_complete=completing.trials)
 @DATABASE
 @CHECKPOINTS

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from bnexp import registry
-from bnexp.cli.options import CHECKPOINTS, DATA_DIR, DATABASE, DEVICE, EXECUTOR, EXPERIMENTS, WORKERS, Number, load_file
+from bnexp.cli import completing
+from bnexp.cli.commands import Command, Number
+from bnexp.cli.options import CHECKPOINTS, DATA_DIR, DATABASE, DEVICE, EXECUTOR, EXPERIMENTS, WORKERS, load_file
 from bnexp.errors import BnexpError, DatabaseError
 
 if TYPE_CHECKING:
@@ -54,7 +56,15 @@ def _refuse_impossible(wishes: "list[Wish]", database: str) -> None:
         results.close()
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("bnexp run grid", "some minutes on two cores"),
+        ("bnexp run paper --db paper.db", "a suite, into a database of its own"),
+        ("bnexp run grid --seeds 20", "twice the seeds; what has ended stays"),
+        ("bnexp run grid --set dataset=fashion-mnist --set model.hidden=2x100", "an instance with other fields"),
+    ],
+)
 @EXPERIMENTS
 @DEVICE
 @WORKERS
@@ -129,7 +139,13 @@ def _interrupt(*_: object) -> None:
     raise _Stopped
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("bnexp plan grid", "what is done, what is left"),
+        ("bnexp plan steps --seeds 20 --set steps=500", "with what would be other"),
+    ],
+)
 @EXPERIMENTS
 def plan(
     names: tuple[str, ...],
@@ -159,15 +175,27 @@ def plan(
         show_plan(outlook(wish, results, claims), results, cores())
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("bnexp verify", "8 trials of the whole database"),
+        ("bnexp verify --experiment grid --sample 20 --seed 1", "20 others, of one experiment"),
+    ],
+)
 @DATABASE
 @DATA_DIR
-@click.option("--experiment", metavar="NAME", help="Of its latest instance only.  [default: of the whole database]")
-@click.option("--sample", type=click.IntRange(1), default=8, show_default=True, help="How many trials.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other trials.")
+@click.option(
+    "--experiment",
+    metavar="NAME",
+    help="Of its latest instance only.  [default: of the whole database]",
+    shell_complete=completing.instances,
+)
+@click.option("--sample", type=click.IntRange(1), metavar="N", default=8, show_default=True, help="How many trials.")
+@click.option("--seed", type=int, metavar="NUMBER", default=0, show_default=True, help="Another seed, other trials.")
 @click.option(
     "--tolerance",
     type=Number(0, 1),
+    metavar="SHARE",
     default=1e-6,
     show_default=True,
     help="Largest relative difference of a number that is no drift.",

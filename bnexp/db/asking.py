@@ -6,17 +6,18 @@ that of a cursor in a read-only transaction, so the server's own parser holds it
 own, such as pg_terminate_backend: what the role may call, a query may call. Give it a role that may only select.
 """
 
+import math
 import re
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
-from bnexp.errors import DatabaseError, UsageError
+from bnexp.errors import DatabaseError, UsageError, did_you_mean
 
 LONGEST_VALUE = 10_000_000
 """Bytes of a text or blob that SQLite may make."""
@@ -44,6 +45,13 @@ class Answer:
     columns: list[str]
     rows: Iterator[Sequence[Any]]
 
+    def names(self) -> list[str]:
+        """The columns, none of which may be called as another is. Raises UsageError where one is."""
+        twice = next((name for name in self.columns if self.columns.count(name) > 1), None)
+        if twice is not None:
+            raise UsageError(f"query: two columns are called {twice!r}; rename one with `as`")
+        return self.columns
+
 
 class _Clock:
     """How long the database may still take; what is done with its rows meanwhile does not count."""
@@ -67,9 +75,10 @@ class _Clock:
 
 
 @contextmanager
-def ask(engine: Engine, sql: str, seconds: float) -> Iterator[Answer]:
-    """The answer to `sql`, as long as the context lasts. Raises UsageError where it is not one statement that reads,
-    or is wrong; DatabaseError where it takes the database more than `seconds`."""
+def ask(engine: Engine, sql: str, seconds: float, parameters: Mapping[str, Any] | None = None) -> Iterator[Answer]:
+    """The answer to `sql`, as long as the context lasts; `:name` in it stands for one of `parameters`, where there are
+    any. Raises UsageError where it is not one statement that reads, or is wrong; DatabaseError where it takes the
+    database more than `seconds`, which may be infinite."""
     if not sql.strip():
         raise UsageError("query: the statement is empty")
     asked = {"sqlite": _ask_sqlite, "postgresql": _ask_postgresql}.get(engine.dialect.name)
@@ -77,14 +86,29 @@ def ask(engine: Engine, sql: str, seconds: float) -> Iterator[Answer]:
         raise UsageError("query: only SQLite and PostgreSQL (psycopg) can be held to reading")
     connection = engine.raw_connection()
     try:
-        with asked(connection.driver_connection, sql, _Clock(seconds)) as answer:
+        with asked(connection.driver_connection, *_bound(engine, sql, parameters), _Clock(seconds)) as answer:
             yield answer
     finally:
         connection.invalidate()  # what is set on it for the statement goes with it
 
 
+def _bound(engine: Engine, sql: str, parameters: Mapping[str, Any] | None) -> tuple[str, Mapping[str, Any] | None]:
+    """A statement and its parameters as the driver has them. Without any, the statement is given as it is: a colon or
+    a percent sign in it means what it means to the database."""
+    if not parameters:
+        return sql, None
+    style = {"sqlite": "named", "postgresql": "pyformat"}[engine.dialect.name]
+    make: Any = type(engine.dialect)
+    dialect = make(paramstyle=style)
+    compiled = dialect.statement_compiler(dialect, text(sql))
+    missing = next((name for name in compiled.params if name not in parameters), None)
+    if missing is not None:
+        raise UsageError(f"query: no value for the parameter {missing!r} ({did_you_mean(missing, parameters)})")
+    return str(compiled), {name: parameters[name] for name in compiled.params}
+
+
 @contextmanager
-def _ask_sqlite(connection: Any, sql: str, clock: _Clock) -> Iterator[Answer]:
+def _ask_sqlite(connection: Any, sql: str, values: Mapping[str, Any] | None, clock: _Clock) -> Iterator[Answer]:
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_VALUE)
     connection.set_progress_handler(lambda: clock.is_over, INSTRUCTIONS)
     cursor = connection.cursor()
@@ -115,12 +139,12 @@ def _ask_sqlite(connection: Any, sql: str, clock: _Clock) -> Iterator[Answer]:
             yield from batch
 
     with explained():
-        cursor.execute(sql)
+        cursor.execute(sql, values or {})
     yield Answer(_columns(cursor.description), rows())
 
 
 @contextmanager
-def _ask_postgresql(connection: Any, sql: str, clock: _Clock) -> Iterator[Answer]:
+def _ask_postgresql(connection: Any, sql: str, values: Mapping[str, Any] | None, clock: _Clock) -> Iterator[Answer]:
     import psycopg
 
     connection.read_only = True
@@ -130,8 +154,8 @@ def _ask_postgresql(connection: Any, sql: str, clock: _Clock) -> Iterator[Answer
     @contextmanager
     def explained() -> Iterator[None]:
         try:
-            milliseconds = max(1, round(clock.left * 1000))
-            connection.execute("select set_config('statement_timeout', %s, true)", [f"{milliseconds}ms"])
+            limit = f"{max(1, round(clock.left * 1000))}ms" if math.isfinite(clock.left) else "0"
+            connection.execute("select set_config('statement_timeout', %s, true)", [limit])
             with clock.running():
                 yield
         except psycopg.errors.QueryCanceled as error:
@@ -157,7 +181,7 @@ def _ask_postgresql(connection: Any, sql: str, clock: _Clock) -> Iterator[Answer
     try:
         with explained():
             # Prepared, or declared as a cursor: either way the server takes a single statement.
-            cursor.execute(sql, prepare=True) if unparted else cursor.execute(sql)
+            cursor.execute(sql, values, prepare=True) if unparted else cursor.execute(sql, values)
         yield Answer(_columns(cursor.description), rows())
     finally:
         connection.close()  # first: a cursor that is closed says so to the server, which may have no time left for us

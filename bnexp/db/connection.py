@@ -120,7 +120,7 @@ def _begin_sqlite(connection: Connection) -> None:
     if not options.get("writes", False):
         connection.exec_driver_sql("begin")
         return
-    deadline = time.monotonic() + options.get("patience", BUSY_SECONDS)
+    deadline = options.get("until", time.monotonic() + BUSY_SECONDS)
     driver: Any = connection.connection.driver_connection
     driver.execute(f"pragma busy_timeout = {TURN_MILLISECONDS}")
     try:

@@ -5,13 +5,40 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Update, bindparam, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, Update, bindparam, func, select, update
+from sqlalchemy.orm import aliased
 
 from bnexp.db import leases, rows
 from bnexp.db.inserts import insert_rows
-from bnexp.db.rows import Job
+from bnexp.db.rows import Job, Worker
 from bnexp.db.tables import AttemptRow, Base, TrialRow
 from bnexp.records import Outcome, Started
+
+
+def stands(connection: Connection, job: Job, worker: Worker, slots: Sequence[int], error: str | None = None) -> bool:
+    """Whether what is to be written of the trials in `slots`, that they have ended or else have failed with `error`,
+    stands there already under a lease that is gone: their own attempts tell. It is asked of a transaction that was
+    made again, as nobody knew whether it had been committed. Raises LeaseLostError where the lease is gone and it does
+    not stand."""
+    if leases.holds(connection, job, worker):
+        return False
+    told: ColumnElement[bool] = AttemptRow.outcome.in_(("finished", "diverged"))
+    if error is not None:
+        told |= (AttemptRow.outcome == "failed") & (AttemptRow.error == error)
+    ours = [job.attempts[slot] for slot in slots]
+    query = select(func.count()).where(AttemptRow.id.in_(ours), told)
+    if connection.execute(query).scalar_one() < len(ours):
+        raise leases.lost(job)
+    return True
+
+
+def given_up(connection: Connection, job: Job) -> list[int]:
+    """The slots of the trials that this job was the last to try, and that are not tried again."""
+    later = aliased(AttemptRow)
+    tried_later = select(later.id).where(later.trial_id == AttemptRow.trial_id, later.id > AttemptRow.id).exists()
+    query = select(AttemptRow.slot).join(TrialRow, TrialRow.id == AttemptRow.trial_id)
+    last = AttemptRow.id.in_(job.attempts) & (TrialRow.status == "failed") & ~tried_later
+    return list(connection.execute(query.where(last).order_by(AttemptRow.slot)).scalars())
 
 
 def end(connection: Connection, job: Job, outcomes: Sequence[Outcome], started: Started, seconds: float) -> None:

@@ -113,7 +113,8 @@ def _begin(connection: Connection, taken: Row[Any], experiment_ids: Sequence[int
         checkpoint=taken.checkpoint,
     )
     if found:
-        connection.execute(insert(AttemptRow), rows.attempts(job, worker))
+        new = insert(AttemptRow).returning(AttemptRow.id, sort_by_parameter_order=True)
+        job.attempts.extend(connection.execute(new, rows.attempts(job, worker)).scalars())
     return job
 
 
@@ -142,15 +143,21 @@ def give_back(connection: Connection, cohort_id: int) -> None:
 def check(connection: Connection, job: Job, worker: Worker) -> None:
     """Raise LeaseLostError where the job's lease is no longer this worker's. Else nobody can take it until the
     transaction has ended."""
-    if connection.execute(select(CohortRow.id).where(_lease(job, worker)).with_for_update()).scalar() is None:
-        raise _lost(job)
+    if not holds(connection, job, worker):
+        raise lost(job)
+
+
+def holds(connection: Connection, job: Job, worker: Worker) -> bool:
+    """Whether the job's lease is this worker's, from whom nobody can take it then until the transaction has ended."""
+    query = select(CohortRow.id).where(_lease(job, worker)).with_for_update()
+    return connection.execute(query).scalar() is not None
 
 
 def renew(connection: Connection, job: Job, worker: Worker, step: int) -> None:
     """Renew a lease and write down the step that its cohort has come to."""
     values = {"lease_until": clock(connection) + LEASE_SECONDS, "step": step}
     if connection.execute(update(CohortRow).where(_lease(job, worker)).values(values)).rowcount == 0:
-        raise _lost(job)
+        raise lost(job)
 
 
 def keep(connection: Connection, job: Job, checkpoint: str) -> None:
@@ -170,10 +177,11 @@ def end_attempts(connection: Connection, cohort_id: int, which: ColumnElement[bo
     connection.execute(update(AttemptRow).where(running, which).values(ended_at=now(), **values))
 
 
+def lost(job: Job) -> LeaseLostError:
+    """What is raised where the job's lease is gone."""
+    return LeaseLostError(f"cohort {job.cohort_id} was taken over by another worker")
+
+
 def _lease(job: Job, worker: Worker) -> ColumnElement[bool]:
     ours = (CohortRow.id == job.cohort_id) & (CohortRow.worker == worker.name) & (CohortRow.taken == job.taken)
     return ours & (CohortRow.status == "running")
-
-
-def _lost(job: Job) -> LeaseLostError:
-    return LeaseLostError(f"cohort {job.cohort_id} was taken over by another worker")

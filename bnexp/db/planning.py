@@ -60,8 +60,8 @@ def retry(connection: Connection, experiment_id: int) -> None:
     connection.execute(update(TrialRow).where(failed).values(status="pending", failures=0, cohort_id=None))
 
 
-def fail(connection: Connection, job: Job) -> tuple[list[int], str]:
-    """The job's running trials have failed once more. Return those that will not be tried again, and what becomes of
+def fail(connection: Connection, job: Job) -> str:
+    """The job's running trials have failed once more, and some of them may not be tried again. Return what becomes of
     the cohort: pending where it is tried again as it is, else done.
 
     For its last try a trial gets a cohort of its own, which begins at the beginning: one that kills its worker takes no
@@ -74,7 +74,7 @@ def fail(connection: Connection, job: Job) -> tuple[list[int], str]:
     connection.execute(update(TrialRow).where(TrialRow.id.in_(given_up)).values(status="failed"))
     alone = [trial for trial, count in failures.items() if count == MOST_FAILURES - 1]
     _place(connection, [[trial] for trial in alone])
-    return given_up, "pending" if len(given_up) + len(alone) < len(failures) else "done"
+    return "pending" if len(given_up) + len(alone) < len(failures) else "done"
 
 
 def _place(connection: Connection, cohorts: Sequence[Sequence[int]]) -> None:

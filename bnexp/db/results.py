@@ -14,6 +14,7 @@ from bnexp.db import stored
 from bnexp.db.asking import Answer, ask
 from bnexp.db.connection import explained, open_engine
 from bnexp.db.folders import folder_of
+from bnexp.db.nearby import nearest_keys
 from bnexp.db.rows import Stage
 from bnexp.db.url import parse_url, shown
 from bnexp.errors import DatabaseError, UsageError, did_you_mean
@@ -250,7 +251,7 @@ class Results:
             ).all()
             if len(found) != 1:
                 many = "more than one trial's key begins" if found else "no trial's key begins"
-                raise UsageError(f"{many} with {prefix!r}; keys are in the column trial_key of trial_results")
+                raise UsageError(f"{many} with {prefix!r}; {nearest_keys(connection, prefix)}")
             number = {"id": found[0].id}
 
             def rows(query: str) -> list[dict[str, Any]]:
@@ -271,10 +272,12 @@ class Results:
             }
 
     @contextmanager
-    def query(self, sql: str, seconds: float = QUERY_SECONDS) -> Iterator[Answer]:
+    def query(
+        self, sql: str, seconds: float = QUERY_SECONDS, parameters: Mapping[str, Any] | None = None
+    ) -> Iterator[Answer]:
         """The answer to any one reading statement, which the database may take `seconds` to give: see
         `bnexp.db.asking.ask`."""
-        with explained(self.url), ask(self.engine, sql, seconds) as answer:
+        with explained(self.url), ask(self.engine, sql, seconds, parameters) as answer:
             yield answer
 
 

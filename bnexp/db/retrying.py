@@ -61,7 +61,11 @@ class Patience:
     def __init__(self, say: Callable[[str], None]) -> None:
         """`say` is called with a sentence."""
         self.say = say
-        self.seconds = RETRY_SECONDS
+        self.seconds, self.once = RETRY_SECONDS, False
+
+    def hurry(self, seconds: float) -> None:
+        """From now on, try things once; only what others were just faster with is tried again, for so long."""
+        self.seconds, self.once = seconds, True
 
     def __call__(self, work: Callable[[], T], *, opening: bool = False) -> T:
         """What `work` gives, which is called again when it has raised PassingError. When `opening`, a server that
@@ -73,7 +77,7 @@ class Patience:
             try:
                 return work()
             except PassingError as error:
-                if opening and error.trouble == "lost":
+                if (opening and error.trouble == "lost") or (self.once and error.trouble != "collided"):
                     raise
                 began = began or time.monotonic()
                 if time.monotonic() + pause > began + self.seconds:

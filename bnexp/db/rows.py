@@ -93,6 +93,8 @@ class Job:
     """Whether a trial is one of the instances that the cohort was taken for."""
     checkpoint: str | None = None
     """The name of the file that it can go on from."""
+    attempts: list[int] = field(default_factory=list)
+    """The numbers of the attempts that it began, in slot order: what these have come to is our own work."""
 
 
 @dataclass(frozen=True)
@@ -249,3 +251,9 @@ def _finite(numbers: Mapping[str, float | None]) -> tuple[dict[str, float | None
     lost = [f"{name}={value}" for name, value in numbers.items() if value is not None and not math.isfinite(value)]
     kept = {name: None if value is None or not math.isfinite(value) else value for name, value in numbers.items()}
     return kept, " ".join(lost) or None
+
+
+def notes(nonfinite: str | None) -> dict[str, str]:
+    """What such a note says, by name: "nan", "inf" or "-inf". What else it says is not ours."""
+    said = (note.partition("=") for note in (nonfinite or "").split())
+    return {name: value for name, _, value in said if value in ("nan", "inf", "-inf")}

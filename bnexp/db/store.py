@@ -4,10 +4,11 @@ Every method is one short transaction, or several of them. A worker's writes nam
 once it has lost the lease. Nothing that has ended is ever written again.
 
 A transaction whose connection was lost is made again (`repeated`), even where nobody knows whether it was committed:
-whoever only reads, writes down what is absent or sets what is to be, does the same twice; for the others it stands
-at each.
+whoever only reads, writes down what is absent or sets what is to be, does the same twice; whoever ends trials knows
+what he has written (`bnexp.db.ending.stands`); for the others it stands at each.
 """
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,8 +38,6 @@ from bnexp.db.tables import AttemptRow, ClaimRow, ExperimentTrialRow, TrialRow, 
 from bnexp.db.url import parse_url
 from bnexp.records import Choice, Outcome, Started
 
-HURRIED_SECONDS = 2.0
-
 PART = 2_000
 """Trials written down in one transaction."""
 
@@ -56,10 +55,11 @@ class Store:
     def close(self) -> None:
         self.engine.dispose()
 
-    def hurry(self) -> None:
-        """From now on, do not wait long for whoever has locked the database, nor for a server."""
-        self.patience.seconds = HURRIED_SECONDS
-        self.engine = self.engine.execution_options(patience=HURRIED_SECONDS)
+    def hurry(self, seconds: float) -> None:
+        """From now on, try everything once, and wait no more than `seconds` in all for whoever has locked the
+        database."""
+        self.patience.hurry(seconds)
+        self.engine = self.engine.execution_options(until=time.monotonic() + seconds)
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:
@@ -229,19 +229,20 @@ class Store:
         """Write the results of trials that have ended, curves, probes and the names of kept files included: all of them
         or none. `seconds` is what each cost. What has ended before stays as it is, also where we have written it."""
         with writing(self.engine, shared=True) as connection:
-            leases.check(connection, job, worker)
-            ending.end(connection, job, outcomes, started, seconds)
+            if not ending.stands(connection, job, worker, [outcome.slot for outcome in outcomes]):
+                ending.end(connection, job, outcomes, started, seconds)
 
     @repeated
     def finish(self, job: Job, worker: Worker) -> None:
-        """All trials of the cohort have ended. Made twice, it finds the lease gone; so do the two below."""
+        """All trials of the cohort have ended."""
         with writing(self.engine, shared=True) as connection:
-            leases.check(connection, job, worker)
-            leases.leave(connection, job.cohort_id, "done")
+            if not ending.stands(connection, job, worker, range(len(job.trial_ids))):
+                leases.leave(connection, job.cohort_id, "done")
 
     @repeated
     def release(self, job: Job, worker: Worker) -> None:
-        """Give the cohort back unfinished; what has not ended of it will be taken again."""
+        """Give the cohort back unfinished; what has not ended of it will be taken again. Made twice, it finds the lease
+        gone, and the cohort given back or taken again."""
         with writing(self.engine, shared=True) as connection:
             leases.check(connection, job, worker)
             leases.give_back(connection, job.cohort_id)
@@ -251,11 +252,10 @@ class Store:
         """What has not ended of the cohort has failed with `error`. Return the slots of the trials that are not tried
         again, since it was not the first time."""
         with writing(self.engine, shared=True) as connection:
-            leases.check(connection, job, worker)
-            given_up, status = planning.fail(connection, job)
-            leases.leave(connection, job.cohort_id, status)
-            leases.end_attempts(connection, job.cohort_id, true(), {"outcome": "failed", "error": error})
-            return [job.trial_ids.index(trial) for trial in given_up]
+            if not ending.stands(connection, job, worker, range(len(job.trial_ids)), error):
+                leases.leave(connection, job.cohort_id, planning.fail(connection, job))
+                leases.end_attempts(connection, job.cohort_id, true(), {"outcome": "failed", "error": error})
+            return ending.given_up(connection, job)
 
     @repeated
     def lock_claims(self, claims: Sequence[tuple[str, str, dict[str, Any]]]) -> None:

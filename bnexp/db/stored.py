@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import JSON, Connection, text
 
+from bnexp.db.rows import notes
 from bnexp.records import Final, Outcome, Point
 
 FINAL = [field.name for field in fields(Final) if field.default is MISSING]
@@ -64,22 +65,17 @@ def _read(connection: Connection, key: str) -> Stored:
 def outcome(trial: Mapping[str, Any], curve: Sequence[Mapping[str, Any]]) -> Outcome:
     """What `bnexp.db.rows.result` and `points` made columns of, from a row of `trials` and its rows of `curves` in
     order of their steps. A NULL is what `nonfinite` says of it, else NaN, or None of what may be missing."""
-    final = [_number(trial, name) for name in FINAL]
-    perhaps = [None if trial[name] is None and name not in _notes(trial) else _number(trial, name) for name in PERHAPS]
+    final, noted = [_number(trial, name) for name in FINAL], notes(trial["nonfinite"])
+    perhaps = [None if trial[name] is None and name not in noted else _number(trial, name) for name in PERHAPS]
     return Outcome(
         slot=0,
         status=trial["status"],
         curve=tuple(Point(point["step"], *(_number(point, name) for name in MEASURED)) for point in curve),
         final=None if trial["status"] == "diverged" and all(map(math.isnan, final)) else Final(*final, *perhaps),
         diverged_at_step=trial["diverged_at_step"],
-        reason=_notes(trial).get("loss"),
+        reason=noted.get("loss"),
     )
 
 
 def _number(row: Mapping[str, Any], name: str) -> float:
-    return float(_notes(row).get(name, "nan") if row[name] is None else row[name])
-
-
-def _notes(row: Mapping[str, Any]) -> dict[str, str]:
-    """What `nonfinite` says ("train_loss=inf test_loss=nan"), by name."""
-    return dict(note.split("=", 1) for note in (row["nonfinite"] or "").split())
+    return float(notes(row["nonfinite"]).get(name, "nan") if row[name] is None else row[name])

@@ -1,31 +1,32 @@
 """The tables. Their history is in `migrations`; the views over them, which are the public contract, are made there too.
 
-A trial's factors and outcomes are columns of `trials`, so that people can query them; the whole configuration stands
-beside them as JSON. Numbers that are not finite are stored as NULL, and `nonfinite` says which they were.
+Those of trials and of what was measured of them stand in `bnexp.db.measured`. `docs/schema.md` is made from what is
+said of each column. Times are UTC, without a zone.
 """
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, MetaData, String, UniqueConstraint
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
 
-# SQLite numbers rows by itself in a column of exactly this type.
-RowId = BigInteger().with_variant(Integer, "sqlite")
+from bnexp.db.base import Base, RowId
+from bnexp.db.measured import CurveRow, FileRow, ProbeRow, TrialRow
 
-
-class Base(DeclarativeBase):
-    """Everything in the schema."""
-
-    type_annotation_map = {str: String, dict[str, Any]: JSON}  # noqa: RUF012 (SQLAlchemy's own)
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
+__all__ = [
+    "AttemptRow",
+    "Base",
+    "ChoiceRow",
+    "ClaimRow",
+    "CohortRow",
+    "CurveRow",
+    "ExperimentRow",
+    "ExperimentTrialRow",
+    "FileRow",
+    "ProbeRow",
+    "TrialRow",
+    "VerdictRow",
+]
 
 
 class ExperimentRow(Base):
@@ -35,13 +36,21 @@ class ExperimentRow(Base):
     __table_args__ = (UniqueConstraint("name", "overrides", "expansion"),)
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    """The instance's number, as `bnexp status` shows it."""
     name: Mapped[str]
+    """Its name in the experiments file."""
     about: Mapped[str]
+    """What the file says of it."""
     overrides: Mapped[str]
+    """What `--set` and `--seeds` changed; empty where nothing."""
     expansion: Mapped[str]
+    """SHA-256 of the set of its trials and their variants."""
     margin: Mapped[float]
+    """What counts as a difference on its dataset, in points of accuracy."""
     created_at: Mapped[datetime]
+    """When it was first run."""
     last_run_at: Mapped[datetime]
+    """When it was run last."""
 
 
 class CohortRow(Base):
@@ -51,100 +60,21 @@ class CohortRow(Base):
     __table_args__ = (Index(None, "status", "id"),)  # the first that is pending is found without the others
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    """Its number."""
     size: Mapped[int]
+    """Trials that were planned for it."""
     status: Mapped[str]
     """pending, running, done"""
     worker: Mapped[str | None]
+    """Who has taken it."""
     lease_until: Mapped[float | None]
-    """Seconds since the epoch."""
+    """When the lease ends, unless it is renewed: seconds since the epoch."""
     taken: Mapped[int]
     """How often it was taken; with the worker, this tells one lease of it from another."""
     step: Mapped[int]
+    """How far its training had come, in steps, when the lease was last renewed."""
     checkpoint: Mapped[str | None]
     """The name of the file, in the folder of checkpoints, that its training can go on from."""
-
-
-class TrialRow(Base):
-    """One configuration, its seed included, and its result."""
-
-    __tablename__ = "trials"
-
-    id: Mapped[int] = mapped_column(RowId, primary_key=True)
-    key: Mapped[str] = mapped_column(unique=True)
-    cohort_id: Mapped[int | None] = mapped_column(ForeignKey("cohorts.id"), index=True)
-    status: Mapped[str]
-    """pending, running, finished, diverged, failed"""
-    failures: Mapped[int]
-    """Attempts that failed, since it was last asked for."""
-    config: Mapped[dict[str, Any]]
-    fingerprint: Mapped[str]
-    cell: Mapped[int] = mapped_column(BigInteger)
-    """Equal in trials that differ in their seed only (`bnexp.config.cell_key`): a reader of many trials reads the
-    factors of each cell once."""
-    classes: Mapped[int]
-
-    dataset: Mapped[str]
-    model: Mapped[str]
-    hidden: Mapped[str | None]
-    channels: Mapped[str | None]
-    convolutions: Mapped[int | None]
-    dense: Mapped[str | None]
-    model_width: Mapped[float | None]
-    stem: Mapped[str | None]
-    modules: Mapped[str | None]
-    local_response: Mapped[bool | None]
-    norm: Mapped[str]
-    norm_eps: Mapped[float | None]
-    norm_momentum: Mapped[float | None]
-    norm_groups: Mapped[int | None]
-    norm_stop_gradient: Mapped[bool | None]
-    norm_shift: Mapped[float | None]
-    norm_scale: Mapped[float | None]
-    norm_per_activation: Mapped[int | None]
-    nonlinearity: Mapped[str]
-    batch_size: Mapped[int]
-    steps: Mapped[int]
-    eval_every: Mapped[int]
-    probes: Mapped[str]
-    """Their names, as JSON."""
-    binarize: Mapped[bool]
-    image_size: Mapped[int]
-    augment: Mapped[str]
-    augment_area: Mapped[float | None]
-    augment_flip: Mapped[float | None]
-    augment_photometric: Mapped[float | None]
-    crops: Mapped[int]
-    optimizer: Mapped[str]
-    lr: Mapped[float]
-    momentum: Mapped[float | None]
-    weight_decay: Mapped[float | None]
-    schedule: Mapped[str]
-    schedule_decay: Mapped[float | None]
-    schedule_every: Mapped[float | None]
-    lr_multiplier: Mapped[float]
-    dropout: Mapped[float]
-    init_scale: Mapped[float]
-    split: Mapped[int]
-    shuffle: Mapped[str]
-    precision: Mapped[str]
-    keep: Mapped[str]
-    """What is kept of it, as JSON."""
-    seed: Mapped[int] = mapped_column(BigInteger)
-    member: Mapped[int]
-
-    train_loss: Mapped[float | None]
-    train_accuracy: Mapped[float | None]
-    validation_loss: Mapped[float | None]
-    validation_accuracy: Mapped[float | None]
-    test_loss: Mapped[float | None]
-    test_accuracy: Mapped[float | None]
-    validation_top5_accuracy: Mapped[float | None]
-    test_top5_accuracy: Mapped[float | None]
-    best_validation_accuracy: Mapped[float | None]
-    diverged_at_step: Mapped[int | None]
-    trained: Mapped[bool | None]
-    nonfinite: Mapped[str | None]
-    seconds: Mapped[float | None]
 
 
 class ExperimentTrialRow(Base):
@@ -154,8 +84,11 @@ class ExperimentTrialRow(Base):
     __table_args__ = (Index(None, "trial_id"),)
 
     experiment_id: Mapped[int] = mapped_column(ForeignKey("experiments.id"), primary_key=True)
+    """The instance that wants it."""
     trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"), primary_key=True)
+    """The trial that is wanted."""
     variant: Mapped[str] = mapped_column(primary_key=True)
+    """The name of the variant in the experiments file; empty where it has none."""
     stage: Mapped[str] = mapped_column(primary_key=True)
     """tune: to choose its arm's level; confirm: to compare the arms"""
     arm: Mapped[str]
@@ -168,14 +101,19 @@ class ChoiceRow(Base):
     __tablename__ = "choices"
 
     experiment_id: Mapped[int] = mapped_column(ForeignKey("experiments.id"), primary_key=True)
+    """The instance whose arm it is."""
     arm: Mapped[str] = mapped_column(primary_key=True)
+    """The variant and the factor levels in words."""
     factor: Mapped[str]
+    """The tuned field, under its dotted name."""
     level: Mapped[float]
+    """What was chosen, in the field's unit."""
     score: Mapped[float]
-    """Mean scored validation accuracy over the tuning seeds."""
+    """Mean scored validation accuracy over the tuning seeds, 0 to 1."""
     at_edge: Mapped[bool]
     """Whether it is the smallest or the largest of the levels."""
     chosen_at: Mapped[datetime]
+    """When it was chosen."""
 
 
 class AttemptRow(Base):
@@ -185,70 +123,43 @@ class AttemptRow(Base):
     __table_args__ = (Index(None, "cohort_id", "worker", "device"),)
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    """Its number; later ones are larger."""
     trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"), index=True)
+    """The trial that was trained."""
     cohort_id: Mapped[int] = mapped_column(ForeignKey("cohorts.id"))
+    """The cohort that it trained in."""
     slot: Mapped[int]
+    """Its place in the cohort, from 0 on."""
     worker: Mapped[str]
+    """Who trained it: host, machine, process, its start and a random word."""
     host: Mapped[str]
+    """The machine's name."""
     device: Mapped[str | None]
+    """What it trained on; NULL before training began."""
     threads: Mapped[int | None]
+    """Threads of the worker, on a CPU."""
     precision: Mapped[str]
+    """The floating-point type."""
     bnexp_version: Mapped[str]
+    """The version of bnexp that trained it."""
     git_commit: Mapped[str | None]
+    """The commit of its sources, with a + where they had been changed since."""
     torch_version: Mapped[str | None]
+    """The version of torch."""
     python_version: Mapped[str]
+    """The version of Python."""
     started_at: Mapped[datetime]
+    """When it was begun."""
     ended_at: Mapped[datetime | None]
+    """When it ended."""
     seconds: Mapped[float | None]
+    """Its share of the time that its cohort trained for, in seconds of one worker."""
     outcome: Mapped[str | None]
     """finished, diverged, failed, interrupted; NULL while it runs or where it vanished"""
     resumed_at_step: Mapped[int | None]
     """The step of the checkpoint that it went on from; NULL where it began at the beginning."""
     error: Mapped[str | None]
-
-
-class CurveRow(Base):
-    """A point of a trial's curve."""
-
-    __tablename__ = "curves"
-    __table_args__ = ({"sqlite_with_rowid": False},)
-
-    trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"), primary_key=True, autoincrement=False)
-    step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    train_loss: Mapped[float | None]
-    train_accuracy: Mapped[float | None]
-    validation_loss: Mapped[float | None]
-    validation_accuracy: Mapped[float | None]
-    nonfinite: Mapped[str | None]
-
-
-class ProbeRow(Base):
-    """A measurement inside a trial's network during training."""
-
-    __tablename__ = "probes"
-    __table_args__ = ({"sqlite_with_rowid": False},)
-
-    trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"), primary_key=True, autoincrement=False)
-    step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    layer: Mapped[str] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(primary_key=True)
-    value: Mapped[float | None]
-    units: Mapped[str | None]
-    """A number for each unit, as a JSON list, where they are measured one by one; `value` is their mean."""
-    nonfinite: Mapped[str | None]
-
-
-class FileRow(Base):
-    """A file that is kept of a finished trial, in the folder beside the database, under the hash of its content."""
-
-    __tablename__ = "files"
-    __table_args__ = (Index(None, "sha256"),)
-
-    trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"), primary_key=True, autoincrement=False)
-    kind: Mapped[str] = mapped_column(primary_key=True)
-    """weights, predictions"""
-    sha256: Mapped[str]
-    bytes: Mapped[int] = mapped_column(BigInteger)
+    """What it failed of."""
 
 
 class ClaimRow(Base):
@@ -257,10 +168,15 @@ class ClaimRow(Base):
     __tablename__ = "claims"
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    """Its number."""
     key: Mapped[str] = mapped_column(unique=True)
+    """SHA-256 of its name and of what decides the verdict, 64 hexadecimal digits."""
     name: Mapped[str]
+    """Its name in the experiments file."""
     definition: Mapped[dict[str, Any]]
+    """All that was fixed: quote, arms, estimator, rules, looks."""
     locked_at: Mapped[datetime]
+    """When the claim was fixed."""
 
 
 class VerdictRow(Base):
@@ -269,23 +185,35 @@ class VerdictRow(Base):
     __tablename__ = "verdicts"
 
     experiment_id: Mapped[int] = mapped_column(ForeignKey("experiments.id"), primary_key=True)
+    """The instance whose data it is about."""
     claim_id: Mapped[int] = mapped_column(ForeignKey("claims.id"), primary_key=True)
+    """The claim that was judged."""
     verdict: Mapped[str]
     """supported, refuted, inconclusive, not tested"""
     effect: Mapped[float | None]
+    """What was measured of it, in `unit`; of a claim of several measures, of the first."""
     low: Mapped[float | None]
+    """The lower end of the effect's 95% interval, in `unit`; it may be infinite."""
     high: Mapped[float | None]
+    """The upper end of the same interval."""
     unit: Mapped[str | None]
+    """points: percentage points; times: a ratio; share: of seeds, 0 to 1; decades: powers of ten; factor, error:
+    relative"""
     n: Mapped[int | None]
+    """Seeds that it rests on."""
     p: Mapped[float | None]
+    """Two-sided: twice the smaller of the p-values of what would support and what would refute it, 0 to 1."""
     p_adjusted: Mapped[float | None]
+    """The same, adjusted over all claims of the experiment (Holm)."""
     sentence: Mapped[str]
+    """The answer in words."""
     judged_at: Mapped[datetime]
+    """When it was judged."""
     look: Mapped[int | None]
-    """Which of the preset looks at the data it is, by its number of seeds."""
+    """Which of the preset looks at the data it is, from 1 on."""
     alpha: Mapped[float | None]
-    """What the look spends."""
+    """What the look spends: the chance of a false verdict, 0 to 1."""
     measures: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
-    """Every measured part of a claim of several."""
+    """Every measured part, as a JSON list; a number that is not finite is text there."""
     trials: Mapped[int | None]
-    """How many it rests on."""
+    """Trials that it rests on."""

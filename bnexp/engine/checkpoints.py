@@ -81,7 +81,7 @@ class Keeper:
             _write(path, snapshot, self._program)
         except (OSError, SafetensorError) as error:
             if not self._complained:
-                yield Note(f"the checkpoint {path} cannot be written ({error}); training goes on without")
+                yield self.checkpoint.unwritten(error)
             self._complained = True
         else:
             yield Saved(path.name)
@@ -101,9 +101,10 @@ class Keeper:
                 path.replace(aside)
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
             kept = f"its cohort starts again, and the file is kept as {aside.name}"
-            return None, [Note(f"the checkpoint {path} is damaged ({why}); {kept}")]
+            return None, [Note(f"the checkpoint {path} is damaged ({why}); {kept}", "damaged")]
         if program != self._program:
-            return None, [Note(f"the checkpoint {path} is by {program}, not {self._program}; its cohort starts again")]
+            other = f"the checkpoint {path} is by {program}, not {self._program}; its cohort starts again"
+            return None, [Note(other, "foreign")]
         return snapshot if set(snapshot.keys) & set(self.checkpoint.keys) else None, []
 
 

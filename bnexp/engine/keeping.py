@@ -43,7 +43,7 @@ class Shelf:
         key, kept = self.checkpoint.trial_key(slot), []
         for kind in dict.fromkeys(self.program.trials[place].keep):
             content = self._weights(place, key) if kind == "weights" else self._predictions(place, key)
-            kept.append(put(self.folder, kind, content, key))
+            kept.append(put(self.checkpoint, slot, kind, content))
         return tuple(kept)
 
     def _weights(self, place: int, key: str) -> bytes:

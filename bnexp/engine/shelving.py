@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bnexp.errors import BnexpError
 from bnexp.files import write_whole
-from bnexp.records import Kept, KeptKind
+from bnexp.records import Checkpoint, Kept, KeptKind
 
 
 def place(folder: Path, kept: Kept) -> Path:
@@ -13,15 +13,17 @@ def place(folder: Path, kept: Kept) -> Path:
     return folder / f"{kept.sha256}.safetensors"
 
 
-def put(folder: Path, kind: KeptKind, content: bytes, trial_key: str) -> Kept:
-    """Write a file of the trial, whole and on disk, under the hash of its content. Raises BnexpError where it cannot be
-    written: a result without what was asked for would lie."""
+def put(checkpoint: Checkpoint, slot: int, kind: KeptKind, content: bytes) -> Kept:
+    """Write a file of the cohort's trial in `slot`, whole and on disk, under the hash of its content, in the folder for
+    such, which there must be. Raises BnexpError where it cannot be written: a result without what was asked for would
+    lie."""
+    assert checkpoint.files is not None
     kept = Kept(kind, hashlib.sha256(content).hexdigest(), len(content))
     try:
-        write_whole(place(folder, kept), content)
+        write_whole(place(checkpoint.files, kept), content)
     except OSError as error:
         raise BnexpError(
-            f"trial {trial_key[:12]}: its {kind} cannot be kept in {folder} ({error.strerror or error}); make room "
-            "there, name another folder with --checkpoints, or leave out `keep`"
+            f"trial {checkpoint.trial_key(slot)[:12]}: its {kind} cannot be kept in {checkpoint.files} "
+            f"({error.strerror or error}); make room there, {checkpoint.remedy}, or leave out `keep`"
         ) from error
     return kept

@@ -49,6 +49,10 @@ Event = Idle | Told | Failed | Lost
 class Executor(Protocol):
     """Workers that each train one cohort at a time."""
 
+    def has_room(self) -> bool:
+        """Whether one more cohort would begin at once, or is the only one that waits: those that wait in a queue are
+        better left to others."""
+
     def submit(self, worker: int, trials: Sequence[TrialConfig], checkpoint: Checkpoint | None = None) -> None:
         """Give an idle worker a cohort, and a place to keep its training. A worker that has just died will be told of
         as Failed or Lost."""

@@ -87,6 +87,9 @@ class LocalExecutor:
         self._processes[number], self._pipes[number] = process, ours
         self._starts[number] += 1
 
+    def has_room(self) -> bool:
+        return True
+
     def submit(self, worker: int, trials: Sequence[TrialConfig], checkpoint: Checkpoint | None = None) -> None:
         with suppress(ConnectionError):
             self._pipes[worker].send((list(trials), checkpoint))

@@ -36,6 +36,9 @@ from bnexp.executors.raycluster import Cluster
 LOOK_SECONDS = 5.0
 """How often nodes that have come or gone are looked for."""
 
+FREE_SECONDS = 1.0
+"""How often it is asked for what is free, where cohorts wait."""
+
 MOST_STARTS = 3
 """Of processes in a row that died before they began."""
 
@@ -82,8 +85,18 @@ class RayExecutor:
         self._tasks: dict[int, _Task] = {}
         self._coming: list[Event] = []
         self._looked = -LOOK_SECONDS
+        self._free, self._counted = 0, -FREE_SECONDS
+        """How many more tasks would begin at once, and when that was asked: it is known only a while after they have
+        begun."""
         self._crashes = 0
         """Processes in a row that died before they began."""
+
+    def has_room(self) -> bool:
+        if all(task.at for task in self._tasks.values()):
+            return True
+        if time.monotonic() - self._counted > FREE_SECONDS:
+            self._counted, self._free = time.monotonic(), self._cluster.free()
+        return self._free > 0
 
     def submit(self, worker: int, trials: Sequence[TrialConfig], checkpoint: Checkpoint | None = None) -> None:
         arrays, fingerprint = self._dataset(trials[0].dataset)
@@ -101,6 +114,7 @@ class RayExecutor:
             kept=kept,
         )
         self._tasks[worker] = _Task(self._remote.remote(order, arrays), Desk(checkpoint))
+        self._free -= 1
 
     def _dataset(self, name: str) -> "tuple[list[ray.ObjectRef[Dataset]], str | None]":
         if name not in self._data:

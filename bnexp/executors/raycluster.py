@@ -91,9 +91,16 @@ class Cluster:
         """How many tasks it can have at once, whoever has some now. Raises BnexpError where it has gone."""
         return self._total(self._resource)
 
+    def free(self) -> int:
+        """How many more tasks would begin at once. Raises BnexpError where it has gone."""
+        return self._count(ray.available_resources, self._resource)
+
     def _total(self, resource: str) -> int:
+        return self._count(ray.cluster_resources, resource)
+
+    def _count(self, resources: Callable[[], dict[str, float]], resource: str) -> int:
         try:
-            return int(ray.cluster_resources().get(resource, 0))
+            return int(resources().get(resource, 0))
         except (exceptions.RayError, RuntimeError, ConnectionError) as error:
             raise BnexpError(f"{self._named} does not answer any more ({str(error).splitlines()[0]})") from error
 

@@ -5,7 +5,7 @@ there, and the end that gives orders needs no torch."""
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -49,8 +49,6 @@ class Sent:
 
     record: Record
     contents: tuple[bytes, ...] = ()
-    damaged: bool = False
-    """Whether the checkpoint that came with the order is."""
 
 
 def train(order: Order, host: str, read: Callable[[], Dataset] | None) -> Iterator[Sent | str | BnexpError]:
@@ -62,8 +60,13 @@ def train(order: Order, host: str, read: Callable[[], Dataset] | None) -> Iterat
     except BnexpError as error:
         yield error
         return
-    with _folder() as folder:
-        ours = _unpack(order, folder)
+    remedy = f"set TMPDIR where the workers of {host} are started"  # --checkpoints is of the other end
+    with ExitStack() as stack:
+        try:
+            ours = _unpack(order, stack.enter_context(_folder()), remedy)
+        except OSError as error:
+            yield f"the folder for temporary files on {host} cannot be used ({error}); make room there, or {remedy}"
+            return
         for said in serving.train(order.trials, read or _found(order).read, ours):
             yield said if isinstance(said, str) else _pack(said, ours, order.checkpoint)
 
@@ -120,8 +123,8 @@ def _folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _unpack(order: Order, folder: Path) -> Checkpoint | None:
-    """The order's checkpoint, with places in `folder`."""
+def _unpack(order: Order, folder: Path, remedy: str) -> Checkpoint | None:
+    """The order's checkpoint, with places in `folder`, and what helps where these have no room."""
     theirs = order.checkpoint
     if theirs is None:
         return None
@@ -129,7 +132,7 @@ def _unpack(order: Order, folder: Path) -> Checkpoint | None:
     if order.kept is not None:
         path.write_bytes(order.kept)
     files = folder / "files" if theirs.files else None
-    return replace(theirs, path=path, files=files, resume=order.kept is not None)
+    return replace(theirs, path=path, files=files, resume=order.kept is not None, remedy=remedy)
 
 
 def _pack(record: Record, ours: Checkpoint | None, theirs: Checkpoint | None) -> Sent:
@@ -141,9 +144,8 @@ def _pack(record: Record, ours: Checkpoint | None, theirs: Checkpoint | None) ->
             return Sent(record, (ours.path.read_bytes(),))
         case Outcome(kept=kept) if ours.files:
             return Sent(record, tuple(place(ours.files, file).read_bytes() for file in kept))
-        case Note(sentence) if sentence.startswith(f"the checkpoint {ours.path} is "):  # it came with the order
-            damaged = not ours.path.exists()
-            return Sent(Note(sentence.replace(str(ours.path), str(theirs.path))), damaged=damaged)
+        case Note(sentence, "damaged" | "foreign" as kind):  # the person knows the one that came with the order
+            return Sent(Note(sentence.replace(str(ours.path), str(theirs.path)), kind))
     return Sent(record)
 
 
@@ -163,21 +165,21 @@ class Desk:
             return record
         match record:
             case Saved():
-                return self._save(checkpoint.path, sent)
+                return self._save(checkpoint, sent)
             case Outcome(slot=slot, kept=kept) if checkpoint.files:
                 for file, content in zip(kept, sent.contents, strict=True):
-                    put(checkpoint.files, file.kind, content, checkpoint.trial_key(slot))
-            case Note() if sent.damaged:
+                    put(checkpoint, slot, file.kind, content)
+            case Note(kind="damaged"):
                 with suppress(OSError):
                     checkpoint.path.replace(checkpoint.path.with_name(f"{checkpoint.path.name}.damaged"))
         return record
 
-    def _save(self, path: Path, sent: Sent) -> Record | None:
+    def _save(self, checkpoint: Checkpoint, sent: Sent) -> Record | None:
         try:
-            write_whole(path, sent.contents[0])
+            write_whole(checkpoint.path, sent.contents[0])
         except OSError as error:
             if self._complained:
                 return None
             self._complained = True
-            return Note(f"the checkpoint {path} cannot be written ({error}); training goes on without")
+            return checkpoint.unwritten(error)
         return sent.record

@@ -7,10 +7,12 @@ from torch import Tensor
 
 
 def identity(x: Tensor) -> Tensor:
+    """y = x, which makes a linear network."""
     return x
 
 
 def relu(x: Tensor) -> Tensor:
+    """y = max(x, 0)."""
     return torch.relu(x)
 
 
@@ -41,9 +43,11 @@ class _Sigmoid(torch.autograd.Function):
 
 
 def sigmoid(x: Tensor) -> Tensor:
+    """y = 1 / (1 + exp(-x))."""
     y: Tensor = _Sigmoid.apply(x)  # type: ignore[no-untyped-call]
     return y
 
 
 def tanh(x: Tensor) -> Tensor:
+    """y = tanh(x)."""
     return torch.tanh(x)

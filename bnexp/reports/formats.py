@@ -26,8 +26,7 @@ def render(blocks: Sequence[Block], form: str, output: Path | None, to_json: Cal
 
 
 def write(text: str, output: Path | None) -> None:
-    """Write `text` to a file, all of it or nothing, else to standard output. Raises UsageError where the file cannot be
-    written."""
+    """Write `text` to a file, or to standard output where there is none. Raises UsageError where that fails."""
     if output is None:
         click.echo(text, nl=False)
         return

@@ -88,6 +88,7 @@ class Progress:
         if self.tally is None:
             self.say(f"Stopped; `{command}` again goes on.")
             return
+        self._tell_notes(self.tally)
         left = self.tally.total - self.tally.ended - self.tally.elsewhere
         then = ", and then those at the chosen levels" if self.tuning else ""
         kept = f"{counted(self.tally.ended, 'trial')} of this run kept"

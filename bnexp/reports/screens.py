@@ -1,9 +1,8 @@
 """The smaller screens: status, a trial, a query's rows, the datasets. Text is escaped before it is markup."""
 
-import csv
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -16,11 +15,12 @@ from rich.text import Text
 
 from bnexp.claims.model import shown
 from bnexp.data.dataset import Source
+from bnexp.db.asking import Answer
 from bnexp.db.results import Results
 from bnexp.errors import UsageError
+from bnexp.reports.csvlines import plain, write_csv
 from bnexp.reports.data import dump
 from bnexp.reports.screen import Screen
-from bnexp.text import printable
 
 MOST_ROWS = {"table": 10_000, "json": 100_000}
 """Of a query; they stand in memory."""
@@ -105,45 +105,25 @@ def _attempt(attempt: dict[str, Any]) -> str:
     )
 
 
-def show_rows(columns: list[str], rows: Iterable[Sequence[Any]], form: str) -> None:
+def show_rows(answer: Answer, form: str) -> None:
     """The rows of a query as a table, CSV or JSON; only CSV takes them as they come, however many. Raises UsageError
     where there are more than the form takes, or where JSON would have two values of one name."""
     if form == "csv":
-        _write_csv(columns, rows)
+        write_csv(sys.stdout, answer.columns, answer.rows)
         return
     most = MOST_ROWS[form]
-    listed = list(itertools.islice(rows, most + 1))
+    listed = list(itertools.islice(answer.rows, most + 1))
     if len(listed) > most:
         raise UsageError(f"query: more than {most:,} rows; add a `limit`, or take --format csv, which has no bound")
     if form == "json":
-        twice = next((name for name in columns if columns.count(name) > 1), None)
-        if twice is not None:
-            raise UsageError(f"query: two columns are called {twice!r}; rename one with `as`")
-        click.echo(dump([dict(zip(columns, map(_plain, row), strict=True)) for row in listed]), nl=False)
+        names = answer.names()
+        click.echo(dump([dict(zip(names, map(plain, row), strict=True)) for row in listed]), nl=False)
     else:
-        _show_table(columns, [list(map(_shown, row)) for row in listed])
-
-
-def _write_csv(columns: list[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Exactly what the database has; but a terminal is not told its control characters."""
-    told: Callable[[Any], Any] = _printable if sys.stdout.isatty() else _plain
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(map(told, columns))
-    writer.writerows(map(told, row) for row in rows)
-    sys.stdout.flush()  # a full disk shows here
-
-
-def _printable(value: Any) -> Any:
-    return printable(value) if isinstance(value, str) else _plain(value)
-
-
-def _plain(value: Any) -> Any:
-    """Blobs as hexadecimal digits."""
-    return bytes(value).hex() if isinstance(value, bytes | memoryview) else value
+        _show_table(answer.columns, [list(map(_shown, row)) for row in listed])
 
 
 def _shown(value: object) -> str:
-    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(_plain(value))
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(plain(value))
 
 
 def _show_table(columns: list[str], rows: list[list[str]]) -> None:

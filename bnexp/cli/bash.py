@@ -1,0 +1,52 @@
+"""Completion in bash, which breaks words at = and : by itself, and wants only what stands behind the break.
+
+click's own class takes the pieces for words, and so completes nothing after `--set FIELD=`, nor after a URL's colon.
+"""
+
+import os
+
+from click.shell_completion import BashComplete, CompletionItem, split_arg_string
+
+SOURCE = """\
+%(complete_func)s() {
+    local IFS=$'\\n' response type value
+    response=$(env COMP_LINE="${COMP_LINE:0:$COMP_POINT}" COMP_WORD="$2" %(complete_var)s=bash_complete "$1")
+    COMPREPLY=()
+    for completion in $response; do
+        IFS=',' read -r type value <<< "$completion"
+        case $type in
+            dir) compopt -o dirnames ;;
+            file) compopt -o default ;;
+            plain)
+                COMPREPLY+=("$value")
+                [[ $value == *[=/] ]] && compopt -o nospace
+                ;;
+        esac
+    done
+    return 0
+}
+
+complete -o nosort -F %(complete_func)s %(prog_name)s
+"""
+"""The line is told up to the cursor, and what of it readline will replace."""
+
+
+class Bash(BashComplete):
+    """Words as a person sees them, from the line."""
+
+    source_template = SOURCE
+    typed = ""
+    """The last word, up to the cursor."""
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        line = os.environ["COMP_LINE"]
+        words = split_arg_string(line)[1:]
+        self.typed = "" if not words or line[-1:].isspace() else words.pop()
+        return words, self.typed
+
+    def format_completion(self, item: CompletionItem) -> str:
+        """Of a value that goes on with what is typed, what stands in the place of readline's word."""
+        word = os.environ["COMP_WORD"].lstrip("\"'")
+        start = next(n for n in range(len(self.typed) + 1) if item.value.startswith(self.typed[n:]))
+        kept = max(0, len(self.typed) - start - len(word))
+        return f"{item.type},{item.value[kept:]}"
