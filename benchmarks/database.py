@@ -176,7 +176,8 @@ def _cohorts(first: int, after: int) -> Iterator[dict[str, Any]]:
 def _attempts(cell: Cell, made: list[Outcome], first: int) -> Iterator[dict[str, Any]]:
     worker, moment = this_worker(), now().isoformat(" ")
     ended = {"outcome": "", "seconds": 0.35, "ended_at": moment, **rows.machine(STARTED)}
-    [blank] = rows.attempts(Job(0, [0], [cell.config], CLASSES), worker)
+    who = {name: getattr(worker, name) for name in ("host", "bnexp_version", "git_commit", "python_version")}
+    blank = {"worker": worker.name, "precision": cell.config.precision, **who}
     for index, outcome in enumerate(made):
         number = first + index
         own = {"trial_id": number, "cohort_id": 1 + number // COHORT, "slot": number % COHORT, "started_at": moment}

@@ -107,7 +107,7 @@ def run(trials: int, folder: Path) -> dict[str, float]:
     with watch.stage("instantiate"):
         instance = instantiate(experiment, "", None)
     store = Store(str(folder / f"{trials}.db"))
-    for method in ("register", "plan", "take", "store", "finish", "left", "renew"):
+    for method in ("register", "plan", "take", "store", "left", "renew"):
         watch.watch(store, method)
     ids = enroll(store, [instance], claims)
     executor = Instantly()

@@ -38,7 +38,7 @@ from bnexp.experiments import load
 COHORT = CAPACITY["cpu"]
 SMALLER = 10
 """The report's instance has one of so many trials."""
-CALLS = ("take", "begin", "store", "finish")
+CALLS = ("take", "begin", "store")
 
 
 def enrolled(url: str, trials: int) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def measured(server: Server, url: str, experiment_id: int, workers: int, seconds
     return {
         "workers": workers,
         "seconds": worked.seconds,
-        "cohorts": len(worked.calls["finish"]),
+        "cohorts": len(worked.calls["store"]),
         "trials": worked.trials,
         "latency_seconds": {name: _latency(worked.calls[name]) for name in CALLS},
         "dispatch_seconds": _dispatch(worked),
@@ -82,7 +82,7 @@ def _latency(calls: Sequence[float]) -> dict[str, float]:
 
 def _dispatch(worked: Worked) -> float:
     """Mean seconds that a cohort costs a run beside its results: everything but `store`."""
-    return sum(sum(worked.calls[name]) for name in CALLS if name != "store") / len(worked.calls["finish"])
+    return sum(sum(worked.calls[name]) for name in CALLS if name != "store") / len(worked.calls["store"])
 
 
 def counting(url: str, experiment_id: int) -> dict[str, float]:

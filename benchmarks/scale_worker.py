@@ -1,7 +1,7 @@
 """Workers that train nothing: they take cohorts from a database and store made-up results, as fast as it goes.
 
 Each is a process with a `Store` of its own, as every `bnexp run` has one. It makes the calls that a run makes of each
-cohort: take, begin, store (results, and curves of 28 points), finish.
+cohort: take, begin, store (results, and curves of 28 points).
 """
 
 import multiprocessing
@@ -88,7 +88,6 @@ def _life(url: str, experiment_ids: list[int], seconds: float, barrier: Any, end
             break
         timed("begin", job, worker, STARTED)
         timed("store", job, worker, made_up(job), STARTED, 1.0)
-        timed("finish", job, worker)
         trials += len(job.configs)
     ended.put(_Lived(dict(calls), trials, _processor_seconds() - used, began, time.monotonic()))
     store.close()

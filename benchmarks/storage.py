@@ -71,7 +71,6 @@ def through_store(path: Path, cohorts: int, curve: tuple[Point, ...]) -> float:
         began = time.perf_counter()
         store.store(job, worker, outcomes, started, 1.0)
         seconds += time.perf_counter() - began
-        store.finish(job, worker)
     if store.left([number]) != (0, 0):
         raise RuntimeError("not every trial was stored, so the rate would be of rows that are not there")
     store.close()

@@ -52,9 +52,10 @@ def take(table: Columns, keep: Mask) -> Columns:
     """The rows where `keep` [rows] is true."""
     if keep.all():
         return table
+    [rows] = np.nonzero(keep)  # looked for once, and not for every column
     if isinstance(table, Repeating):
-        return Repeating(table.distinct, table.place[keep], {name: own[keep] for name, own in table.own.items()})
-    return {name: column[keep] for name, column in table.items()}
+        return Repeating(table.distinct, table.place[rows], {name: own[rows] for name, own in table.own.items()})
+    return {name: column[rows] for name, column in table.items()}
 
 
 def unfolded(table: Columns, names: Sequence[str]) -> tuple[Columns, Places]:

@@ -88,7 +88,7 @@ class Run:
                 for event in executor.poll(POLL_SECONDS):
                     self._handle(event)
                 for worker, training in list(self._training.items()):
-                    self._under_lease(executor, worker, partial(self._store, training))
+                    self._under_lease(executor, worker, partial(self._store, worker, training))
                 self._renew(executor)
                 watch(self.tally)
             self._count()
@@ -110,14 +110,15 @@ class Run:
     def _give_all_back(self) -> None:
         for worker, training in list(self._training.items()):
             with suppress(DatabaseError):
-                self._hand_in(training)
-                del self._training[worker]
+                self._hand_in(worker, training)
 
-    def _hand_in(self, training: _Training) -> None:
+    def _hand_in(self, worker: int, training: _Training) -> None:
         """Store what has ended of a cohort, and give the rest back, unless somebody has taken it over."""
         with suppress(LeaseLostError):
-            self._store(training)
-            self.store.release(training.job, self.worker)
+            self._store(worker, training)
+            if training.left:
+                self.store.release(training.job, self.worker)
+        self._training.pop(worker, None)
 
     def _supply(self, executor: Executor) -> bool:
         """Give every idle worker a cohort that there is room for; whether there is anything left to wait for."""
@@ -180,7 +181,7 @@ class Run:
                     self._plan()
                 self._idle.add(worker)
                 if training:
-                    self._end(worker, training, "the worker ended without a result" if training.left else None)
+                    self._end(worker, training, "the worker ended without a result")
             case Failed(worker, error):
                 self._idle.discard(worker)
                 if training:
@@ -222,28 +223,24 @@ class Run:
         for experiment_id in self.experiment_ids:
             self.store.plan(experiment_id, partial(group, limit=self._capacity))
 
-    def _end(self, worker: int, training: _Training, error: str | None) -> None:
+    def _end(self, worker: int, training: _Training, error: str) -> None:
         """A worker has ended its cohort, with `error` if not all of it. Until that is written down the cohort is ours:
         whatever stops us in between, `go` stores it and gives it back."""
         try:
-            self._store(training)
-            if error is None:
-                self.store.finish(training.job, self.worker)
-                self.folder.remove(training.job)
-            else:
+            self._store(worker, training)
+            if training.left:
                 self._fail(training, error)
         except LeaseLostError:
-            if error is not None:
+            if training.left:
                 self.tally.notes.append(f"a cohort that is no longer ours: {last_line(error)}")
-        del self._training[worker]
+        self._training.pop(worker, None)
 
     def _give_back(self, worker: int, training: _Training, why: str) -> None:
         """A cohort's worker is no more. What has ended of it stays, and the rest has not failed: it is taken again, on
         from its checkpoint."""
         if not training.left:
-            return self._end(worker, training, None)
-        self._hand_in(training)
-        del self._training[worker]
+            return self._end(worker, training, why)
+        self._hand_in(worker, training)
         self.tally.notes.append(f"{counted(len(training.left), 'trial')} given back: {why}")
         return None
 
@@ -256,8 +253,8 @@ class Run:
         if again:
             self.tally.notes.append(f"{counted(again, 'trial')} to be tried again: {last_line(error)}")
 
-    def _store(self, training: _Training) -> None:
-        """Store what has ended of a cohort."""
+    def _store(self, worker: int, training: _Training) -> None:
+        """Store what has ended of a cohort. With the last of it the cohort is done, and its worker has none."""
         if not training.unstored or training.started is None:
             return
         outcomes = training.unstored
@@ -267,6 +264,9 @@ class Run:
         for outcome in outcomes:
             if training.job.wanted[outcome.slot]:
                 self.tally.end(outcome, training.job.configs[outcome.slot].steps)
+        if not training.left:
+            del self._training[worker]
+            self.folder.remove(training.job)
 
     def _renew(self, executor: Executor) -> None:
         if time.monotonic() - self._renewed > LEASE_SECONDS / 6:

@@ -57,17 +57,16 @@ def register(database: str, *instances: Instance) -> list[int]:
 
 def train(database: str, numbers: Sequence[int], end: End = good, worker: Worker = ONE, leave: str = "finish") -> None:
     """Train what is wanted by the instances: every trial ends as `end` says, then the worker leaves its cohort: by
-    `finish`, `release`, `fail`, or not at all (`stay`)."""
+    its end (`finish`), `release`, `fail`, or not at all (`stay`)."""
     with closing(Store(database)) as store:
         for number in numbers:
             store.plan(number, group)
         while job := store.take(numbers, worker):
             _work(store, job, end, worker)
-            if leave in ("finish", "release"):
-                getattr(store, leave)(job, worker)
-            elif leave == "fail":
+            if leave == "fail":
                 store.fail(job, worker, "no memory")
             if leave == "release":
+                store.release(job, worker)
                 break
 
 

@@ -123,6 +123,8 @@ def test_trials_of_one_seed_and_member_stand_together(store: Store) -> None:
     store.plan(number, group)
     job = store.take([number], ONE)
     assert job is not None and [config.member for config in job.configs] == [1, 1, 2, 2]
+    slots = ",".join(map(str, job.trial_ids))
+    assert scalar(store, "select group_concat(trial_id) from (select * from attempts order by slot)") == slots
 
 
 def test_results_are_stored_whole_and_only_under_the_lease(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,12 +137,10 @@ def test_results_are_stored_whole_and_only_under_the_lease(store: Store, monkeyp
     assert lost is not None and kept is not None and lost.trial_ids == kept.trial_ids
     curve = (Point(1, 2.0, 0.1, 2.0, 0.1), Point(50, 0.5, 0.9, math.inf, 0.8))
     outcomes = [Outcome(0, "finished", curve, GOOD), Outcome(1, "diverged", curve[:1], None, 7, "nan")]
-    for write in (lambda: store.store(lost, ONE, outcomes, STARTED, 1.0), lambda: store.finish(lost, ONE)):
-        with pytest.raises(LeaseLostError):
-            write()
+    with pytest.raises(LeaseLostError):
+        store.store(lost, ONE, outcomes, STARTED, 1.0)
     assert scalar(store, "select count(*) from curves") == 0
     store.store(kept, TWO, outcomes, STARTED, 1.0)
-    store.finish(kept, TWO)
     assert scalar(store, "select count(*) from curves") == 3
     assert scalar(store, "select nonfinite from curves where step = 50") == "validation_loss=inf"
     assert scalar(store, "select count(*) from attempts where outcome in ('finished', 'diverged')") == 2
@@ -162,6 +162,20 @@ def test_what_has_ended_is_never_written_again(store: Store) -> None:
     store.store(job, ONE, [Outcome(0, "finished", (), GOOD)], STARTED, 1.0)
     store.store(job, ONE, [Outcome(0, "finished", (), replace(GOOD, test_accuracy=0.0))], STARTED, 1.0)
     assert scalar(store, "select test_accuracy from trials") == 0.8
+
+
+def test_a_cohort_is_done_with_its_last_result(store: Store) -> None:
+    """Whoever stores it again, since he was not told, has lost nothing."""
+    number = store.register(instance(wanted(seed=1), wanted(seed=2)))
+    store.plan(number, group)
+    job = store.take([number], ONE)
+    assert job is not None
+    for slot, status in ((1, "running"), (0, "done"), (0, "done")):
+        store.store(job, ONE, [Outcome(slot, "finished", (), GOOD)], STARTED, 1.0)
+        assert scalar(store, "select status from cohorts") == status
+    assert scalar(store, "select worker is null and lease_until is null from cohorts") == 1
+    with pytest.raises(LeaseLostError):
+        store.release(job, ONE)
 
 
 def test_a_released_cohort_goes_on_with_what_is_left(store: Store) -> None:
@@ -188,7 +202,6 @@ def test_a_trial_that_fails_three_times_has_failed_and_takes_no_other_with_it(st
             assert store.fail(job, ONE, "killed") == ([0] if len(seeds) == 1 else [])
         else:
             store.store(job, ONE, [Outcome(slot, "finished", (), GOOD) for slot in range(len(seeds))], STARTED, 1.0)
-            store.finish(job, ONE)
     assert seen == [(1, [1, 2, 3]), (1, [1, 2, 3]), (2, [1]), (3, [2]), (4, [3])]
     assert store.left([number]) == (0, 0) and store.failed([number]) == 1
     assert scalar(store, "select group_concat(outcome) from attempts order by id") == ",".join(
@@ -219,7 +232,6 @@ def test_whoever_lost_a_lease_writes_nothing_under_the_one_it_has_now(store: Sto
         lambda: store.renew(lost, ONE, 9),
         lambda: store.keep(lost, ONE, "file"),
         lambda: store.release(lost, ONE),
-        lambda: store.finish(lost, ONE),
         lambda: store.fail(lost, ONE, "no"),
     ):
         with pytest.raises(LeaseLostError):
@@ -248,9 +260,6 @@ def test_whoever_makes_a_transaction_again_knows_what_it_has_written(store: Stor
     ended = [Outcome(0, "finished", (), GOOD)]
     for _ in range(2):
         store.store(others, TWO, ended, STARTED, 1.0)
-        store.finish(others, TWO)
-    with pytest.raises(LeaseLostError):
-        store.finish(job, ONE)
     assert scalar(store, "select group_concat(outcome) from attempts") == "finished,interrupted,finished"
 
 
@@ -340,7 +349,6 @@ def test_a_cohort_that_is_done_has_no_checkpoint(store: Store) -> None:
     again = store.take([number], ONE)
     assert again is not None and again.checkpoint == "cohort-1.safetensors"
     store.store(again, ONE, [Outcome(0, "finished", (), GOOD)], STARTED, 1.0)
-    store.finish(again, ONE)
     assert scalar(store, "select checkpoint from cohorts") is None
 
 

@@ -100,7 +100,7 @@ def test_a_worker_that_wakes_up_writes_nothing(database: str) -> None:
     change(database, "update cohorts set lease_until = 0")
     forget(database, instances_of(database, "e", None))
     with pytest.raises(LeaseLostError):
-        store.finish(job, ONE)
+        store.release(job, ONE)
     again = store.take(numbers, TWO)
     assert again is not None and [config.seed for config in again.configs] == [2]
     store.close()

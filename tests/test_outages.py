@@ -157,7 +157,6 @@ def test_each_write_goes_through_though_its_connection_was_lost(postgresql: str,
     hang_up(postgresql)
     store.store(job, ONE, [Outcome(slot, "finished", CURVE, GOOD) for slot in (0, 1)], STARTED, 1.0)
     hang_up(postgresql)
-    store.finish(job, ONE)
     assert store.ended([number]) == 2 and store.take([number], ONE) is None
     assert said == [], "the pool has noticed by itself"
 
@@ -194,8 +193,6 @@ def test_a_transaction_whose_end_is_unknown_is_made_once(
     lose_a_commit(monkeypatch, postgresql, store, moment)
     store.store(job, ONE, [Outcome(0, "finished", CURVE, GOOD)], STARTED, 1.0)
     lose_a_commit(monkeypatch, postgresql, store, moment)
-    store.finish(job, ONE)
-    lose_a_commit(monkeypatch, postgresql, store, moment)
     assert store.fail(doomed, ONE, "killed") == [0]
     monkeypatch.undo()
     with store.engine.connect() as connection:
@@ -203,7 +200,7 @@ def test_a_transaction_whose_end_is_unknown_is_made_once(
         attempts = connection.execute(text("select outcome, error from attempts order by id")).all()
         assert [tuple(attempt) for attempt in attempts] == [("finished", None), ("failed", "killed")]
         assert connection.execute(text("select max(failures) from trials")).scalar() == 3
-    assert len(said) == 3 and "the database does not answer; trying again for 5 minutes" in said[0]
+    assert len(said) == 2 and "the database does not answer; trying again for 5 minutes" in said[0]
 
 
 def test_a_server_that_never_comes_back_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

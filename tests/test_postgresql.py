@@ -7,11 +7,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import text
 
@@ -40,13 +42,40 @@ def test_a_trial_goes_its_way(postgresql: str) -> None:
     ended = [Outcome(slot, "finished", measured[0], GOOD, probes=measured[1]) for slot in (0, 1)]
     store.store(job, ONE, ended, STARTED, 1.0)
     store.store(job, ONE, ended, STARTED, 1.0)  # what has ended stays
-    store.finish(job, ONE)
     assert store.take([number], ONE) is None
     results = Results(postgresql)
     assert results.counts(number) == {"finished": 2}
     assert len(results.curves(results.trials(number)["trial_key"])["step"]) == 2
     results.close()
     store.close()
+
+
+def test_trials_are_read_as_from_a_file(postgresql: str, tmp_path: Path) -> None:
+    """A server puts those together that have their cell, status, variant and arm in common."""
+    trials = [wanted("BN", norm="batch", seed=seed) for seed in range(5)] + [wanted("x5", lr_multiplier=5.0, seed=1)]
+    trials.append(replace(trials[0], variant="again"))
+    found = []
+    for database in (postgresql, str(tmp_path / "bnexp.db")):
+        store = Store(database)
+        number = store.register(instance(*trials))
+        store.plan(number, group)
+        job = store.take([number], ONE)
+        assert job is not None and len(job.configs) == 5
+        good = [replace(GOOD, test_accuracy=accuracy) for accuracy in (0.8, 0.5, 0.7)]
+        ends = [Outcome(slot, "finished", (), final) for slot, final in enumerate(good)]
+        ends.append(Outcome(3, "diverged", (), None, 7, "nan"))
+        store.store(job, ONE, ends, STARTED, 1.0)
+        results = Results(database)
+        read = results.trials(number)
+        assert set(read) > {"trial_key", "seed", "variant", "status", "norm", "scored_accuracy"}
+        found.append({name: read[name] for name in read})
+        assert not len(results.trials(number, "tune")["trial_key"])
+        results.close()
+        store.close()
+    assert set(found[0]) == set(found[1])
+    for name, column in found[0].items():
+        np.testing.assert_array_equal(column, found[1][name], name)
+    assert sorted(found[0]["status"]) == ["diverged", *["finished"] * 4, "pending", "running"]
 
 
 def test_leases_are_told_apart_and_failures_counted(postgresql: str) -> None:
@@ -102,7 +131,6 @@ def test_no_cohort_is_taken_twice_and_none_left(postgresql: str) -> None:
         jobs = []
         while job := store.take([experiment], worker):
             store.store(job, worker, [Outcome(slot, "finished", (), GOOD) for slot in (0, 1)], STARTED, 1.0)
-            store.finish(job, worker)
             jobs.append(job)
         store.close()
         return jobs
@@ -184,8 +212,8 @@ def test_many_that_do_everything_at_once_meet_no_deadlock_and_do_nothing_twice(p
                             own.expire(lease)
                 elif ends == "fail":
                     own.fail(job, worker, "killed")
-                else:
-                    getattr(own, ends)(job, worker)
+                elif ends == "release":
+                    own.release(job, worker)
             except LeaseLostError:
                 continue
         own.close()

@@ -126,6 +126,13 @@ def test_a_worker_that_is_ready_without_all_results_has_failed(store: Store) -> 
     assert tally.errors == ["the worker ended without a result"] and store.failed([number]) == 1
 
 
+def test_a_worker_that_dies_after_its_last_result_has_failed_nothing(store: Store) -> None:
+    number = store.register(instance(wanted(seed=1)))
+    idle = Idle(0, capacity=1)
+    _, tally = go(store, number, [idle], [Told(0, STARTED), outcome(0, 0.5), Failed(0, "killed")], [idle])
+    assert (tally.finished, tally.failed, tally.errors, tally.notes) == (1, 0, [], [])
+
+
 def test_a_failure_whose_answer_was_lost_counts_as_a_failure(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not as a trial that another run has trained."""
     number = store.register(instance(wanted(seed=1)))
@@ -159,7 +166,6 @@ def test_a_lost_lease_frees_its_worker_for_other_work(store: Store, monkeypatch:
                 job = rival.take([number], TWO)
                 assert job is not None
                 rival.store(job, TWO, [Outcome(0, "finished", (), GOOD)], STARTED, 1.0)
-                rival.finish(job, TWO)
             return super().poll(seconds)
 
     idle = Idle(0, capacity=2)
@@ -427,7 +433,6 @@ def test_a_stage_that_another_run_adds_counts_as_left(store: Store, monkeypatch:
         def poll(self, seconds: float) -> list[Event]:
             if len(self.polls) == 4:
                 store.store(theirs, TWO, [Outcome(0, "finished", (), GOOD)], STARTED, 1.0)
-                store.finish(theirs, TWO)
                 store.confirm(number, [wanted(seed=3)])
             return super().poll(seconds)
 
@@ -457,7 +462,7 @@ def test_what_stops_a_run_while_it_stores_loses_no_result(
         go(store, number, [idle], told)
     assert stopped and losses(store) == {1: 0.25}
     with store.engine.connect() as connection:
-        assert connection.exec_driver_sql("select status, worker from cohorts").all() == [("pending", None)]
+        assert connection.exec_driver_sql("select status, worker from cohorts").all() == [("done", None)]
 
 
 def test_where_no_worker_is_left_it_ends_when_others_have_trained_the_rest(
@@ -473,7 +478,6 @@ def test_where_no_worker_is_left_it_ends_when_others_have_trained_the_rest(
                 job = rival.take([number], TWO)
                 if job is not None:
                     rival.store(job, TWO, [Outcome(slot, "finished", (), GOOD) for slot in (0,)], STARTED, 1.0)
-                    rival.finish(job, TWO)
                 return []
             return super().poll(seconds)
 

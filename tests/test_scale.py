@@ -17,7 +17,7 @@ def test_the_page_says_what_is_stored() -> None:
     assert PART.replaced(page, render(record)) == page
     assert [one["workers"] for one in record["workers"]] == [1, 4, 16, 64]
     for one in record["workers"]:
-        assert one["latency_seconds"]["finish"]["n"] == one["cohorts"] and one["trials"] <= 48 * one["cohorts"]
+        assert one["latency_seconds"]["store"]["n"] == one["cohorts"] and one["trials"] <= 48 * one["cohorts"]
     record["workers"][0]["trials"] *= 2
     assert render(record) != render(json.loads(STORED.read_text()))
 

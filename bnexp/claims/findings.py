@@ -1,6 +1,6 @@
 """What the data say of a claim: its numbers, and how they were judged."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import log2
@@ -25,8 +25,9 @@ class Number:
     n: int
     """Seeds."""
     notes: list[str] = field(default_factory=list)
-    unpaired: Interval | None = None
-    """Welch's interval, as if the arms shared no seeds; None where nothing is compared or numbers are infinite."""
+    unpaired: Callable[[], Interval | None] = field(default=lambda: None, repr=False, compare=False)
+    """Gives Welch's interval, as if the arms shared no seeds; None where nothing is compared or numbers are infinite.
+    Few reports show it, and what it is computed with is slow to import."""
     alone: Interval | None = None
     """What the treatment has by itself, where the effect is a gain over a part of it."""
 

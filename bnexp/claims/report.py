@@ -1,6 +1,7 @@
 """An instance's report: its findings, and the scale that they speak of; and the reports of a suite, together."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -12,7 +13,7 @@ from bnexp.claims.findings import Answer, Finding
 from bnexp.claims.model import Claim, about, shown
 from bnexp.claims.overrides import but_seeds, run_command
 from bnexp.claims.verdicts import judge
-from bnexp.columns import combinations, counts, take
+from bnexp.columns import combinations, counts, length, take
 from bnexp.db.results import InstanceInfo, Results
 from bnexp.db.summaries import Decided, count_trials, decided
 from bnexp.errors import UsageError
@@ -100,12 +101,14 @@ def make_report(
     """Judge `claims` by what is stored of `instance`; `known` is what `data_of` said of it, where it was asked. With
     `paper`, its numbers stand beside that table too."""
     data = known or data_of(results, instance)
-    locked = results.locked_before_data(instance.id)
     before = [
         one for one in decided(results, instance.name) if but_seeds(one.overrides) == but_seeds(instance.overrides)
     ]
-    findings = [at_first_look(finding, before) for finding in judge(claims, data)]
-    younger = (f.name for f in findings if f.numbers and f.claim.key(f.name) not in locked)
+    with ThreadPoolExecutor(1) as aside:  # the database looks through all attempts while we compute
+        locked = aside.submit(results.locked_before_data, instance.id)
+        machines = aside.submit(results.machines, instance.id)
+        findings = [at_first_look(finding, before) for finding in judge(claims, data)]
+    younger = (f.name for f in findings if f.numbers and f.claim.key(f.name) not in locked.result())
     networks, _ = combinations(data.trials, ("model", "hidden"))
     return Report(
         instance,
@@ -113,7 +116,7 @@ def make_report(
         sorted(counts(data.trials, "dataset")),
         [f"{model} {shown(hidden)}" if hidden else model for model, hidden in sorted(networks, key=_by_depth)],
         len(counts(data.trials, "seed")),
-        results.machines(instance.id),
+        machines.result(),
         findings,
         frozenset(younger),
         beside(paper, data, findings, results.top5) if paper else None,
@@ -133,9 +136,11 @@ def report_on(
         return collect(results, claims, name, file.suites[name], papers(file))
     instance = results.latest(None if name in file.suites else name, number)
     ours = about(claims, instance.name)
-    report = make_report(results, instance, ours, paper=papers(file).get(instance.name))
+    data = data_of(results, instance)
+    report = make_report(results, instance, ours, data, papers(file).get(instance.name))
     others = [unmeasured(other, claim) for other, claim in claims.items() if other not in ours]
-    statuses = count_trials(results, [instance.id])
+    tuned = data.tuning is not None and length(data.tuning)
+    statuses = count_trials(results, [instance.id]) if tuned else report.counts
     return Reports(
         instance.name, [report], statuses, [Entry(finding, report) for finding in report.findings], others, []
     )

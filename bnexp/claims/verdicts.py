@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def _measure(name: str, claim: Claim, data: Data) -> Finding | Tested:
         numbers,
         notes=list(dict.fromkeys(filter(None, notes))),
         rows=table,
-        trial_keys=list(dict.fromkeys(key for side in sides for key in side["trial_key"].tolist())),
+        trial_keys=list(dict.fromkeys(chain.from_iterable(side["trial_key"].tolist() for side in sides))),
     )
     tested = Tested(
         finding,
@@ -94,7 +95,7 @@ def _measure(name: str, claim: Claim, data: Data) -> Finding | Tested:
 def _number(name: str, estimate: Estimate, test: Test) -> Number:
     alone = None if estimate.alone is None else sign_flip(estimate.alone).interval()
     n, notes = len(estimate.effect), estimate.notes
-    return Number(name, estimate.unit, test.interval(), n, notes, unpaired(estimate), alone)
+    return Number(name, estimate.unit, test.interval(), n, notes, lambda: unpaired(estimate), alone)
 
 
 def _decisive(claim: Claim) -> list[str]:

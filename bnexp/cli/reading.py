@@ -82,19 +82,19 @@ def report(
     """
     if claim is not None and form == "html":
         raise UsageError("a page has all claims with their evidence: leave --claim out, or choose another --format")
-    from bnexp.claims.evidence import gather
-    from bnexp.claims.parse import parse_claims
-    from bnexp.claims.report import report_on
-    from bnexp.db.results import Results
-    from bnexp.reports import claim as one_claim
-    from bnexp.reports import data, document
-    from bnexp.reports.formats import render
-
-    experiments = load_file(file)
-    claims = parse_claims(experiments)
-    results = Results(database, checkpoints)
-    gc.disable()  # looking for garbage among a million rows takes a tenth of the time
+    gc.disable()  # looking for garbage among what is imported, and a million rows, takes a tenth of the time
     try:
+        from bnexp.claims.evidence import gather
+        from bnexp.claims.parse import parse_claims
+        from bnexp.claims.report import report_on
+        from bnexp.db.results import Results
+        from bnexp.reports import claim as one_claim
+        from bnexp.reports import data, document
+        from bnexp.reports.formats import render
+
+        experiments = load_file(file)
+        claims = parse_claims(experiments)
+        results = Results(database, checkpoints)
         if claim is not None:
             evidence = gather(results, experiments, claims, claim, name or experiment, instance)
             render(one_claim.document(evidence), form, output, lambda: one_claim.to_json(evidence))

@@ -92,6 +92,8 @@ def make_engine(url: URL, *, read_only: bool = False) -> Engine:
         engine = engine.execution_options(postgresql_readonly=True)
     elif engine.dialect.name == "postgresql":
         event.listen(engine, "connect", _configure_session)
+    if engine.dialect.driver == "psycopg":
+        event.listen(engine, "before_cursor_execute", _in_binary)
     return engine
 
 
@@ -106,6 +108,12 @@ def _configure_session(connection: Any, _record: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute("; ".join(f"set {name} = '{value}'" for name, value in SESSION.items()))
     connection.commit()
+
+
+def _in_binary(_one: Connection, cursor: Any, _statement: str, _values: Any, context: Any, _many: bool) -> None:
+    """Have a server send numbers as they are, and not as text, where `execution_options(binary=True)` asks."""
+    if context is not None and context.execution_options.get("binary", False):
+        cursor.format = 1
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:

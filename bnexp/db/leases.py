@@ -9,12 +9,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, TextClause, bindparam, insert, select, text, true, update
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Connection,
+    DateTime,
+    Row,
+    TextClause,
+    bindparam,
+    exists,
+    select,
+    text,
+    true,
+    update,
+)
 
 from bnexp.db import rows
 from bnexp.db.rows import Job, Worker, now
 from bnexp.db.tables import AttemptRow, CohortRow, TrialRow
 from bnexp.errors import DatabaseError
+from bnexp.records import Started
 
 LEASE_SECONDS = 60.0
 ENDED = ("finished", "diverged", "failed")
@@ -67,9 +81,39 @@ LEASES = _of_experiments(
     "select c.id, coalesce(c.worker, ''), c.taken, coalesce(c.lease_until, 0) from cohorts c "
     f"where c.status = 'running' and {HOLDS_WORK} order by c.id"
 )
-WANTED = _of_experiments(
-    "select t.id from trials t where t.cohort_id = :cohort and exists "
-    "(select 1 from experiment_trials e where e.trial_id = t.id and e.experiment_id in :experiments)"
+BEGIN = _of_experiments(
+    "update trials set status = 'running' where cohort_id = :cohort "
+    "and status not in ('finished', 'diverged', 'failed') returning id, key, config, classes, seed, member, "
+    "exists (select 1 from experiment_trials e where e.trial_id = trials.id and e.experiment_id in :experiments) ours"
+).columns(config=JSON)
+"""What has not ended of a cohort begins, and is read by the same statement."""
+ATTEMPTS = text(
+    "insert into attempts (trial_id, cohort_id, slot, worker, host, precision, bnexp_version, git_commit, "
+    "python_version, started_at) select id, cohort_id, row_number() over (order by seed, member, id) - 1, :worker, "
+    ":host, precision, :bnexp_version, :git_commit, :python_version, :now from trials "
+    "where cohort_id = :cohort and status = 'running' order by seed, member, id returning id, slot"
+).bindparams(bindparam("now", type_=DateTime))
+"""An attempt for each of its trials, in slot order."""
+
+HELD = (
+    select(CohortRow.id)
+    .where(CohortRow.id == bindparam("cohort"), CohortRow.taken == bindparam("nth"))
+    .where(CohortRow.status == "running", CohortRow.worker == bindparam("holder"))
+    .with_for_update()
+)
+"""The cohort of a lease, unless that was lost."""
+DONE = {"status": "done", "worker": None, "lease_until": None, "checkpoint": None}
+FINISH = (
+    update(CohortRow)
+    .where(CohortRow.id == bindparam("cohort"))
+    .where(~exists().where(TrialRow.cohort_id == bindparam("cohort"), TrialRow.status.not_in(ENDED)))
+    .values(DONE)
+)
+"""These two are made of each cohort, and building them takes longer than running them."""
+
+BEGUN = text(
+    "update attempts set device = :device, threads = :threads, torch_version = :torch_version "
+    "where cohort_id = :cohort and outcome is null"
 )
 
 
@@ -96,26 +140,22 @@ def take(connection: Connection, experiment_ids: Sequence[int], worker: Worker) 
 
 def _begin(connection: Connection, taken: Row[Any], experiment_ids: Sequence[int], worker: Worker) -> Job:
     """What has not ended of a cohort that was just taken, and begins."""
-    end_attempts(connection, taken.id, true(), {"outcome": "interrupted"})
-    members = (TrialRow.cohort_id == taken.id) & TrialRow.status.not_in(ENDED)
-    columns = select(TrialRow.id, TrialRow.key, TrialRow.config, TrialRow.classes)
-    found = connection.execute(columns.where(members).order_by(TrialRow.seed, TrialRow.member, TrialRow.id)).all()
-    ours = set(connection.execute(WANTED, {"cohort": taken.id, "experiments": experiment_ids}).scalars())
-    connection.execute(update(TrialRow).where(members).values(status="running"))
-    job = Job(
+    if taken.taken > 1:
+        end_attempts(connection, taken.id, true(), {"outcome": "interrupted"})
+    found = connection.execute(BEGIN, {"cohort": taken.id, "experiments": experiment_ids}).all()
+    found = sorted(found, key=lambda row: (row.seed, row.member, row.id))
+    begun = connection.execute(ATTEMPTS, {"cohort": taken.id, "now": now(), **vars(worker), "worker": worker.name})
+    return Job(
         cohort_id=taken.id,
         taken=taken.taken,
         trial_ids=[row.id for row in found],
         keys=[row.key for row in found],
         configs=[rows.config(row.config) for row in found],
-        wanted=[row.id in ours for row in found],
+        wanted=[bool(row.ours) for row in found],
         classes=found[0].classes if found else 0,
         checkpoint=taken.checkpoint,
+        attempts=[row.id for row in sorted(begun, key=lambda row: row.slot)],
     )
-    if found:
-        new = insert(AttemptRow).returning(AttemptRow.id, sort_by_parameter_order=True)
-        job.attempts.extend(connection.execute(new, rows.attempts(job, worker)).scalars())
-    return job
 
 
 def held(connection: Connection, experiment_ids: Sequence[int]) -> list[Lease]:
@@ -140,17 +180,17 @@ def give_back(connection: Connection, cohort_id: int) -> None:
     end_attempts(connection, cohort_id, true(), {"outcome": "interrupted"})
 
 
+def holds(connection: Connection, job: Job, worker: Worker) -> bool:
+    """Whether the job's lease is this worker's, from whom nobody can take it then until the transaction has ended."""
+    names = {"cohort": job.cohort_id, "nth": job.taken, "holder": worker.name}
+    return connection.execute(HELD, names).scalar() is not None
+
+
 def check(connection: Connection, job: Job, worker: Worker) -> None:
     """Raise LeaseLostError where the job's lease is no longer this worker's. Else nobody can take it until the
     transaction has ended."""
     if not holds(connection, job, worker):
         raise lost(job)
-
-
-def holds(connection: Connection, job: Job, worker: Worker) -> bool:
-    """Whether the job's lease is this worker's, from whom nobody can take it then until the transaction has ended."""
-    query = select(CohortRow.id).where(_lease(job, worker)).with_for_update()
-    return connection.execute(query).scalar() is not None
 
 
 def renew(connection: Connection, job: Job, worker: Worker, step: int) -> None:
@@ -160,6 +200,11 @@ def renew(connection: Connection, job: Job, worker: Worker, step: int) -> None:
         raise lost(job)
 
 
+def begin(connection: Connection, job: Job, started: Started) -> None:
+    """The cohort's attempts run on this machine."""
+    connection.execute(BEGUN, {"cohort": job.cohort_id, **rows.machine(started)})
+
+
 def keep(connection: Connection, job: Job, checkpoint: str) -> None:
     """The cohort can go on from the file of this name."""
     connection.execute(update(CohortRow).where(CohortRow.id == job.cohort_id).values(checkpoint=checkpoint))
@@ -167,8 +212,13 @@ def keep(connection: Connection, job: Job, checkpoint: str) -> None:
 
 def leave(connection: Connection, cohort_id: int, status: str) -> None:
     """End the lease; the cohort is `status` then: done or pending."""
-    left = {"status": status, "worker": None, "lease_until": None} | ({"checkpoint": None} if status == "done" else {})
+    left = DONE if status == "done" else {"status": status, "worker": None, "lease_until": None}
     connection.execute(update(CohortRow).where(CohortRow.id == cohort_id).values(left))
+
+
+def finish(connection: Connection, cohort_id: int) -> None:
+    """End the lease of a cohort of which all has ended; else it goes on."""
+    connection.execute(FINISH, {"cohort": cohort_id})
 
 
 def end_attempts(connection: Connection, cohort_id: int, which: ColumnElement[bool], values: dict[str, Any]) -> None:

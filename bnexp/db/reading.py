@@ -33,22 +33,26 @@ class Coded(dict[Any, int]):
 Kinds = Mapping[str, "npt.DTypeLike | Coded"]
 """The columns of a query, and what they are in numpy."""
 
-TRIAL: Kinds = {
-    "trial_key": object,
-    "cell": np.int64,
-    "status": np.int64,
+OWN: Kinds = {
+    "key": object,
     "seed": np.int64,
     "validation_accuracy": np.float64,
     "test_accuracy": np.float64,
     "trained": np.float64,
 }
+"""What differs from trial to trial."""
 NUMBERED = " ".join(f"when '{status}' then {number}" for number, status in enumerate(STATUSES))
-OF_INSTANCE = text(
-    f"select t.key, t.cell, case t.status {NUMBERED} end, t.seed, t.validation_accuracy, t.test_accuracy, t.trained, "
-    "e.variant, e.arm from experiment_trials e join trials t on t.id = e.trial_id "
-    "where e.experiment_id = :id and e.stage = :stage"
+COMMON = f"t.cell, case t.status {NUMBERED} end, e.variant, e.arm"
+"""What many trials have in common, beside their cell's factors."""
+OF_INSTANCE = (
+    "from experiment_trials e join trials t on t.id = e.trial_id where e.experiment_id = :id and e.stage = :stage"
 )
-"""What differs from trial to trial, and from link to link."""
+ROWS = text(f"select {COMMON}, {', '.join(f't.{name}' for name in OWN)} {OF_INSTANCE}")
+GROUPS = text(
+    f"select {COMMON}, {', '.join(f'array_agg(t.{name})' for name in OWN)} {OF_INSTANCE} "
+    "group by 1, 2, 3, 4 order by 1, 2, 3, 4"
+)
+"""The same, a row for all that have the same in common."""
 
 CELL: Kinds = dict.fromkeys(["cell", "classes", *sorted(set(columns_by_name().values()) - {"seed"})], object)
 OF_CELLS = text(f"select {', '.join(CELL)} from trials where key in :these").bindparams(
@@ -69,10 +73,11 @@ def trials(connection: Connection, experiment_id: int, stage: Stage = "confirm")
     """The instance's trials of a stage in order of their keys, one that two variants want twice: trial_key, status,
     seed, classes, outcomes, all factors, variant and arm, as in `experiment_results`."""
     variants, arms = Coded(), Coded()
-    kinds = {**TRIAL, "variant": variants, "arm": arms}
-    found = _read(connection, OF_INSTANCE, [{"id": experiment_id, "stage": stage}], kinds)
-    order = np.argsort(found["trial_key"].astype("S"), kind="stable")
+    common: Kinds = {"cell": np.int64, "status": np.int64, "variant": variants, "arm": arms}
+    found = _of_instance(connection, {"id": experiment_id, "stage": stage}, common)
+    order = np.argsort(found["key"].astype("S"), kind="stable")
     own = {name: column[order] for name, column in found.items()}
+    own["trial_key"] = own.pop("key")
     cells, first, cell = np.unique(own.pop("cell"), return_index=True, return_inverse=True)
     factors = _read(connection, OF_CELLS, _parts(own["trial_key"][first]), CELL)
     by_cell = np.argsort(factors.pop("cell").astype(np.int64))
@@ -87,6 +92,20 @@ def trials(connection: Connection, experiment_id: int, stage: Stage = "confirm")
     chance = 1.0 / distinct["classes"].astype(np.float64)
     scored = np.where((distinct["status"] == "diverged")[place], chance[place], own.pop("test_accuracy"))
     return Repeating(distinct, place, own | {"scored_accuracy": scored})
+
+
+def _of_instance(connection: Connection, values: Mapping[str, Any], common: Kinds) -> dict[str, npt.NDArray[Any]]:
+    """The columns `common` and OWN of an instance's trials. A server's list of a thousand numbers is read in a tenth of
+    the time of a thousand rows."""
+    if connection.dialect.name != "postgresql":
+        return _read(connection, ROWS, [values], {**common, **OWN})
+    kinds = {**common, **OWN}
+    parts: dict[str, list[npt.NDArray[Any]]] = {name: [_array((), kind)] for name, kind in kinds.items()}
+    for group in connection.execute(GROUPS, values, execution_options={"binary": True}):
+        size = len(group[-1])
+        for (name, kind), value in zip(kinds.items(), group, strict=True):
+            parts[name].append(_array([value] * size if name in common else value, kind))
+    return {name: np.concatenate(part) for name, part in parts.items()}
 
 
 def _together(
@@ -155,7 +174,7 @@ def _read(
     """The rows of a query, made once for each of the `parameters`; NULL in a column of numbers becomes NaN."""
     parts: list[list[npt.NDArray[Any]]] = [[_array((), kind)] for kind in kinds.values()]
     for values in parameters:
-        cursor = connection.execute(query, values).cursor
+        cursor = connection.execute(query, values, execution_options={"binary": True}).cursor
         assert cursor is not None
         while rows := cursor.fetchmany(PART):
             for part, kind, column in zip(parts, kinds.values(), zip(*rows, strict=True), strict=True):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, func, select, update
 
-from bnexp.db import rows
+from bnexp.db import rows, stored
 from bnexp.db.inserts import ids_by_key, insert_new, inserting
 from bnexp.db.rows import Instance, Stage, WantedTrial, now
 from bnexp.db.tables import ChoiceRow, ExperimentRow, ExperimentTrialRow, TrialRow
@@ -72,11 +72,4 @@ def choose(connection: Connection, experiment_id: int, choices: Sequence[Choice]
         ChoiceRow,
         [vars(choice) | {"experiment_id": experiment_id, "chosen_at": moment} for choice in choices],
     )
-    return choices_of(connection, experiment_id)
-
-
-def choices_of(connection: Connection, experiment_id: int) -> list[Choice]:
-    """The levels chosen for the instance's arms, in order of the arms."""
-    columns = select(ChoiceRow.arm, ChoiceRow.factor, ChoiceRow.level, ChoiceRow.score, ChoiceRow.at_edge)
-    found = connection.execute(columns.where(ChoiceRow.experiment_id == experiment_id).order_by(ChoiceRow.arm))
-    return [Choice(**row) for row in found.mappings()]
+    return stored.choices(connection, experiment_id)

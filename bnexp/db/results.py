@@ -131,10 +131,8 @@ class Results:
 
     def choices(self, experiment_id: int) -> list[Choice]:
         """The levels that the instance's tune stage chose, in order of the arms; none before it has ended."""
-        from bnexp.db import registering
-
         with self._read() as connection:
-            return registering.choices_of(connection, experiment_id)
+            return stored.choices(connection, experiment_id)
 
     def counts(self, experiment_id: int) -> dict[str, int]:
         """How many of the instance's trials, of both stages, have each status."""

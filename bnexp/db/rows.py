@@ -147,25 +147,6 @@ def config(stored: dict[str, Any]) -> TrialConfig:
     return TrialConfig.model_validate(stored)
 
 
-def attempts(job: Job, worker: Worker) -> list[dict[str, Any]]:
-    """Rows of `attempts` for a cohort that begins."""
-    return [
-        {
-            "trial_id": trial_id,
-            "cohort_id": job.cohort_id,
-            "slot": slot,
-            "worker": worker.name,
-            "host": worker.host,
-            "precision": trial.precision,
-            "bnexp_version": worker.bnexp_version,
-            "git_commit": worker.git_commit,
-            "python_version": worker.python_version,
-            "started_at": now(),
-        }
-        for slot, (trial_id, trial) in enumerate(zip(job.trial_ids, job.configs, strict=True))
-    ]
-
-
 def machine(started: Started) -> dict[str, Any]:
     """What an attempt ran on."""
     return dict(vars(started))

@@ -24,17 +24,16 @@ from sqlalchemy import (
     select,
     text,
     true,
-    update,
 )
 
-from bnexp.db import ending, leases, planning, registering, rows, wishes
+from bnexp.db import ending, leases, planning, registering, wishes
 from bnexp.db.connection import explained, open_engine, writing
 from bnexp.db.inserts import insert_new
 from bnexp.db.leases import Lease
 from bnexp.db.planning import Group
 from bnexp.db.retrying import Patience, repeated
 from bnexp.db.rows import Instance, Job, Judged, Stage, WantedTrial, Worker, now
-from bnexp.db.tables import AttemptRow, ClaimRow, ExperimentTrialRow, TrialRow, VerdictRow
+from bnexp.db.tables import ClaimRow, ExperimentTrialRow, TrialRow, VerdictRow
 from bnexp.db.url import parse_url
 from bnexp.records import Choice, Outcome, Started
 
@@ -214,8 +213,7 @@ class Store:
         """The cohort trains on this machine."""
         with writing(self.engine, shared=True) as connection:
             leases.check(connection, job, worker)
-            running = (AttemptRow.cohort_id == job.cohort_id) & AttemptRow.outcome.is_(None)
-            connection.execute(update(AttemptRow).where(running).values(rows.machine(started)))
+            leases.begin(connection, job, started)
 
     @repeated
     def keep(self, job: Job, worker: Worker, checkpoint: str) -> None:
@@ -227,17 +225,12 @@ class Store:
     @repeated
     def store(self, job: Job, worker: Worker, outcomes: Sequence[Outcome], started: Started, seconds: float) -> None:
         """Write the results of trials that have ended, curves, probes and the names of kept files included: all of them
-        or none. `seconds` is what each cost. What has ended before stays as it is, also where we have written it."""
+        or none. `seconds` is what each cost. What has ended before stays as it is, also where we have written it. With
+        the last of its trials the cohort is done."""
         with writing(self.engine, shared=True) as connection:
             if not ending.stands(connection, job, worker, [outcome.slot for outcome in outcomes]):
                 ending.end(connection, job, outcomes, started, seconds)
-
-    @repeated
-    def finish(self, job: Job, worker: Worker) -> None:
-        """All trials of the cohort have ended."""
-        with writing(self.engine, shared=True) as connection:
-            if not ending.stands(connection, job, worker, range(len(job.trial_ids))):
-                leases.leave(connection, job.cohort_id, "done")
+                leases.finish(connection, job.cohort_id)
 
     @repeated
     def release(self, job: Job, worker: Worker) -> None:

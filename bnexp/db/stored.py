@@ -1,4 +1,4 @@
-"""Trials that have ended, read back as the records that were stored."""
+"""Trials that have ended, and choices, read back as the records that were stored."""
 
 import hashlib
 import heapq
@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
-from sqlalchemy import JSON, Connection, text
+from sqlalchemy import JSON, Boolean, Connection, text
 
 from bnexp.db.rows import notes
-from bnexp.records import Final, Outcome, Point
+from bnexp.records import Choice, Final, Outcome, Point
 
 FINAL = [field.name for field in fields(Final) if field.default is MISSING]
 PERHAPS = [field.name for field in fields(Final) if field.default is None]
@@ -27,6 +27,10 @@ ATTEMPT = text(
     "select a.torch_version, a.device from attempts a join trials t on t.id = a.trial_id "
     "where t.key = :key and a.outcome in ('finished', 'diverged') order by a.id desc limit 1"
 )
+
+CHOICES = text(
+    "select arm, factor, level, score, at_edge from choices where experiment_id = :experiment order by arm"
+).columns(at_edge=Boolean)
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,11 @@ def _read(connection: Connection, key: str) -> Stored:
     attempt = connection.execute(ATTEMPT, {"key": key}).one_or_none()
     torch_version, device = attempt or (None, None)
     return Stored(key, trial["config"], trial["fingerprint"], outcome(trial, curve), torch_version, device)
+
+
+def choices(connection: Connection, experiment_id: int) -> list[Choice]:
+    """The levels chosen for the instance's arms, in order of the arms."""
+    return [Choice(**row) for row in connection.execute(CHOICES, {"experiment": experiment_id}).mappings()]
 
 
 def outcome(trial: Mapping[str, Any], curve: Sequence[Mapping[str, Any]]) -> Outcome:

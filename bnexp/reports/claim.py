@@ -54,7 +54,8 @@ def _numbers(finding: Finding) -> Grid:
 
 def _number(number: Number) -> Row:
     ends = numbers.ends(number.effect, number.unit)
-    unpaired = numbers.ends(number.unpaired, number.unit) if number.unpaired else "-"
+    found = number.unpaired()
+    unpaired = numbers.ends(found, number.unit) if found else "-"
     return Row([number.name, numbers.short(number), ends, unpaired, str(number.n)])
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from bnexp.claims.beside import Beside
-from bnexp.claims.findings import Finding
+from bnexp.claims.findings import Finding, Number
 from bnexp.claims.report import Entry, Report, Reports
 from bnexp.text import CONTROLS
 
@@ -64,7 +64,7 @@ def beside(values: Beside) -> dict[str, Any]:
                     **asdict(line.counts),
                     "course": asdict(line.course) | {"steps": line.course.steps} if line.course else None,
                     "errors": asdict(line.errors) if line.errors else None,
-                    "claimed": {place: asdict(number) for place, number in line.claimed.items()} or None,
+                    "claimed": {place: number(one) for place, one in line.claimed.items()} or None,
                     "doubt": line.doubt or None,
                 },
             }
@@ -73,12 +73,20 @@ def beside(values: Beside) -> dict[str, Any]:
     }
 
 
+def number(values: Number) -> dict[str, Any]:
+    """One measure of a claim."""
+    unpaired = values.unpaired()
+    return asdict(values) | {"unpaired": asdict(unpaired) if unpaired else None}
+
+
 def finding(entry: Entry) -> dict[str, Any]:
     """One claim's finding, and the instance that it is about."""
     values: Finding = entry.finding
-    first = asdict(values.numbers[0]) if values.numbers else {}
+    numbers = [number(one) for one in values.numbers]
+    first = numbers[0] if numbers else {}
     return {
         **asdict(values),
+        "numbers": numbers,
         "effect": first.get("effect"),
         "unit": first.get("unit"),
         "n": values.n or None,

@@ -108,7 +108,7 @@ def page(asked: Asked, now: datetime) -> Page:
         [cells(_title(report), data(report.instance.id).trials) for report in reports.reports if _any(data, report)],
         [*_again(asked, reports, text), *_seeds(reports, data)],
         text if len(text) <= LARGEST_FILE else "",
-        f"Made by bnexp {bnexp.__version__} at {claim.time_of(now)} from {shown(asked.results.url)}.",
+        f"Made by bnexp {bnexp.__version__} at {claim.time_of(now)} from {_source(asked)}.",
     )
 
 
@@ -207,6 +207,12 @@ def _listed(seeds: npt.NDArray[np.int64]) -> str:
 def _title(report: Report) -> str:
     one = report.instance
     return f"{one.name} ({one.overrides})" if one.overrides else one.name
+
+
+def _source(asked: Asked) -> str:
+    """The database, without the folder that it is in."""
+    url = asked.results.url
+    return Path(url.database or "").name if url.get_backend_name() == "sqlite" else shown(url)
 
 
 def _any(data: DataOf, report: Report) -> bool:
