@@ -4,7 +4,7 @@
   const all = () => Array.from(document.querySelectorAll("details"));
 
   function openTarget() {
-    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const target = document.getElementById(location.hash.slice(1));
     if (target instanceof HTMLDetailsElement) {
       target.open = true;
       target.scrollIntoView();
