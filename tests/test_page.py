@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -141,6 +142,11 @@ def test_it_says_how_to_do_it_again(page: Page, asked: Asked) -> None:
     [seeds] = [block for block in page.again if isinstance(block, Grid)]
     assert [row.cells[:3] for row in seeds.rows] == [["crossed", "-", "0, 1"], ["named", "-", "0, 1"]]
     assert page.file == Path(asked.file.document.name).read_text()
+
+
+def test_commands_to_copy_quote_names(asked: Asked) -> None:
+    [code] = [block.text for block in about(asked, EVIL).again if isinstance(block, Code)]
+    assert [shlex.split(line)[2] for line in code.splitlines()] == [EVIL, EVIL]
 
 
 # What comes from outside.

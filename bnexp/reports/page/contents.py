@@ -1,6 +1,7 @@
 """What stands on the page, gathered once: blocks, pictures and cells, but no HTML."""
 
 import hashlib
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -153,14 +154,15 @@ def _again(asked: Asked, reports: Reports, text: str) -> Iterator[Block]:
     """The commands, and the file that they read."""
     name = Path(asked.file.document.name).name
     together: dict[str, list[str]] = {}
-    for report in reports.reports:
-        together.setdefault(report.instance.overrides, []).append(report.instance.name)
+    for one in reports.reports:
+        together.setdefault(one.instance.overrides, []).append(one.instance.name)
     commands = [run_command(names, overrides) for overrides, names in together.items()]
     yield Line(
         "Install the version of bnexp that is named below, with its exact set of packages "
         "(`pip install --constraint constraints.txt .` in its checkout), put the experiments file beside you, and:"
     )
-    yield Code("\n".join([*commands, f"bnexp report {reports.name} --format html --output report.html"]), "sh")
+    report = f"bnexp report {shlex.quote(reports.name)} --format html --output report.html"
+    yield Code("\n".join([*commands, report]), "sh")
     yield Line(
         "On the same kind of processor the same versions give the same numbers, bit by bit; elsewhere other last "
         "digits. `bnexp verify` trains a sample again and compares."
