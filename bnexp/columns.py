@@ -87,7 +87,7 @@ def combinations(table: Columns, names: Sequence[str]) -> tuple[list[tuple[Any, 
     """The combinations of values of the columns `names` that there are, sorted, and each row's place among them."""
     few, place = unfolded(table, names)
     rows = list(zip(*(map(_one_nan, few[name].tolist()) for name in names), strict=True))
-    found = sorted({rows[index] for index in np.flatnonzero(_present(place, len(rows)))})
+    found = sorted({rows[index] for index in np.flatnonzero(_present(place, len(rows)))}, key=_in_order)
     number = {row: index for index, row in enumerate(found)}
     return found, np.array([number.get(row, 0) for row in rows], dtype=np.intp)[place]
 
@@ -118,6 +118,11 @@ def means(values: npt.NDArray[np.float64], place: Places, count: int) -> npt.NDA
         [which] = np.nonzero(sizes == size)
         result[which] = values[order[starts[which][:, None] + np.arange(size)]].mean(axis=1)
     return result
+
+
+def _in_order(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What sorts a combination: a column may have None, and text, beside numbers."""
+    return tuple((value is None, isinstance(value, str), 0 if value is None else value) for value in values)
 
 
 def _one_nan(value: Any) -> Any:

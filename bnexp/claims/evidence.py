@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -69,13 +69,18 @@ def gather(
     data = data_of(results, instance)
     report = make_report(results, instance, about(claims, instance.name), data)
     finding = next(finding for finding in report.findings if finding.name == name)
-    return Evidence(
-        Entry(finding, report),
-        _arms(claim, data),
-        data.choices_of([trials for measure in claim.parts().values() for _, trials in data.sides(measure)]),
-        select(claim, instance.id),
-        times(results, claim.key(name), instance.id),
-    )
+    return replace(rests_on(results, Entry(finding, report), data), arms=_arms(claim, data))
+
+
+def rests_on(results: Results, entry: Entry, data: Data) -> Evidence:
+    """What the finding of an entry that has a report rests on, but for its curves. `data` is what is stored of the
+    instance."""
+    finding, report = entry.finding, entry.report
+    assert report is not None
+    measured = [trials for measure in finding.claim.parts().values() for _, trials in data.sides(measure)]
+    instance = report.instance.id
+    known = times(results, finding.claim.key(finding.name), instance)
+    return Evidence(entry, [], data.choices_of(measured), select(finding.claim, instance), known)
 
 
 def _instance(

@@ -2,6 +2,7 @@
 
 import gc
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,11 @@ from bnexp.cli.commands import Choice, Command, Number
 from bnexp.cli.options import CHECKPOINTS, DATABASE, FILE, load_file
 from bnexp.cli.stopping import stop_as_by_hand
 from bnexp.errors import UsageError
+
+if TYPE_CHECKING:
+    from bnexp.claims.report import Reports
+    from bnexp.db.results import Results
+    from bnexp.experiments import ExperimentsFile
 
 EVERY_SECONDS = 5
 
@@ -53,6 +59,7 @@ def status(database: str, watch: bool, every: float | None) -> None:
         ("bnexp report paper", "a suite, all its claims"),
         ("bnexp report --claim fewer-steps-isolated", "everything about one claim"),
         ("bnexp report grid --format markdown --output grid.md", "into a file"),
+        ("bnexp report paper --format html --output report.html", "a page"),
     ],
 )
 @click.argument("name", required=False, shell_complete=completing.experiments)
@@ -69,10 +76,10 @@ def status(database: str, watch: bool, every: float | None) -> None:
 @click.option(
     "--format",
     "form",
-    type=Choice(["table", "json", "markdown"]),
+    type=Choice(["table", "json", "markdown", "html"]),
     default="table",
     show_default=True,
-    help="For people, or for programs.",
+    help="For people, or for programs; html is a page.",
 )
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file.")
 @CHECKPOINTS
@@ -90,7 +97,10 @@ def report(
     """Say for each of the paper's claims what the results show.
 
     NAME is an experiment or a suite; without it, the report is about the experiment run last.
+    HTML is one page, with charts and the grid, that needs no network.
     """
+    if claim is not None and form == "html":
+        raise UsageError("a page has all claims with their evidence: leave --claim out, or choose another --format")
     gc.disable()  # looking for garbage among what is imported, and a million rows, takes a tenth of the time
     try:
         from bnexp.claims.evidence import gather
@@ -109,9 +119,24 @@ def report(
             render(one_claim.document(evidence), form, output, lambda: one_claim.to_json(evidence))
         else:
             reports = report_on(results, experiments, claims, name or experiment, instance)
+            if form == "html":
+                _page(results, experiments, reports, output)
+                return
             render(document.document(reports), form, output, lambda: data.to_json(reports))
     finally:
         gc.enable()
+
+
+def _page(results: "Results", experiments: "ExperimentsFile", reports: "Reports", output: Path | None) -> None:
+    """Write the report as a page."""
+    from datetime import UTC, datetime
+
+    from bnexp.reports.charts.asked import Asked
+    from bnexp.reports.formats import write
+    from bnexp.reports.page import contents, html
+
+    asked = Asked(results, experiments, known=reports)
+    write(html.render(contents.page(asked, datetime.now(UTC))), output)
 
 
 @click.command(

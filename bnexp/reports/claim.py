@@ -12,6 +12,7 @@ from bnexp.reports.document import machines_of
 from bnexp.reports.overview import answer
 from bnexp.reports.section import advice, rows_of, significance, verdict
 from bnexp.reports.sparkline import sparkline
+from bnexp.text import counted
 
 KEYS = 12
 """Characters of a trial's key that tell it from others, and that `bnexp show` takes."""
@@ -28,14 +29,20 @@ def document(evidence: Evidence) -> list[Block]:
     if report is None:
         return [*blocks, Heading("What the data say"), verdict(entry)]
     blocks += [Heading(words.titled(report.instance.name, [report])), verdict(entry), *advice(finding)]
+    blocks += measured(finding)
+    blocks += _curves(evidence.arms)
+    blocks += rates(evidence)
+    return [*blocks, *trials(evidence), *machines_of(report)]
+
+
+def measured(finding: Finding) -> list[Block]:
+    """Its table, its numbers, their significance, and what is to be known of them."""
+    blocks: list[Block] = []
     if any(row.effect for row in finding.rows):
         blocks.append(rows_of(finding))
     if finding.numbers:
         blocks += [_numbers(finding), *significance(finding)]
-    blocks += [Line(words.sentence(note), "faint") for note in finding.notes]
-    blocks += _curves(evidence.arms)
-    blocks += _rates(evidence)
-    return [*blocks, *_trials(evidence), *machines_of(report)]
+    return [*blocks, *(Line(words.sentence(note), "faint") for note in finding.notes)]
 
 
 def _numbers(finding: Finding) -> Grid:
@@ -66,26 +73,27 @@ def _curves(arms: list[ArmSeen]) -> list[Block]:
     ]
     for arm in drawn:
         line = sparkline(arm.steps, arm.accuracy, low, high)
-        trials = f"{arm.trials:,} trial{'s' * (arm.trials != 1)}, {arm.seeds} seed{'s' * (arm.seeds != 1)}"
+        count = f"{counted(arm.trials, 'trial')}, {counted(arm.seeds, 'seed')}"
         blocks += [
-            Line(f"{words.partial(arm.about)} ({trials})"),
+            Line(f"{words.partial(arm.about)} ({count})"),
             Code(f"{arm.accuracy[0]:5.1f}% {line} {arm.accuracy[-1]:.1f}%"),
         ]
     return blocks
 
 
-def _rates(evidence: Evidence) -> list[Block]:
+def rates(evidence: Evidence) -> list[Block]:
+    """The rates that its arms were compared at."""
     if not evidence.choices:
         return []
-    rows = [
+    found = [
         Row([c.arm or "all", f"{words.spaced(c.factor)} {c.level:g}", f"{100 * c.score:.1f}%", "yes" * c.at_edge])
         for c in evidence.choices
     ]
     columns = ["arm", "chosen", "validation accuracy", "at the edge"]
-    return [Heading("Chosen beforehand, on seeds of their own"), Grid(columns, rows, right=(2,))]
+    return [Heading("Chosen beforehand, on seeds of their own"), Grid(columns, found, right=(2,))]
 
 
-def _trials(evidence: Evidence) -> list[Block]:
+def trials(evidence: Evidence) -> list[Block]:
     """Which trials, how to select them, and what was fixed when."""
     finding = evidence.entry.finding
     report = evidence.entry.report
@@ -97,12 +105,15 @@ def _trials(evidence: Evidence) -> list[Block]:
         listed = " ".join(key[:KEYS] for key in keys[:MOST_KEYS])
         blocks.append(Line(f"{listed}{more} (`bnexp show KEY`; all with --format json)", "faint"))
     times = evidence.times
-    locked = f"locked at {_time(times.locked_at)}" if times.locked_at else "never stored as it stands"
-    began = f"the first trial began at {_time(times.first_trial_at)}" if times.first_trial_at else "no trial has begun"
+    locked = f"locked at {time_of(times.locked_at)}" if times.locked_at else "never stored as it stands"
+    began = (
+        f"the first trial began at {time_of(times.first_trial_at)}" if times.first_trial_at else "no trial has begun"
+    )
     return [*blocks, Line(f"The claim ({finding.claim.key(finding.name)[:KEYS]}) was {locked}; {began}.")]
 
 
-def _time(when: datetime) -> str:
+def time_of(when: datetime) -> str:
+    """A time, UTC, to the second."""
     return f"{when:%Y-%m-%d %H:%M:%S} UTC"
 
 

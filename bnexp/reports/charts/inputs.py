@@ -57,13 +57,14 @@ def _panel(norm: str, one: Inside, norms: list[str], domain: list[float], *, fir
     seen = base(one.lines)
     ends = base([row for row in one.lines if row["step"] == one.lines[-1]["step"]])
     died = base(one.ended).mark_point(shape=CROSS, size=80, strokeWidth=2, opacity=1, clip=True)
+    gone = [alt.Tooltip("runs:Q", title="trials that diverged"), alt.Tooltip("step:Q")]
     return alt.layer(
         base(one.units).mark_area(opacity=0.12, clip=True).encode(y=y("low"), y2="high:Q"),
         seen.mark_area(opacity=0.25, clip=True).encode(y=y("low"), y2="high:Q", detail="percentile:N"),
         seen.mark_line(strokeWidth=2, clip=True).encode(y=y("mean"), strokeDash=dash),
         ends.mark_text(align="right", dy=-7, fontSize=11).encode(y=y("mean"), text="percentile:N"),
         seen.mark_point(opacity=0, size=60, clip=True).encode(y=y("mean"), tooltip=_tooltip()),
-        died.encode(y=y("value"), tooltip=[alt.Tooltip("runs:Q", title="trials that diverged"), alt.Tooltip("step:Q")]),
+        *([died.encode(y=y("value"), tooltip=gone)] if one.ended else []),  # without rows Vega warns of it
     ).properties(width=WIDE, height=HIGH)
 
 

@@ -50,10 +50,12 @@ def chart(
     if domain is not None:
         scale.domain = list(domain)
     base = alt.Chart(alt.InlineData(values=means)).encode(x=x)
+    band = base.mark_area(opacity=0.2, clip=True)
+    bands = [band.encode(y=alt.Y("low:Q", title=y, scale=scale), y2="high:Q", color=colour)]
+    if means and all(row["low"] is None for row in means):  # Vega warns of what has no extent
+        bands = []
     return alt.layer(
-        base.mark_area(opacity=0.2, clip=True).encode(
-            y=alt.Y("low:Q", title=y, scale=scale), y2="high:Q", color=colour
-        ),
+        *bands,
         *died(ended, y, x, scale, colour, cut=domain is not None),
         base.mark_line(clip=True).encode(y=at, color=colour, strokeDash=dash(order, key)),
         base.mark_point(opacity=0, size=80, clip=True).encode(y=at, tooltip=_mean_tooltip(y)),

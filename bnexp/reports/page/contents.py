@@ -1,0 +1,230 @@
+"""What stands on the page, gathered once: blocks, pictures and cells, but no HTML."""
+
+import hashlib
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+import bnexp
+from bnexp.claims.data import Data
+from bnexp.claims.evidence import Evidence, rests_on
+from bnexp.claims.findings import Answer
+from bnexp.claims.overrides import run_command
+from bnexp.claims.report import Entry, Report, Reports, data_of
+from bnexp.columns import length
+from bnexp.db.url import shown
+from bnexp.reports import beside, claim, overview, words
+from bnexp.reports.blocks import Block, Code, Grid, Line, Row
+from bnexp.reports.charts.asked import Asked
+from bnexp.reports.claims import definition
+from bnexp.reports.document import machines, machines_of
+from bnexp.reports.page import drawing
+from bnexp.reports.page.cells import Cells, cells
+from bnexp.reports.page.drawing import Picture
+from bnexp.reports.section import advice, verdict
+from bnexp.text import counted
+
+DataOf = Callable[[int], Data]
+"""What is stored of an instance, by its number."""
+
+LARGEST_FILE = 500_000
+"""Characters of an experiments file that stands on the page; of a larger one only its hash does."""
+
+
+@dataclass(frozen=True)
+class ClaimPart:
+    """A claim, and all that its verdict rests on."""
+
+    anchor: str
+    name: str
+    answer: Answer
+    marked: str
+    """The answer, with the mark of a claim that is younger than its data."""
+    row: Row
+    """Its line in the table of verdicts: name, effect, interval, n and answer; below it what the paper says."""
+    said: list[Block]
+    """The question, the verdict in a sentence, and what would decide it."""
+    pictures: list[Picture]
+    numbers: list[Block]
+    fixed: list[Block]
+    """The quote, how it is measured, and the limits."""
+    origin: list[Block]
+    """The SQL, the trials, times and machines."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An instance: the paper's table beside ours, and its figures."""
+
+    title: str
+    blocks: list[Block]
+    pictures: list[Picture]
+
+
+@dataclass(frozen=True)
+class Page:
+    """The whole page."""
+
+    title: str
+    summary: list[Block]
+    notes: list[Block]
+    """Below the table of verdicts."""
+    pictures: list[Picture]
+    claims: list[ClaimPart]
+    not_tested: list[Block]
+    experiments: list[Experiment]
+    grids: list[Cells]
+    again: list[Block]
+    """How to reproduce it."""
+    file: str
+    """The experiments file's text; empty where that is too long."""
+    footer: str
+
+
+def page(asked: Asked, now: datetime) -> Page:
+    """The page about what `asked.reports` reports. `now` is when it is made, UTC."""
+    reports = asked.reports
+
+    @cache
+    def data(number: int) -> Data:
+        return data_of(asked.results, next(one.instance for one in reports.reports if one.instance.id == number))
+
+    first = overview.overview(reports)
+    table = next((index for index, block in enumerate(first) if isinstance(block, Grid)), len(first))
+    text = _text(asked.file.document.name)
+    return Page(
+        words.titled(reports.name, reports.reports),
+        first[1:table],
+        [*first[table + 1 :], Line(words.GLOSSARY, "faint")],
+        drawing.of_all(asked),
+        [_claim(asked, number, entry, data) for number, entry in enumerate(reports.entries, 1)],
+        overview.not_tested(reports),
+        [_experiment(asked, report, data(report.instance.id)) for report in reports.reports],
+        [cells(_title(report), data(report.instance.id).trials) for report in reports.reports if _any(data, report)],
+        [*_again(asked, reports, text), *_seeds(reports, data)],
+        text if len(text) <= LARGEST_FILE else "",
+        f"Made by bnexp {bnexp.__version__} at {claim.time_of(now)} from {_source(asked)}.",
+    )
+
+
+def _claim(asked: Asked, number: int, entry: Entry, data: DataOf) -> ClaimPart:
+    finding, report = entry.finding, entry.report
+    known = data(report.instance.id) if report else None
+    evidence: Evidence | None = rests_on(asked.results, entry, known) if known else None
+    [row] = overview.table([entry]).rows
+    question, *fixed = definition(finding.name, finding.claim)
+    return ClaimPart(
+        f"claim-{number}",
+        finding.name,
+        finding.answer,
+        overview.answer(entry),
+        row,
+        [question, verdict(entry), *advice(finding)],
+        list(drawing.of_claim(asked, entry, known)) if known else [],
+        [*claim.measured(finding), *claim.rates(evidence)] if evidence else [],
+        fixed,
+        [*claim.trials(evidence), *_origin(report)] if evidence and report else [],
+    )
+
+
+def _origin(report: Report) -> Iterator[Block]:
+    """When and on what the instance ran."""
+    one = report.instance
+    began, last = claim.time_of(one.created_at), claim.time_of(one.last_run_at)
+    yield Line(f"Instance {one.id}: {_title(report)}; first run at {began}, last at {last}. Ran on:")
+    yield from machines_of(report)
+
+
+def _experiment(asked: Asked, report: Report, data: Data) -> Experiment:
+    blocks: list[Block] = [Line(report.instance.about)] if report.instance.about else []
+    blocks += beside.table(report.beside) if report.beside else []
+    missing = drawing.left_out(report, data.trials)
+    blocks += [Line(missing)] if missing else []
+    pictures = list(drawing.of_report(asked, report, data.trials)) if length(data.trials) else []
+    return Experiment(_title(report), blocks, pictures)
+
+
+def _again(asked: Asked, reports: Reports, text: str) -> Iterator[Block]:
+    """The commands, and the file that they read."""
+    name = Path(asked.file.document.name).name
+    together: dict[str, list[str]] = {}
+    for one in reports.reports:
+        together.setdefault(one.instance.overrides, []).append(one.instance.name)
+    commands = [run_command(names, overrides) for overrides, names in together.items()]
+    yield Line(
+        "Install the version of bnexp that is named below, with its exact set of packages "
+        "(`pip install --constraint constraints.txt .` in its checkout), put the experiments file beside you, and:"
+    )
+    report = f"bnexp report {shlex.quote(reports.name)} --format html --output report.html"
+    yield Code("\n".join([*commands, report]), "sh")
+    yield Line(
+        "On the same kind of processor the same versions give the same numbers, bit by bit; elsewhere other last "
+        "digits. `bnexp verify` trains a sample again and compares."
+    )
+    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+    yield Line(f"{name}, as it was when this page was made: SHA-256 `{digest}`.", "strong", "Experiments file: ")
+    yield Line("What the trials ran on:")
+    yield from machines(reports)
+
+
+def _seeds(reports: Reports, data: DataOf) -> Iterator[Block]:
+    """What each experiment was run with."""
+    rows = []
+    for report in reports.reports:
+        one = report.instance
+        known = data(one.id)
+        tuned = _listed(known.tuning["seed"]) if known.tuning is not None and length(known.tuning) else "-"
+        trials = ", ".join(f"{count:,} {status}" for status, count in report.counts.items()) or "-"
+        rows.append(
+            Row(
+                [
+                    one.name,
+                    one.overrides or "-",
+                    _listed(known.trials["seed"]),
+                    tuned,
+                    trials,
+                    claim.time_of(one.last_run_at),
+                ]
+            )
+        )
+    columns = ["experiment", "overrides", "seeds", "seeds that chose rates", "trials", "last run"]
+    yield Grid(columns, rows, title="Seeds, and when each experiment was run last")
+
+
+def _listed(seeds: npt.NDArray[np.int64]) -> str:
+    """Seeds in short: 0 to 9 where none is missing between."""
+    known = np.unique(seeds).tolist()
+    if len(known) > 2 and known[-1] - known[0] == len(known) - 1:
+        return f"{known[0]} to {known[-1]}"
+    more = f" and {counted(len(known) - 20, 'other')}" if len(known) > 20 else ""
+    return ", ".join(map(str, known[:20])) + more if known else "-"
+
+
+def _title(report: Report) -> str:
+    one = report.instance
+    return f"{one.name} ({one.overrides})" if one.overrides else one.name
+
+
+def _source(asked: Asked) -> str:
+    """The database, without the folder that it is in."""
+    url = asked.results.url
+    return Path(url.database or "").name if url.get_backend_name() == "sqlite" else shown(url)
+
+
+def _any(data: DataOf, report: Report) -> bool:
+    return length(data(report.instance.id).trials) > 0
+
+
+def _text(path: str) -> str:
+    """The file as it is; a byte that is no text is told apart, so that the hash is the file's."""
+    try:
+        with Path(path).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return file.read()
+    except OSError:  # gone meanwhile
+        return ""

@@ -1,0 +1,142 @@
+"""The pictures of a page: specifications with what they say in words."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from bnexp import registry
+from bnexp.claims.data import Data
+from bnexp.claims.model import Claim
+from bnexp.claims.report import Entry, Report, Reports
+from bnexp.columns import length, take
+from bnexp.errors import UsageError
+from bnexp.records import Columns
+from bnexp.reports import numbers, words
+from bnexp.reports.charts import lines
+from bnexp.reports.charts.asked import Asked
+from bnexp.reports.charts.figures import Spec, about, draw
+from bnexp.reports.charts.means import Series, notes, series_of
+from bnexp.reports.charts.names import titled
+from bnexp.reports.charts.themes import SERIES, WIDTH
+from bnexp.reports.limits import limits
+from bnexp.text import counted
+
+METRIC = "validation_accuracy"
+CURVES = "Mean validation accuracy by training steps, a line for each arm or for arms together."
+MOST_TRIALS = 10_000
+"""Whose curves are read for one picture."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A chart."""
+
+    title: str
+    spec: Spec
+    told: str
+    """What is seen, in words."""
+
+
+def of_all(asked: Asked) -> list[Picture]:
+    """The effects of all claims; nothing where none has a number."""
+    if not any(entry.finding.numbers for entry in asked.reports.entries):
+        return []
+    return [_picture(draw("claims", asked), f"{about('claims')} The numbers are those of the table above.")]
+
+
+def of_claim(asked: Asked, entry: Entry, data: Data) -> Iterator[Picture]:
+    """One claim's effect against its limits, and the curves of its arms."""
+    finding = entry.finding
+    if finding.numbers:
+        alone = Reports(asked.reports.name, asked.reports.reports, asked.reports.counts, [entry], [], [])
+        spec = draw("claims", replace(asked, known=alone))
+        spec["title"] = {
+            "text": ["Effect and 95% interval against the limits"],
+            "subtitle": [
+                "Thin bars: above the line, where all of it must be for support; below it, for refutation.",
+                "An arrow: the interval goes on, or has no end.",
+            ],
+        }
+        margin = entry.report.instance.margin if entry.report else None
+        told = words.measured(finding.claim, finding.numbers[0].name)
+        yield _picture(spec, f"{told}: {numbers.sentence(finding.numbers[0])}. {limits(finding.claim, margin)}")
+    drawn = _courses(finding.claim, data)
+    if drawn is not None:
+        yield drawn
+
+
+def of_report(asked: Asked, report: Report, trials: Columns) -> Iterator[Picture]:
+    """The figures that can be drawn of an instance, its curves last."""
+    for name in registry.FIGURES:
+        if name == "claims" or (name == "curves" and length(trials) > MOST_TRIALS):
+            continue
+        try:
+            spec = draw(name, replace(asked, name=None, number=report.instance.id))
+        except UsageError:  # it has not what the figure takes
+            continue
+        what = CURVES if name == "curves" else about(name)
+        yield _picture(spec, f"{what} {' '.join(spec['title'].get('subtitle', []))}")
+
+
+def left_out(report: Report, trials: Columns) -> str:
+    """What is not drawn, in a sentence; empty where that is nothing."""
+    if length(trials) <= MOST_TRIALS:
+        return ""
+    command = f"`bnexp plot curves --instance {report.instance.id} --output curves.html`"
+    return f"The curves of {counted(length(trials), 'trial')} are not on this page; {command} draws them."
+
+
+def _courses(claim: Claim, data: Data) -> Picture | None:
+    """Validation accuracy over the training of each arm of a claim; None where nothing was evaluated."""
+    arms, said = arms_of(claim, data)
+    series = {name: series_of(trials, data.curves, METRIC) for name, trials in arms.items()}
+    if not any(one.mean or one.ended for one in series.values()):
+        return None
+    legend: Any = "bottom"
+    chart = lines.chart(series, "validation accuracy, %", width=WIDTH - 60, height=280, legend=legend)
+    chart = chart.properties(title=titled("Validation accuracy of its arms", *said, *notes(series, METRIC)))
+    spec: Spec = chart.to_dict()
+    spec.pop("config", None)
+    ends = "; ".join(f"{name}: {_last(one)}" for name, one in series.items())
+    return _picture(spec, f"Mean validation accuracy at the last step of each arm. {ends}.")
+
+
+def arms_of(claim: Claim, data: Data) -> tuple[dict[str, Columns], list[str]]:
+    """The trials of each arm by its name, as many arms as have a colour each and trials as can be read, and sentences
+    that say what was left out."""
+    found: dict[str, Columns] = {}
+    seen: set[tuple[str, ...]] = set()
+    for measure in claim.parts().values():
+        for partial, trials in data.sides(measure):
+            keys = tuple(trials["trial_key"].tolist())
+            if keys and keys not in seen:
+                seen.add(keys)
+                name = words.partial(partial | measure.where | measure.estimator.at)
+                found[f"{name} (measure {len(found) + 1})" if name in found else name] = trials
+    said = []
+    if len(found) > SERIES:
+        said.append(f"The first {SERIES} of {len(found)} arms.")
+    drawn = dict(list(found.items())[:SERIES])
+    seeds = np.unique(np.concatenate([trials["seed"] for trials in drawn.values()])) if drawn else np.empty(0)
+    total = sum(map(length, drawn.values()))
+    if total > MOST_TRIALS:
+        kept = max(1, MOST_TRIALS * len(seeds) // total)
+        drawn = {name: take(trials, np.isin(trials["seed"], seeds[:kept])) for name, trials in drawn.items()}
+        said.append(f"The first {kept} of {len(seeds)} seeds.")
+    return drawn, said
+
+
+def _last(series: Series) -> str:
+    """How the mean of a series ends."""
+    diverged = sum(row["runs"] for row in series.ended if row["step"] == row["last"])
+    gone = f"{diverged} diverged" if diverged else ""
+    last: Mapping[str, Any] | None = series.mean[-1] if series.mean else None
+    mean = f"{last['mean']:.1f}% at step {last['step']:,.0f}, {counted(last['seeds'], 'seed')}" if last else ""
+    return ", ".join(filter(None, [mean, gone])) or "no curve"
+
+
+def _picture(spec: Spec, told: str) -> Picture:
+    title = " ".join(spec["title"]["text"])
+    return Picture(title, spec | {"description": title}, told)
