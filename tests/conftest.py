@@ -1,6 +1,7 @@
 """What several tests share: a tiny experiment, and the command as a person runs it."""
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -8,12 +9,14 @@ import tempfile
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import chdir, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from bnexp.cli import main
 from bnexp.db.store import Store
 from bnexp.enrolling import enroll
 from bnexp.experiments import load
@@ -90,7 +93,36 @@ def enroll_impossible(folder: Path, *names: str, seeds: str | None = None, where
 
 @pytest.fixture(scope="session")
 def bnexp() -> Bnexp:
-    """Run bnexp in a folder, as a person would."""
+    """Run bnexp in a folder, in this process, which has imported by then what the command takes a second to import.
+    Its workers are processes as ever, and what they print goes where the tests' does."""
+
+    def run(*arguments: str, cwd: Path, columns: int = 80) -> Ran:
+        given = dict.fromkeys(os.environ) | environment(columns)  # None takes a variable away
+        with chdir(cwd), handlers_kept():
+            ended = CliRunner(env=given).invoke(main, arguments, prog_name="python -m bnexp")
+        error = ended.exception
+        if error is not None and not isinstance(error, SystemExit):
+            raise error
+        return Ran(ended.exit_code, ended.stdout, ended.stderr)
+
+    return run
+
+
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Within, signals may be given other handlers; afterwards they have what they had."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = [signal.getsignal(number) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, handlers, strict=True):
+            signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session")
+def bnexp_process() -> Bnexp:
+    """Run bnexp in a folder as a person would: a process of its own, which is more than most tests take."""
 
     def run(*arguments: str, cwd: Path, columns: int = 80) -> Ran:
         command = [sys.executable, "-m", "bnexp", *arguments]
