@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from benchmarks import ground
 from bnexp.cli import main
 from bnexp.db.store import Store
 from bnexp.enrolling import enroll
@@ -141,6 +142,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, bnexp: Bnexp) -> Path:
     ended = bnexp("run", "tiny", "--workers", "1", cwd=folder)
     assert ended.code == 0, ended.err
     return folder
+
+
+@pytest.fixture(scope="session")
+def undisturbed_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[float, ground.Content]:
+    """How long the run that others are killed in takes, in seconds, and what it has measured."""
+    return ground.undisturbed_run(tmp_path_factory.mktemp("undisturbed"))
 
 
 @pytest.fixture(scope="session")
