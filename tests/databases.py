@@ -1,7 +1,9 @@
 """Databases with known contents, for the tests of what is done to whole databases."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import create_engine, text
@@ -13,6 +15,7 @@ from bnexp.db.store import Store
 from bnexp.db.url import parse_url
 from bnexp.engine.cohort import group
 from bnexp.records import Choice, Final, Outcome, Point, Probe
+from tests.conftest import empty_database
 from tests.test_db import ONE, STARTED, wanted
 
 CURVE = (Point(1, 2.0, 0.1, 2.0, 0.1), Point(10, 1.0, 0.5, float("inf"), 0.5))
@@ -99,6 +102,19 @@ def everything(database: str) -> None:
     store.choose(numbers[1], [Choice("norm batch", "lr_multiplier", 1.0, 0.5, True)])
     store.close()
     judge(database, numbers[0])
+
+
+@contextmanager
+def copied(database: str, path: Path) -> Iterator[str]:
+    """A copy of a database that nobody uses: at `path`, or on the same server, where it goes in the end."""
+    url = parse_url(database)
+    if url.get_backend_name() == "sqlite":
+        with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(path)) as copy:
+            source.backup(copy)
+        yield str(path)
+    else:
+        with empty_database(database, template=str(url.database)) as copy_url:
+            yield copy_url
 
 
 def rows(database: str, query: str, **values: Any) -> list[tuple[Any, ...]]:

@@ -1,25 +1,37 @@
 """`bnexp db check`: what is whole passes, and each kind of damage is found and named."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from bnexp.db.store import Store
 from bnexp.db.upkeep.checking import check
-from tests.conftest import Bnexp
-from tests.databases import change, everything, never, of, register, rows, seeds, train
+from tests.conftest import Bnexp, empty_database
+from tests.databases import change, copied, everything, never, of, register, rows, seeds, train
 
 LINE_OF = {"sqlite": 16, "postgresql": 15}
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database with results of every kind, one of its trials being trained."""
-    database = str(tmp_path / "bnexp.db") if request.param == "sqlite" else request.getfixturevalue("postgresql")
-    everything(database)
-    train(database, register(database, of("busy", seeds(20, 21))), never, leave="stay")
-    return database
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def original(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A database with results of every kind, one of its trials being trained; tests change copies of it."""
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            database = str(tmp_path_factory.mktemp("original") / "bnexp.db")
+        else:
+            database = stack.enter_context(empty_database(request.getfixturevalue("postgresql_server")))
+        everything(database)
+        train(database, register(database, of("busy", seeds(20, 21))), never, leave="stay")
+        yield database
+
+
+@pytest.fixture
+def database(original: str, tmp_path: Path) -> Iterator[str]:
+    with copied(original, tmp_path / "bnexp.db") as copy:
+        yield copy
 
 
 def wrong(database: str) -> dict[str, tuple[int, tuple[str, ...]]]:

@@ -47,6 +47,12 @@ def test_report_answers_every_claim(tiny: Path, bnexp: Bnexp) -> None:
     assert ", n = 6." in out and "torch" in out
 
 
+def test_a_process_says_what_the_command_says_here(tiny: Path, bnexp: Bnexp, bnexp_process: Bnexp) -> None:
+    for command, code in (("report", 0), ("status --db experiments.yaml", 1), ("run gird", 2)):
+        ended = bnexp_process(*command.split(), cwd=tiny)
+        assert ended == bnexp(*command.split(), cwd=tiny) and ended.code == code
+
+
 def test_report_as_json_and_markdown(tiny: Path, bnexp: Bnexp) -> None:
     report = json.loads(bnexp("report", "--format", "json", cwd=tiny).out)
     [better], [elsewhere] = report["findings"], report["not_tested_here"]
@@ -67,10 +73,13 @@ def test_report_into_a_file(tiny: Path, bnexp: Bnexp, tmp_path: Path) -> None:
     assert refused.code == 2 and "No such file or directory" in refused.err
 
 
-def test_a_failed_and_an_unfinished_experiment_are_not_judged(tmp_path: Path, bnexp: Bnexp) -> None:
+def test_a_failed_and_an_unfinished_experiment_are_not_judged(
+    tmp_path: Path, bnexp: Bnexp, bnexp_process: Bnexp
+) -> None:
     (tmp_path / "experiments.yaml").write_text(TINY)
     enroll_impossible(tmp_path, "tiny", seeds="1")
-    bnexp("run", "tiny", "--seeds", "1", "--workers", "1", cwd=tmp_path)
+    ended = bnexp_process("run", "tiny", "--seeds", "1", "--workers", "1", cwd=tmp_path)
+    assert ended.code == 1 and "4 failed" in ended.err, ended.err
     report = json.loads(bnexp("report", "--format", "json", cwd=tmp_path).out)
     assert report["findings"][0]["answer"] == "not tested"
     assert "only 0 of 1 trials" in report["findings"][0]["sentence"].lower()

@@ -21,7 +21,7 @@ import pytest
 from benchmarks import ground as grounds
 from benchmarks.faults import KINDS, play
 from benchmarks.faults_table import PART, STORED, render
-from benchmarks.ground import CELLS, Content, Ground, Round, undisturbed_run, workers_of
+from benchmarks.ground import CELLS, Content, Ground, Round, workers_of
 from tests.conftest import TINY, environment
 from tests.test_run import rows, wait_until_training
 
@@ -46,20 +46,14 @@ def folder(tmp_path: Path) -> Path:
 # The loop of benchmarks/faults.py, shortened
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[float, Content]:
-    return undisturbed_run(tmp_path_factory.mktemp("undisturbed"))
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.startswith("SIGKILL")])
 def test_whatever_happens_each_cell_has_one_result_and_the_same(
-    tmp_path: Path, undisturbed: tuple[float, Content], kind: str
+    tmp_path: Path, undisturbed_run: tuple[float, Content], kind: str
 ) -> None:
-    for number in range(2 if kind.startswith("SIGKILL") else 1):
-        found = play(kind, tmp_path / str(number), number, *undisturbed)
-        assert found.faults > 0 or kind == "checkpoints damaged"
-        assert (found.cells, found.equal, found.zombies, found.complaints) == (CELLS, CELLS, 0, [])
+    found = play(kind, tmp_path / "run", 0, *undisturbed_run)
+    assert found.faults > 0 or kind == "checkpoints damaged"
+    assert (found.cells, found.equal, found.zombies, found.complaints) == (CELLS, CELLS, 0, [])
 
 
 def test_a_killed_run_loses_nothing_and_goes_on_within_its_trials(
@@ -86,35 +80,6 @@ def test_a_killed_run_loses_nothing_and_goes_on_within_its_trials(
     [(resumed,)], [(twice,)], [(zombies,)] = map(killed.rows, (grounds.RESUMED, grounds.TWICE, grounds.ZOMBIES))
     assert resumed > 0 and (twice, zombies, done.complaints) == (0, 0, [])
     assert not (killed.folder / "bnexp.db.checkpoints").exists(), "what is done needs no checkpoint"
-
-
-@pytest.mark.slow
-def test_the_loop_notices_what_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A result that is another, one that is missing, one that came twice, and a trial without an end."""
-    tiny = TINY.partition("claims:")[0].replace("tiny:", "faults:")
-    monkeypatch.setattr(grounds, "CELLS", 4)
-    monkeypatch.setattr(grounds, "EXPERIMENT", tiny.replace("seeds: 6", "seeds: 1"))
-    _, content = undisturbed_run(tmp_path / "undisturbed")
-    copied = "trial_id, cohort_id, slot, worker, host, precision, bnexp_version, python_version, started_at, outcome"
-    spoil = {
-        "update trials set test_accuracy = 0 where id = 1": "equal",
-        "update trials set status = 'failed' where id = 1": "cells",
-        f"insert into attempts ({copied}) select {copied} from attempts where trial_id = 1": "cells",
-        "update attempts set outcome = null where trial_id = 1": "zombies",
-    }
-    for number, (statement, what) in enumerate(spoil.items()):
-
-        def fault(ground: Ground, round: Round, chance: object, seconds: float, statement: str = statement) -> None:
-            grounds.ended(ground.start(), round, 0)
-            with sqlite3.connect(ground.database) as connection:
-                connection.execute(statement)
-
-        monkeypatch.setitem(KINDS, "spoilt", (fault, 1.0))
-        found = play("spoilt", tmp_path / str(number), 0, 1.0, content)
-        assert found.lost and getattr(found, what) != {"equal": 4, "cells": 4, "zombies": 0}[what], statement
-
-
-# Signals
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ import pytest
 
 import bnexp as package
 from benchmarks import ground as grounds
-from benchmarks.ground import CELLS, Content, Ground, Round, undisturbed_run
+from benchmarks.ground import CELLS, Content, Ground, Round
 from bnexp.executors.raycluster import ADDRESS, PASSED_ON, QUIET
 from bnexp.models.choosing import FORCED
 from tests.conftest import TINY, Bnexp, environment
@@ -89,9 +89,9 @@ def test_a_cluster_of_this_machine_trains_to_the_same_numbers(folder: Path, tiny
 # Clusters of several nodes.
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Content:
-    return undisturbed_run(tmp_path_factory.mktemp("undisturbed"))[1]
+@pytest.fixture
+def undisturbed(undisturbed_run: tuple[float, Content]) -> Content:
+    return undisturbed_run[1]
 
 
 MakeCluster = Callable[..., Any]

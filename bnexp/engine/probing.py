@@ -104,7 +104,7 @@ class Bench:
             loss_TB, logits_TBC, _ = self._program.apply(x_SBI, self._y_1B, Mode.PROBE)
         if watch is not None:
             watch(OUTPUT, logits_TBC, logits_TBC)
-        loss_TB.backward(torch.full_like(loss_TB, 1 / loss_TB.shape[1]))
+        loss_TB.mean(1).sum().backward()
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         assert len(gradients) == len(self.parameters)
         return Slope(loss_TB.detach().mean(1, dtype=torch.float64), logits_TBC.detach(), gradients, x_SBI.grad)

@@ -53,10 +53,8 @@ class Program:
         self._shape_steps()
 
     def _shape_steps(self) -> None:
-        size = self.batches.size
-        self.order = torch.zeros(STRETCH, len(self.streams), size, dtype=torch.int64, device=self.device)
+        self.order = torch.zeros(STRETCH, len(self.streams), self.batches.size, dtype=torch.int64, device=self.device)
         self.feed = Feed(self.batches, self.trials[0].augment, self.streams, self.trials[0].steps)
-        self.share = self.diverged_loss.new_full((len(self.trials), size), 1 / size)
         self.replayed = Replayed(self.device) if self.device.type == "cuda" else None
 
     def state(self) -> dict[str, Tensor]:
@@ -120,14 +118,15 @@ class Program:
             self.replayed(self._step, self.state(), steps)
 
     def _step(self) -> None:
-        """One step of every trial: the mean loss over its batch, summed over trials, so that nothing crosses them."""
+        """One step of every trial: the mean loss over its batch, summed over trials, so that nothing crosses them. The
+        sum is a forward operation: to check gradients given instead, torch imports sympy, half a second's work."""
         self.now.add_(1)
         self.row.add_(1)
         [index_SB] = self.order.index_select(0, self.row)
-        loss_TB = self.apply(*self.feed.batch(index_SB, self.now), Mode.TRAIN)[0]
-        loss_TB.backward(self.share)
+        loss_T = self.apply(*self.feed.batch(index_SB, self.now), Mode.TRAIN)[0].mean(1)
+        loss_T.sum().backward()
         self.optimizer.step(self.row)
-        self._flag(loss_TB.detach().mean(1))
+        self._flag(loss_T.detach())
 
     def apply(self, x_SBI: Tensor, y_SB: Tensor, mode: Mode) -> tuple[Tensor, Tensor, Tensor]:
         """Cross-entropy [T, B], logits [T, B, classes] and labels [T, B]."""
