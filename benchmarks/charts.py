@@ -11,7 +11,7 @@ from typing import Any
 
 RESULTS, CHARTS = Path(__file__).parent / "results", Path(__file__).parent / "charts"
 WIDTH, HEIGHT = 640, 300
-"""Pixels; README shows some 800."""
+"""Pixels; GitHub shows some 800."""
 LEAST_SHOWN = 0.1
 """Microseconds a trial, below which a stage would only stretch the axis."""
 Record = dict[str, Any]

@@ -1,7 +1,7 @@
-"""README's tables of speed, made from what is stored in benchmarks/results and from nothing else.
+"""The tables of speed in docs/speed.md, made from what is stored in benchmarks/results and from nothing else.
 
-python benchmarks/table.py            # writes them between the markers in README.md
-python benchmarks/table.py --check    # exits 1 where README says something else
+python benchmarks/table.py            # writes them between the markers in docs/speed.md
+python benchmarks/table.py --check    # exits 1 where the page says something else
 """
 
 import json
@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.pages import ROOT, Part, table
 
 RESULTS = ROOT / "benchmarks" / "results"
-PART = Part("README.md", "performance", "table.py")
+PART = Part("docs/speed.md", "performance", "table.py")
 LOOPS = ("loader", "eager", "compiled", "captured", "parallel")
 HEADINGS = {
     "loader": "DataLoader",

@@ -9,11 +9,24 @@ from pathlib import Path
 import click
 
 from bnexp.cli import main
+from bnexp.starting import START
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+EXAMPLE = "\n".join(
+    re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "howto" / "experiments.md").read_text(), re.DOTALL)
+)
+"""The experiments file that the page about such files shows, in one."""
 
-OTHERS = {"apt-get", "docker", "git", "make", "pip", "python", "ray", "sbatch", "sqlite3"}
+
+def begun() -> str:
+    """The file that the tutorial ends with: the one to begin with, and the experiment and the claim that it adds."""
+    page = (ROOT / "docs" / "tutorial.md").read_text()
+    experiment, claim = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    return START.read_text().replace("suites:", f"{experiment}\nsuites:", 1) + claim
+
+
+OTHERS = {"apt-get", "cd", "docker", "git", "make", "mkdir", "pip", "python", "ray", "sbatch", "sqlite3"}
 """Programs that are not ours. Their command lines are left to themselves, what they have ours do included."""
 
 
@@ -28,6 +41,11 @@ class Line:
 
     def __str__(self) -> str:
         return f"{self.page}:{self.number}: {shlex.join(self.words)}"
+
+
+def named(page: Path) -> str:
+    """A page's path from the root."""
+    return str(page.relative_to(ROOT))
 
 
 def resolve(words: tuple[str, ...]) -> tuple[str, click.Command, list[str]]:
@@ -63,7 +81,7 @@ def lines(page: Path) -> list[Line]:
     for number, line in code(page):
         words = split(line) if "[OPTIONS]" not in line else []
         if "bnexp" in words and words[0] not in OTHERS:
-            found.append(Line(page.name, number, tuple(words[words.index("bnexp") + 1 :])))
+            found.append(Line(named(page), number, tuple(words[words.index("bnexp") + 1 :])))
     return found
 
 
@@ -71,14 +89,14 @@ def split(line: str) -> list[str]:
     """The words of a shell's line up to a pipe; of what it evaluates, those within."""
     lexer = shlex.shlex(re.sub(r'"\$\((.*)\)"', r"\1", line), posix=True, punctuation_chars="|;&")
     lexer.whitespace_split = True
-    words = list(lexer)
+    words = ["bnexp" if word == ".venv/bin/bnexp" else word for word in lexer]
     return words[: words.index("|")] if "|" in words else words
 
 
 def inline(page: Path) -> list[Line]:
     """The command lines of ours within sentences, whose names may be placeholders."""
     spans = re.findall(r"`(bnexp [a-z][^`]*)`", page.read_text())
-    return [Line(page.name, 0, tuple(split(span.replace("\n", " "))[1:])) for span in spans]
+    return [Line(named(page), 0, tuple(split(span.replace("\n", " "))[1:])) for span in spans]
 
 
 def query(line: str) -> str | None:

@@ -152,11 +152,11 @@ def test_only_what_stands_between_the_markers_is_replaced() -> None:
     readme = f"above\n{PART.begin}\nold\n{PART.end}\nbelow"
     new = PART.replaced(readme, "new")
     assert new == f"above\n{PART.begin}\n\nnew\n\n{PART.end}\nbelow" == PART.replaced(new, "new")
-    with pytest.raises(ValueError, match=r"README\.md has no"):
+    with pytest.raises(ValueError, match=r"docs/speed\.md has no"):
         PART.replaced("no markers", "new")
 
 
-def test_readme_says_what_is_stored() -> None:
+def test_the_page_says_what_is_stored() -> None:
     """Nobody writes figures there by hand, and none are left behind by another run."""
-    readme = PART.path.read_text()
-    assert PART.replaced(readme, render(table.stored())) == readme
+    page = PART.path.read_text()
+    assert PART.replaced(page, render(table.stored())) == page

@@ -13,9 +13,22 @@ from bnexp.claims.parse import parse_claims
 from bnexp.experiments import ExperimentsFile, load
 from bnexp.starting import START
 from tests.attacks import changed, invoke
-from tests.documented import OTHERS, PAGES, ROOT, Line, code, inline, lines, query, resolve, split
+from tests.documented import (
+    EXAMPLE,
+    OTHERS,
+    PAGES,
+    ROOT,
+    Line,
+    begun,
+    code,
+    inline,
+    lines,
+    named,
+    query,
+    resolve,
+    split,
+)
 
-EXAMPLES = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 SHOWN = [line for page in PAGES for line in lines(page)]
 CHEAP = {"status", "report", "claims", "query", "init", "schema", "plan", "completion", "data list", "data check"}
 CHEAP |= {"db upgrade", "db check", "db prune"}
@@ -25,15 +38,19 @@ ELSEWHERE = re.compile(r"postgresql://|^/data$|^~|^(old|other)\.db$")
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[ExperimentsFile]:
-    """The experiments files that pages are about: the shipped one, README's example, the one to begin with."""
-    example = tmp_path_factory.mktemp("example") / "experiments.yaml"
-    example.write_text("\n".join(EXAMPLES))
-    return [load(path) for path in (ROOT / "experiments.yaml", example, START)]
+    """The experiments files that pages are about: the shipped one, the example, the first one, the tutorial's."""
+    folder = tmp_path_factory.mktemp("examples")
+    example, tutorial = folder / "example.yaml", folder / "tutorial.yaml"
+    example.write_text(EXAMPLE)
+    tutorial.write_text(begun())
+    return [load(path) for path in (ROOT / "experiments.yaml", example, START, tutorial)]
 
 
 def test_pages_show_commands() -> None:
     """So that what follows looks at something."""
-    assert len(SHOWN) > 60 and {"README.md", "reference.md", "results.md"} <= {line.page for line in SHOWN}
+    assert len(SHOWN) > 60 and {"README.md", "docs/reference.md", "docs/results.md", "docs/tutorial.md"} <= {
+        line.page for line in SHOWN
+    }
 
 
 @pytest.mark.parametrize("line", SHOWN, ids=str)
@@ -55,7 +72,7 @@ def has(file: ExperimentsFile, names: list[str]) -> bool:
     return all(name in known for name in names)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_commands_in_sentences_exist_with_their_options(page: Path) -> None:
     for line in inline(page):
         _, command, rest = resolve(line.words)
@@ -63,7 +80,7 @@ def test_commands_in_sentences_exist_with_their_options(page: Path) -> None:
         assert {word for word in rest if word.startswith("--")} <= known, line
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_what_is_cheap_runs(page: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the page's order, in a folder with a database that has a trained experiment."""
     changed(tiny / "bnexp.db", tmp_path / "bnexp.db")
@@ -89,4 +106,4 @@ def test_other_programs_are_known_by_name() -> None:
         for number, text in code(page):
             words = [word for word in split(text) if "=" not in word and word not in ("exec", "srun", "export", "eval")]
             output = not words or " > " in text or "|" in text
-            assert output or words[0] in {"bnexp", *OTHERS}, f"{page.name}:{number}: {text}"
+            assert output or words[0] in {"bnexp", *OTHERS}, f"{named(page)}:{number}: {text}"

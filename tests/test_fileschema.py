@@ -21,9 +21,9 @@ from bnexp.starting import SCHEMA, START
 from bnexp.yamlfile import read
 from tests.attacks import invoke
 from tests.conftest import TINY
+from tests.documented import EXAMPLE, begun
 
 ROOT = Path(__file__).parent.parent
-EXAMPLES = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,8 @@ def test_it_is_a_schema() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [(ROOT / "experiments.yaml").read_text(), "\n".join(EXAMPLES), TINY, START.read_text()],
-    ids=["shipped", "README", "tiny", "start"],
+    [(ROOT / "experiments.yaml").read_text(), EXAMPLE, TINY, START.read_text(), begun()],
+    ids=["shipped", "example", "tiny", "start", "tutorial"],
 )
 def test_it_takes_files_that_are_read(text: str, tmp_path: Path, validator: Draft202012Validator) -> None:
     found = best_match(validator.iter_errors(data(text, tmp_path)))

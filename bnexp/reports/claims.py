@@ -12,7 +12,7 @@ from bnexp.reports.limits import limits, short
 def listing(claims: Mapping[str, Claim]) -> list[Block]:
     """Every claim: its section, its experiment, and what supports and refutes it, in signs."""
     if not claims:
-        return [Line("The experiments file has no claims; `claims:` in README.md shows how to write one.")]
+        return [Line("The experiments file has no claims; docs/howto/experiments.md shows how to write one.")]
     rows = [_row(name, claim) for name, claim in claims.items()]
     return [
         Grid(["claim", "section", "experiment"], rows, under="question, and what was fixed beforehand"),
