@@ -11,7 +11,7 @@ from bnexp.claims.arms import by_seed, choose, exactly
 from bnexp.claims.course import Counts, Course, Seen, counted, mean_of, rates
 from bnexp.claims.data import Data
 from bnexp.claims.findings import Finding, Number
-from bnexp.claims.model import columns_of, shown
+from bnexp.claims.partial import columns_of, shown
 from bnexp.claims.statistics import Interval, Values
 from bnexp.columns import combinations, counts, length, levels, take
 from bnexp.paper import PaperRow, PaperTable

@@ -22,7 +22,8 @@ from bnexp.claims.arms import (
     matched,
     no_predictions,
 )
-from bnexp.claims.model import Arms, Estimator, Measure, Partial, as_column, columns_of, described, free_columns
+from bnexp.claims.model import Arms, Estimator, Measure, free_columns
+from bnexp.claims.partial import Partial, as_column, columns_of, described
 from bnexp.columns import counts, length, levels, take
 from bnexp.records import Choice, Columns
 

@@ -22,7 +22,8 @@ from bnexp.claims.arms import (
     paired,
     scored,
 )
-from bnexp.claims.model import Estimator, columns_of, described
+from bnexp.claims.model import Estimator
+from bnexp.claims.partial import columns_of, described
 from bnexp.claims.statistics import Share, pseudo_values
 from bnexp.columns import combinations, length, levels, means
 from bnexp.records import Columns

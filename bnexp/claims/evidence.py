@@ -10,7 +10,8 @@ import numpy as np
 from bnexp.claims.arms import Arm
 from bnexp.claims.curves import Curves
 from bnexp.claims.data import Data
-from bnexp.claims.model import Claim, Partial, about, columns_of, described
+from bnexp.claims.model import Claim, about
+from bnexp.claims.partial import Partial, columns_of, described
 from bnexp.claims.report import Entry, Reports, collect, data_of, make_report, unmeasured
 from bnexp.columns import counts, length
 from bnexp.db.results import InstanceInfo, Results

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from bnexp.claims.looks import preset
-from bnexp.claims.model import Claim, Partial, as_column, columns_of
+from bnexp.claims.model import Claim
+from bnexp.claims.partial import Partial, as_column, columns_of
 from bnexp.claims.reach import Path, as_written, cells_of, check_reach
 from bnexp.config import columns_by_name
 from bnexp.errors import ConfigurationError, did_you_mean

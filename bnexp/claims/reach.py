@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
-from bnexp.claims.model import Arms, Claim, Estimator, Measure, Partial, columns_of
+from bnexp.claims.model import Arms, Claim, Estimator, Measure
+from bnexp.claims.partial import Partial, columns_of
 from bnexp.config import columns
 from bnexp.design import Experiment
 from bnexp.errors import ConfigurationError

@@ -10,8 +10,9 @@ import numpy as np
 from bnexp.claims.beside import Beside, beside
 from bnexp.claims.data import Data
 from bnexp.claims.findings import Answer, Finding
-from bnexp.claims.model import Claim, about, shown
+from bnexp.claims.model import Claim, about
 from bnexp.claims.overrides import but_seeds, run_command
+from bnexp.claims.partial import shown
 from bnexp.claims.verdicts import judge
 from bnexp.columns import combinations, counts, length, take
 from bnexp.db.results import InstanceInfo, Results

@@ -8,7 +8,8 @@ import numpy as np
 
 from bnexp.claims.arms import NotEstimableError, choose, exactly
 from bnexp.claims.data import Data
-from bnexp.claims.model import Arms, Claim, Estimator, Unit, columns_of
+from bnexp.claims.model import Arms, Claim, Estimator, Unit
+from bnexp.claims.partial import columns_of
 from bnexp.claims.statistics import Interval, Values, wilson
 from bnexp.columns import counts
 

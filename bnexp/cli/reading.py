@@ -124,6 +124,7 @@ def report(
                 return
             render(document.document(reports), form, output, lambda: data.to_json(reports))
     finally:
+        gc.freeze()  # nor is it looked for when the process ends
         gc.enable()
 
 

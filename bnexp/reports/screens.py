@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bnexp.claims.model import shown
+from bnexp.claims.partial import shown
 from bnexp.data.dataset import Source
 from bnexp.db.asking import Answer
 from bnexp.db.results import Results

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from bnexp.claims.model import shown
+from bnexp.claims.partial import shown
 from bnexp.comparison import Answer, Verified, short
 from bnexp.db.stored import Stored
 from bnexp.records import Started

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from bnexp.claims.findings import Finding
-from bnexp.claims.model import Arms, Claim, Estimator, Partial, described, shown
+from bnexp.claims.model import Arms, Claim, Estimator
+from bnexp.claims.partial import Partial, described, shown
 from bnexp.claims.report import Report, Reports
 from bnexp.claims.tables import Row, table_parts
 

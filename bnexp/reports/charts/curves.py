@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bnexp.claims.data import Data
-from bnexp.claims.model import described
+from bnexp.claims.partial import described
 from bnexp.columns import combinations, length, levels, take
 from bnexp.config import columns_by_name, recorded_columns
 from bnexp.db.reading import CURVE

@@ -6,7 +6,7 @@ import numpy as np
 
 from bnexp.claims.arms import exactly, scored
 from bnexp.claims.data import ENDED
-from bnexp.claims.model import described
+from bnexp.claims.partial import described
 from bnexp.columns import combinations, length, levels, take
 from bnexp.design import Experiment
 from bnexp.records import Columns

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bnexp.claims.data import ENDED
-from bnexp.claims.model import shown
+from bnexp.claims.partial import shown
 from bnexp.columns import combinations, length
 from bnexp.records import Columns
 from bnexp.reports import words
