@@ -35,11 +35,13 @@ def test_what_workers_must_have_of_the_environment_has_its_name() -> None:
     assert FORCED in PASSED_ON
 
 
-def test_without_ray_it_says_what_to_install(folder: Path, bnexp: Bnexp, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ray_it_says_what_to_install(
+    folder: Path, bnexp_process: Bnexp, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "absent").mkdir()
     (folder / "absent" / "ray.py").write_text("raise ImportError('No module named ray')")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder / "absent"), os.environ.get("PYTHONPATH", "")]))
-    ended = bnexp("run", "tiny", "--executor", "ray", cwd=folder)
+    ended = bnexp_process("run", "tiny", "--executor", "ray", cwd=folder)
     assert ended.code == 2
     assert ended.err == (
         "Error: --executor ray: Ray is not installed; pip install 'bnexp[ray]', or '.[ray]' in a clone\n"

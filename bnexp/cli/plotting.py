@@ -66,9 +66,9 @@ def plot(
     listed: bool,
     checkpoints: Path | None,
 ) -> None:
-    """Draw FIGURE into a file: PNG, SVG, PDF, HTML or JSON, by its ending.
+    """Draw FIGURE into a file whose ending chooses the format.
 
-    HTML is one page that needs no network; JSON is the Vega-Lite specification.
+    PNG, SVG, PDF, HTML (one page that needs no network) or JSON (the Vega-Lite specification).
     """
     from bnexp.reports.charts import figures
     from bnexp.reports.charts import output as written
