@@ -65,9 +65,10 @@ def norms(trials: list[Trial]) -> list[tuple[str, float | None]]:
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    start = time.perf_counter()
+    """Of processor time, some ten times what it takes: what is refused by counting must not be listed first."""
+    start = time.process_time()
     yield
-    assert time.perf_counter() - start < seconds
+    assert time.process_time() - start < seconds
 
 
 # The shipped file
@@ -176,7 +177,7 @@ def test_a_file_that_is_not_plain_yaml_is_refused_with_its_place(
     ids=lambda text: text[:20],
 )
 def test_hostile_yaml_is_refused_quickly(read: Load, path: Path, text: str) -> None:
-    with at_most(4), pytest.raises(ConfigurationError, match=f"^{path}"):
+    with at_most(20), pytest.raises(ConfigurationError, match=f"^{path}"):
         read(text)
 
 
@@ -416,13 +417,13 @@ def test_a_billion_cells_are_counted_not_expanded(read: Load, path: Path) -> Non
     levels = ", ".join(map(str, range(1, 1001)))
     text = e(f"factors: {{steps: [{levels}], init_scale: [{levels}], lr_multiplier: [{levels}]}}, seeds: 1")
     experiment = read(text).experiments["e"]
-    with at_most(0.5), pytest.raises(ConfigurationError, match="1,000,000,000 trials; at most 5,000,000") as caught:
+    with at_most(5), pytest.raises(ConfigurationError, match="1,000,000,000 trials; at most 5,000,000") as caught:
         experiment.expand()
     assert caught.value.place == f"{path}:1:15"
 
 
 def test_a_million_seeds_count_like_any_others(read: Load) -> None:
-    with at_most(2):
+    with at_most(10):
         experiment = read(e("factors: {dropout: [0, 0.1, 0.2, 0.3, 0.4, 0.5]}, seeds: 1000000")).experiments["e"]
         assert len(experiment.seeds) == 10**6
         with pytest.raises(ConfigurationError, match="6,000,000 trials"):

@@ -360,7 +360,7 @@ def test_a_hundred_thousand_curve_rows_take_seconds(here: str, there: str) -> No
     began = time.monotonic()
     merged = merge(here, there)
     assert merged.curves == 102_000
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
 
 
 def test_through_the_command_line(tiny: Path, tmp_path: Path, bnexp: Bnexp) -> None:
