@@ -1,6 +1,7 @@
 """Running: from what is missing to cohorts, to workers, to stored results."""
 
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -72,9 +73,15 @@ class Run:
                 watch(self.tally)
             self._count()
             self.folder.tidy(self.store.unfinished())
+        except BaseException as error:
+            # A transaction that was stopped in its middle stays open, and locks us out, as long as a frame knows it.
+            traceback.clear_frames(error.__traceback__)
+            raise
         finally:
-            executor.close()
-            self._leave()
+            try:
+                executor.close()
+            finally:
+                self._leave()
         return self.tally
 
     def _leave(self) -> None:
@@ -82,7 +89,12 @@ class Run:
         if not self._training:
             return
         self.store.hurry(ENDING_SECONDS)
-        within(ENDING_SECONDS, self._give_all_back)
+        if (
+            self.store.is_file
+        ):  # which answers, or is locked for as long as we said; a thread could wait for our own locks
+            self._give_all_back()
+        else:
+            within(ENDING_SECONDS, self._give_all_back)
         if self._training:
             self.tally.notes.append(f"{counted(len(self._training), 'cohort')} {NOT_GIVEN_BACK}")
 
