@@ -28,7 +28,7 @@ WHAT = ("trials", "curves", "probes", "verdicts")
     "--experiment",
     metavar="NAME",
     help="Only what this experiment wants.  [default: everything in the database]",
-    shell_complete=completing.experiments,
+    shell_complete=completing.instances,
 )
 @click.option("--instance", type=int, metavar="NO", help="Which instance's, by its number in `bnexp status`.")
 @click.option(

@@ -10,6 +10,9 @@ from bnexp.reports.charts.themes import DASHES
 CROSS = "M-0.7,-0.7L0.7,0.7M0.7,-0.7L-0.7,0.7"
 """A shape that only trials that diverged have."""
 
+LEGEND = 1600
+"""Square pixels of a legend's stroke, 40 long: less does not show a whole dash."""
+
 
 def rows(series: Mapping[str, Series]) -> tuple[list[Row], list[Row], list[str]]:
     """The rows of the means, those of what diverged, each with the label of its series, and all labels."""
@@ -39,6 +42,7 @@ def chart(
     x = steps() if x is None else x
     key = alt.Legend(
         symbolType="stroke",
+        symbolSize=LEGEND,
         symbolOpacity=1,
         symbolFillColor="transparent",
         orient=legend,

@@ -43,7 +43,8 @@ def of_all(asked: Asked) -> list[Picture]:
     """The effects of all claims; nothing where none has a number."""
     if not any(entry.finding.numbers for entry in asked.reports.entries):
         return []
-    return [_picture(draw("claims", asked), f"{about('claims')} The numbers are those of the table above.")]
+    several = "Of a claim with several numbers the table above has the first; drawn is that which its verdict hangs on."
+    return [_picture(draw("claims", asked), f"{about('claims')} {several}")]
 
 
 def of_claim(asked: Asked, entry: Entry, data: Data) -> Iterator[Picture]:
