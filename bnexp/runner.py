@@ -1,7 +1,6 @@
 """Running: from what is missing to cohorts, to workers, to stored results."""
 
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -73,15 +72,9 @@ class Run:
                 watch(self.tally)
             self._count()
             self.folder.tidy(self.store.unfinished())
-        except BaseException as error:
-            # A transaction that was stopped in its middle stays open, and locks us out, as long as a frame knows it.
-            traceback.clear_frames(error.__traceback__)
-            raise
         finally:
-            try:
-                executor.close()
-            finally:
-                self._leave()
+            executor.close()
+            self._leave()
         return self.tally
 
     def _leave(self) -> None:
@@ -89,12 +82,7 @@ class Run:
         if not self._training:
             return
         self.store.hurry(ENDING_SECONDS)
-        if (
-            self.store.is_file
-        ):  # which answers, or is locked for as long as we said; a thread could wait for our own locks
-            self._give_all_back()
-        else:
-            within(ENDING_SECONDS, self._give_all_back)
+        within(ENDING_SECONDS, self._give_all_back)
         if self._training:
             self.tally.notes.append(f"{counted(len(self._training), 'cohort')} {NOT_GIVEN_BACK}")
 

@@ -24,8 +24,6 @@ from bnexp.records import Checkpoint
 
 SURPLUS = "surplus"
 
-STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-
 DEVICES, GPU = Path("/dev"), "nvidia[0-9]*"
 """Where a GPU has a file, and its name: that it is there says nothing of whether torch can use it."""
 
@@ -79,13 +77,12 @@ class LocalExecutor:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, number, *self._arguments), daemon=True)
-        # What stops a run may go to all its processes; children inherit that it is ignored, and the parent ends them.
-        handlers = {stop: signal.signal(stop, signal.SIG_IGN) for stop in STOPPING}
+        # Ctrl-C goes to the whole process group; children inherit that it is ignored, and the parent stops them.
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             process.start()
         finally:
-            for stop, handler in handlers.items():
-                signal.signal(stop, handler)
+            signal.signal(signal.SIGINT, handler)
         theirs.close()
         self._processes[number], self._pipes[number] = process, ours
         self._starts[number] += 1
