@@ -6,6 +6,7 @@ from contextlib import suppress
 from functools import partial
 
 from bnexp.artifacts import Folder
+from bnexp.budget import Budget
 from bnexp.db.hurrying import within
 from bnexp.db.leases import LEASE_SECONDS, Lease, LeaseLostError
 from bnexp.db.store import Store
@@ -47,8 +48,7 @@ class Run:
         self._capacity = 0
         """The most trials in a cohort; 0 before a worker has told."""
         self._renewed = time.monotonic()
-        self._count_from = 0.0
-        """When to count again, by the monotonic clock."""
+        self._counting = Budget(COUNTING_SHARE)
         self._alone = time.monotonic()
         """When there last was a worker, or was no need of one."""
         self._seen: dict[Lease, float] = {}
@@ -252,7 +252,7 @@ class Run:
             for worker, training in list(self._training.items()):
                 renew = partial(self.store.renew, training.job, self.worker, training.step)
                 self._under_lease(executor, worker, renew)
-            if time.monotonic() >= self._count_from:
+            if self._counting.allows():
                 self._count()
 
     def _under_lease(self, executor: Executor, worker: int, write: Callable[[], None]) -> None:
@@ -270,9 +270,9 @@ class Run:
 
     def _count(self) -> None:
         """See what is left by now: other runs train too, and may add a stage; what is trained again counts again."""
-        began = time.monotonic()
-        left, steps = self.store.left(self.experiment_ids)
-        self.tally.elsewhere = max(0, self.store.ended(self.experiment_ids) - self._before - self.tally.ended)
+        with self._counting.spending():
+            left, steps = self.store.left(self.experiment_ids)
+            ended = self.store.ended(self.experiment_ids)
+        self.tally.elsewhere = max(0, ended - self._before - self.tally.ended)
         self.tally.total = self.tally.ended + self.tally.elsewhere + left
         self.tally.total_steps = self.tally.steps + steps - sum(training.done for training in self._training.values())
-        self._count_from = time.monotonic() + (time.monotonic() - began) / COUNTING_SHARE

@@ -37,3 +37,8 @@ def message(text: str) -> str:
     shown = printable(without_passwords(text)).replace("\n", "\\n")
     half = LONGEST_MESSAGE // 2
     return shown if len(shown) <= LONGEST_MESSAGE else f"{shown[:half]} ... {shown[-half:]}"
+
+
+def with_overrides(name: str, overrides: str) -> str:
+    """An experiment instance, or a suite's, for people: its name, and with what it was run where that is other."""
+    return f"{name} ({overrides})" if overrides else name

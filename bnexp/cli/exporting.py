@@ -7,7 +7,7 @@ import click
 
 from bnexp.cli import completing
 from bnexp.cli.commands import Choice, Command
-from bnexp.cli.options import DATABASE
+from bnexp.cli.options import DATABASE, INSTANCE, OUTPUT_FILE
 
 if TYPE_CHECKING:
     from bnexp.db.views import What
@@ -30,10 +30,10 @@ WHAT = ("trials", "curves", "probes", "verdicts")
     help="Only what this experiment wants.  [default: everything in the database]",
     shell_complete=completing.instances,
 )
-@click.option("--instance", type=int, metavar="NO", help="Which instance's, by its number in `bnexp status`.")
+@INSTANCE
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OUTPUT_FILE,
     help="Write to this file: CSV or Parquet, by its ending.  [default: CSV to standard output]",
 )
 def export(what: "What", database: str, experiment: str | None, instance: int | None, output: Path | None) -> None:

@@ -5,8 +5,7 @@ from pathlib import Path
 import click
 
 from bnexp.cli.commands import Command
-
-OUTPUT = click.Path(path_type=Path, dir_okay=False)
+from bnexp.cli.options import OUTPUT_FILE
 
 
 @click.command(
@@ -16,7 +15,7 @@ OUTPUT = click.Path(path_type=Path, dir_okay=False)
         ("bnexp init mine.yaml", "to be named with --file mine.yaml"),
     ],
 )
-@click.argument("file", type=OUTPUT, default="experiments.yaml", required=False)
+@click.argument("file", type=OUTPUT_FILE, default="experiments.yaml", required=False)
 def init(file: Path) -> None:
     """Write an experiments file of your own to FILE, to begin with.
 
@@ -39,7 +38,7 @@ def init(file: Path) -> None:
         ("bnexp schema", "to standard output"),
     ],
 )
-@click.option("--output", type=OUTPUT, metavar="FILE", help="Write to this file.")
+@click.option("--output", type=OUTPUT_FILE, metavar="FILE", help="Write to this file.")
 def schema(output: Path | None) -> None:
     """Print the JSON Schema of an experiments file (draft 2020-12).
 

@@ -62,6 +62,9 @@ EXECUTOR = click.option(
     show_default=True,
     help="Where: processes here, or tasks of the Ray cluster at $RAY_ADDRESS, else of one that is started here.",
 )
+INSTANCE = click.option("--instance", type=int, metavar="NO", help="Which instance's, by its number in `bnexp status`.")
+OUTPUT_FILE = click.Path(path_type=Path, dir_okay=False)
+OUTPUT = click.option("--output", type=OUTPUT_FILE, help="Write to this file.")
 CHECKPOINTS = click.option(
     "--checkpoints",
     type=click.Path(path_type=Path, file_okay=False),

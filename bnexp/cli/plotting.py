@@ -7,7 +7,7 @@ import click
 from bnexp import registry
 from bnexp.cli import completing
 from bnexp.cli.commands import Choice, Command
-from bnexp.cli.options import CHECKPOINTS, DATABASE, FILE, load_file
+from bnexp.cli.options import CHECKPOINTS, DATABASE, FILE, INSTANCE, OUTPUT, load_file
 from bnexp.errors import UsageError, did_you_mean
 
 METRIC = "validation_accuracy"
@@ -31,7 +31,7 @@ METRIC = "validation_accuracy"
     help="Of this experiment or suite.  [default: the one run last that has what it takes]",
     shell_complete=completing.experiments,
 )
-@click.option("--instance", type=int, metavar="NO", help="Which instance's, by its number in `bnexp status`.")
+@INSTANCE
 @click.option(
     "--trial",
     "trials",
@@ -47,7 +47,7 @@ METRIC = "validation_accuracy"
     metavar="COLUMN",
     help="curves: a column of learning_curves.",
 )
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file.")
+@OUTPUT
 @click.option(
     "--theme", type=Choice(["light", "dark"]), default="light", show_default=True, help="Of letters and ground."
 )

@@ -8,7 +8,7 @@ import click
 
 from bnexp.cli import completing
 from bnexp.cli.commands import Choice, Command, Number
-from bnexp.cli.options import CHECKPOINTS, DATABASE, FILE, load_file
+from bnexp.cli.options import CHECKPOINTS, DATABASE, FILE, INSTANCE, OUTPUT, load_file
 from bnexp.cli.stopping import stop_as_by_hand
 from bnexp.errors import UsageError
 
@@ -66,7 +66,7 @@ def status(database: str, watch: bool, every: float | None) -> None:
 @FILE
 @DATABASE
 @click.option("--experiment", metavar="NAME", help="The same as NAME.", shell_complete=completing.experiments)
-@click.option("--instance", type=int, metavar="NO", help="Which instance's, by its number in `bnexp status`.")
+@INSTANCE
 @click.option(
     "--claim",
     metavar="ID",
@@ -81,7 +81,7 @@ def status(database: str, watch: bool, every: float | None) -> None:
     show_default=True,
     help="For people, or for programs; html is a page.",
 )
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file.")
+@OUTPUT
 @CHECKPOINTS
 def report(
     name: str | None,

@@ -12,7 +12,7 @@ from bnexp.db.upkeep.deleting import Forgotten
 from bnexp.db.upkeep.merging import Merged
 from bnexp.db.upkeep.pruning import Pruned
 from bnexp.reports.screen import Screen
-from bnexp.text import counted
+from bnexp.text import counted, with_overrides
 
 NAMED = 3
 """So many trials are named where there are more."""
@@ -72,8 +72,8 @@ def show_forgotten(forgotten: Forgotten, done: bool) -> None:
     """What has gone, or, on standard error, what would go."""
     console = Screen(stderr=not done)
     for info in forgotten.instances:
-        overrides = f" ({info.overrides})" if info.overrides else ""
-        console.print(Text(f"{'deleted' if done else 'would delete'} instance {info.id}: {info.name}{overrides}"))
+        name = with_overrides(info.name, info.overrides)
+        console.print(Text(f"{'deleted' if done else 'would delete'} instance {info.id}: {name}"))
     counts = {
         f"trial{{}} ({forgotten.finished:,} finished, {forgotten.diverged:,} diverged)": forgotten.trials,
         "attempt{}": forgotten.attempts,

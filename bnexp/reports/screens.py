@@ -21,6 +21,7 @@ from bnexp.errors import UsageError
 from bnexp.reports.csvlines import plain, write_csv
 from bnexp.reports.data import dump
 from bnexp.reports.screen import Screen
+from bnexp.text import with_overrides
 
 MOST_ROWS = {"table": 10_000, "json": 100_000}
 """Of a query; they stand in memory."""
@@ -39,11 +40,11 @@ def show_status(results: Results) -> None:
     statuses = ("finished", "diverged", "failed", "running", "pending")
     table = plain_table("no", "experiment", "trials", "last run (UTC)")
     table.columns[0].no_wrap = table.columns[3].no_wrap = True
-    for instance in results.instances():
-        name = f"{instance.name} ({instance.overrides})" if instance.overrides else instance.name
-        counts = results.counts(instance.id)
+    for info in results.instances():
+        name = with_overrides(info.name, info.overrides)
+        counts = results.counts(info.id)
         trials = ", ".join(f"{counts[status]:,} {status}" for status in statuses if counts.get(status)) or "none"
-        table.add_row(str(instance.id), escape(name), trials, f"{instance.last_run_at:%Y-%m-%d %H:%M}")
+        table.add_row(str(info.id), escape(name), trials, f"{info.last_run_at:%Y-%m-%d %H:%M}")
     Screen().print(table if table.row_count else Text("nothing has been run into this database yet"))
 
 

@@ -8,6 +8,7 @@ from bnexp.claims.model import Arms, Claim, Estimator
 from bnexp.claims.partial import Partial, described, shown
 from bnexp.claims.report import Report, Reports
 from bnexp.claims.tables import Row, table_parts
+from bnexp.text import with_overrides
 
 CONTROL_FIRST = ("steps_ratio", "percentile_drift", "matched_loss_gap")
 """Estimators whose effect is control against treatment, so that a better treatment has a larger one."""
@@ -135,8 +136,7 @@ def listed_networks(models: Iterable[str]) -> str:
 
 def titled(name: str, reports: Sequence[Report]) -> str:
     """What is reported, with the overrides it was run with, and its scale."""
-    overrides = reports[0].instance.overrides
-    return f"{name}{f' ({overrides})' if overrides else ''}: {scale(reports)}"
+    return f"{with_overrides(name, reports[0].instance.overrides)}: {scale(reports)}"
 
 
 def counted(reports: Reports) -> str:

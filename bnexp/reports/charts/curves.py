@@ -20,6 +20,7 @@ from bnexp.reports.charts.asked import Asked, nothing_ended, one_of
 from bnexp.reports.charts.means import Series, is_accuracy, notes, series_of
 from bnexp.reports.charts.names import titled
 from bnexp.reports.charts.themes import SERIES, WIDTH
+from bnexp.text import with_overrides
 
 FIRST = ("variant", "norm", "nonlinearity")
 """What series differ in before anything else does."""
@@ -39,7 +40,7 @@ def curves(asked: Asked) -> Any:
     else:
         instance = asked.instance(lambda _: True, "of any kind")
         order = asked.variants(instance.name)
-        title, (groups, about) = words_of(instance.name, instance.overrides), split(asked.data(instance), order)
+        title, (groups, about) = with_overrides(instance.name, instance.overrides), split(asked.data(instance), order)
     series = {name: series_of(trials, asked.results.curves, metric) for name, trials in groups.items()}
     if all(one.waiting == length(groups[name]) for name, one in series.items()):
         raise nothing_ended(title)
@@ -69,11 +70,6 @@ def within(series: Mapping[str, Series], metric: str) -> tuple[dict[str, Series]
         for name, one in series.items()
     }
     return lowered, f"Losses above {most:.3g} are drawn there."
-
-
-def words_of(name: str, overrides: str) -> str:
-    """An instance in words."""
-    return f"{name} ({overrides})" if overrides else name
 
 
 def _single(asked: Asked) -> tuple[str, dict[str, Columns], str]:

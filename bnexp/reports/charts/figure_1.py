@@ -12,11 +12,12 @@ from bnexp.design import Experiment
 from bnexp.records import Columns
 from bnexp.reports.charts import inputs, lines
 from bnexp.reports.charts.asked import Asked, nothing_ended
-from bnexp.reports.charts.curves import factors, words_of
+from bnexp.reports.charts.curves import factors
 from bnexp.reports.charts.means import left_out, notes, series_of
 from bnexp.reports.charts.names import label, titled
 from bnexp.reports.charts.percentiles import Inside, first_seeds, inside
 from bnexp.settings import in_words
+from bnexp.text import with_overrides
 
 NEEDS = "with the probe `percentiles`"
 MOST_SETTINGS = 12
@@ -66,7 +67,7 @@ def figure_1(asked: Asked) -> Any:
         *left_out(int((~ended).sum())),
         fewer,
     ]
-    title = f"Accuracy and the inputs of the last hidden layer: {words_of(instance.name, instance.overrides)}"
+    title = f"Accuracy and the inputs of the last hidden layer: {with_overrides(instance.name, instance.overrides)}"
     whole = alt.vconcat(*parts, spacing=20).resolve_scale(color="independent", strokeDash="independent")
     return whole.properties(title=titled(title, *about))
 

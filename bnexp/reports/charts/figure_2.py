@@ -5,10 +5,10 @@ from typing import Any
 from bnexp.reports.charts import lines
 from bnexp.reports.charts.asked import Asked
 from bnexp.reports.charts.beside import Variants, called, steps_of, variants
-from bnexp.reports.charts.curves import words_of
 from bnexp.reports.charts.means import Row, notes, series_of
 from bnexp.reports.charts.names import label, titled
 from bnexp.reports.charts.themes import WIDTH
+from bnexp.text import with_overrides
 
 PANEL = WIDTH - 280
 """Pixels; the rest is for the names of the variants."""
@@ -30,7 +30,7 @@ def figure_2(asked: Asked) -> Any:
     axis = "validation accuracy, %"
     whole = lines.chart(series, axis, width=PANEL, height=260)
     title = titled(
-        f"Validation accuracy of the paper's variants: {words_of(found.instance.name, found.instance.overrides)}",
+        f"Validation accuracy of the paper's variants: {with_overrides(found.instance.name, found.instance.overrides)}",
         f"On {found.scale}.",
         _target(found),
         *notes(series),

@@ -5,10 +5,10 @@ from typing import Any
 from bnexp.claims.beside import Line
 from bnexp.reports.charts.asked import Asked
 from bnexp.reports.charts.beside import Variants, called, steps_of, variants
-from bnexp.reports.charts.curves import words_of
 from bnexp.reports.charts.means import Row
 from bnexp.reports.charts.names import labels, titled
 from bnexp.reports.charts.themes import WIDTH
+from bnexp.text import with_overrides
 
 OURS, PAPER = "measured here", "the paper"
 PANEL = (WIDTH - 160) // 2
@@ -35,8 +35,9 @@ def _title(found: Variants) -> dict[str, object]:
     table = found.beside.table
     target = found.beside.target
     best = "" if target is None else f" ({target:.1f}% here)"
+    name = with_overrides(found.instance.name, found.instance.overrides)
     return titled(
-        f"Steps and best accuracy of the paper's variants: {words_of(found.instance.name, found.instance.overrides)}",
+        f"Steps and best accuracy of the paper's variants: {name}",
         f"Left: the control's steps to its own best{best} over a variant's steps to it; words where it has none.",
         "Right: the largest on each seed's curve, mean over seeds; bars: its 95% interval (exact sign-flip), of ours.",
         f"Here: {found.scale}. The paper: {table.scale or 'at its own scale'}; its accuracies are of other data.",

@@ -14,11 +14,12 @@ from bnexp.design import Experiment
 from bnexp.records import Columns
 from bnexp.reports import words
 from bnexp.reports.charts.asked import Asked, nothing_ended
-from bnexp.reports.charts.curves import factors, words_of
+from bnexp.reports.charts.curves import factors
 from bnexp.reports.charts.lines import CROSS
 from bnexp.reports.charts.means import Row, left_out, student
 from bnexp.reports.charts.names import label, titled
 from bnexp.reports.charts.themes import WIDTH
+from bnexp.text import with_overrides
 
 X, Y, COLUMN = "lr_multiplier", "init_scale", "norm"
 NEEDS = "that crosses lr_multiplier, init_scale and norm"
@@ -61,7 +62,7 @@ def grid(asked: Asked) -> Any:
         f"Mean over the levels of {words.listed(map(words.spaced, averaged))}." if averaged else "",
         *left_out(int((~ended).sum())),
     ]
-    title = f"Accuracy by learning-rate multiplier and init scale: {words_of(instance.name, instance.overrides)}"
+    title = f"Accuracy by learning-rate multiplier and init scale: {with_overrides(instance.name, instance.overrides)}"
     return alt.concat(*charts, columns=len(norms), spacing=14).properties(title=titled(title, *about))
 
 

@@ -28,7 +28,7 @@ from bnexp.reports.page import drawing
 from bnexp.reports.page.cells import Cells, cells
 from bnexp.reports.page.drawing import Picture
 from bnexp.reports.section import advice, verdict
-from bnexp.text import counted
+from bnexp.text import counted, with_overrides
 
 DataOf = Callable[[int], Data]
 """What is stored of an instance, by its number."""
@@ -208,7 +208,7 @@ def _listed(seeds: npt.NDArray[np.int64]) -> str:
 
 def _title(report: Report) -> str:
     one = report.instance
-    return f"{one.name} ({one.overrides})" if one.overrides else one.name
+    return with_overrides(one.name, one.overrides)
 
 
 def _source(asked: Asked) -> str:
