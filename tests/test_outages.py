@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -25,10 +26,11 @@ from bnexp import runner
 from bnexp.artifacts import Folder
 from bnexp.db import connection as connection_module
 from bnexp.db import leases, retrying
-from bnexp.db.connection import writing
+from bnexp.db.connection import explained, writing
 from bnexp.db.results import Results
 from bnexp.db.retrying import PassingError, Patience, repeated, trouble
 from bnexp.db.store import Store
+from bnexp.db.url import parse_url
 from bnexp.engine.cohort import group
 from bnexp.errors import DatabaseError
 from bnexp.executors import Event, Idle, Told
@@ -232,6 +234,29 @@ def test_ctrl_c_is_heard_while_the_server_is_away() -> None:
     with pytest.raises(KeyboardInterrupt):
         Patience(lambda sentence: None)(fails)
     assert time.monotonic() - began < 5
+
+
+def test_ctrl_c_that_a_driver_answers_with_an_error_is_heard() -> None:
+    """But an error while a stop is under way already is that error."""
+
+    def fails(during: BaseException) -> None:
+        try:
+            raise during
+        except BaseException:
+            raise sqlite3.OperationalError("nothing reaches the server") from None
+
+    url = parse_url("bnexp.db")
+    stop = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt) as raised, explained(url):
+        fails(stop)
+    assert raised.value is stop
+    with pytest.raises(DatabaseError, match="nothing reaches"), explained(url):
+        fails(ValueError())
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        with pytest.raises(DatabaseError, match="nothing reaches"), explained(url):
+            raise sqlite3.OperationalError("nothing reaches the server") from None
 
 
 def test_whoever_is_in_a_hurry_tries_once() -> None:

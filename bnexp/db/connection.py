@@ -3,6 +3,7 @@
 import logging
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,15 +58,29 @@ REMEDIES = {
 @contextmanager
 def explained(url: URL) -> Iterator[None]:
     """Turn the database library's errors into ours: PassingError where it is the server's, and may pass. Passwords in
-    the URL are never shown."""
+    the URL are never shown. A stop by Ctrl-C that such an error has come in the place of is a stop still: a driver that
+    is stopped in a statement tells the server so, and fails with that where nothing reaches it."""
+    before = sys.exc_info()[1]
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
+        if stop := _stop(error, before):
+            raise stop from None
         said = str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]
         remedy = next((f"; {what}" for words, what in REMEDIES.items() if words in said), "")
         message = f"database {shown(url)}: {without_passwords(said)}{remedy}"
         passing = trouble(error)
         raise (PassingError(message, passing) if passing else DatabaseError(message)) from error
+
+
+def _stop(error: BaseException, before: BaseException | None) -> KeyboardInterrupt | None:
+    """The stop during which `error` was raised, unless it was under way `before`."""
+    during: BaseException | None = error
+    while during is not None and during is not before:
+        if isinstance(during, KeyboardInterrupt):
+            return during
+        during = during.__context__
+    return None
 
 
 def make_engine(url: URL, *, read_only: bool = False) -> Engine:
