@@ -315,7 +315,7 @@ def test_ctrl_c_is_heard_while_nothing_reaches_the_server(postgresql: str, way: 
     run = subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=_hear_signals, **given)
     watching = create_engine(postgresql)
     try:
-        _wait(run, watching, 1)
+        _wait(run, watching, 2, BEGUN)
         way.lost.set()
         time.sleep(3)
         began = time.monotonic()
@@ -455,15 +455,19 @@ def test_a_server_that_restarts_in_the_middle_costs_a_run_nothing(server: Server
     watching.dispose()
 
 
-def _wait(run: "subprocess.Popen[str]", engine: Engine, ended: int) -> None:
-    """Until so many trials have ended of a run that goes on."""
-    query = text("select count(*) from trials where status in ('finished', 'diverged')")
+ENDED = "select count(*) from trials where status in ('finished', 'diverged')"
+BEGUN = "select count(distinct cohort_id) from attempts where device is not null and outcome is null"
+
+
+def _wait(run: "subprocess.Popen[str]", engine: Engine, least: int, what: str = ENDED) -> None:
+    """Until so many trials have ended, or whatever is counted, of a run that goes on."""
+    query = text(what)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         assert run.poll() is None, run.stderr and run.stderr.read()
         with engine.connect() as connection:
             there = engine.dialect.has_table(connection, "trials")
-            if there and int(connection.execute(query).scalar_one()) >= ended:
+            if there and int(connection.execute(query).scalar_one()) >= least:
                 return
         time.sleep(0.1)
-    raise AssertionError(f"no {ended} trials ended")
+    raise AssertionError(f"no {least} by {what}")
