@@ -32,6 +32,9 @@ class Judging:
         self.store, self.claims, self.files = store, claims, files
         self.standings: list[Standing] = []
         self._ids = list(experiment_ids)
+        self.written: set[int] = set()
+        """The instances of which every confirming trial is known to be written down. Thousands are written in parts,
+        by another run perhaps, and the first parts may have ended before the last is there."""
         self._judged: set[int] = set()
         self._looking, self._judging = Budget(LOOKING_SHARE), Budget(JUDGING_SHARE, FIRST_JUDGED)
 
@@ -42,7 +45,8 @@ class Judging:
             if self._looking.allows():
                 with self._looking.spending():
                     self._read()
-            ready = [s.number for s in self.standings if s.complete and s.number not in self._judged]
+            complete = {standing.number for standing in self.standings if standing.complete}
+            ready = sorted((complete & self.written) - self._judged)
             if ready and self._judging.allows():
                 self._judged.add(ready[0])
                 with self._judging.spending():

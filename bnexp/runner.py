@@ -1,6 +1,7 @@
 """Running: from what is missing to cohorts, to workers, to stored results."""
 
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -72,17 +73,24 @@ class Run:
                 watch(self.tally)
             self._count()
             self.folder.tidy(self.store.unfinished())
-        finally:
-            executor.close()
-            self._leave()
+        except BaseException as error:
+            if self.store.is_file:  # a transaction that was stopped in its middle locks us out until no frame knows it
+                traceback.clear_frames(error.__traceback__)
+            try:
+                executor.close()
+            finally:
+                self._leave()
+            raise
+        executor.close()
         return self.tally
 
     def _leave(self) -> None:
         """Store what has ended of what was begun, and give the rest back: each is tried once, all of it for a while."""
-        if not self._training:
-            return
         self.store.hurry(ENDING_SECONDS)
-        within(ENDING_SECONDS, self._give_all_back)
+        if self.store.is_file:  # which answers within the time just set; a thread would wait for a lock of our own
+            self._give_all_back()
+        else:
+            within(ENDING_SECONDS, self._give_all_back)
         if self._training:
             self.tally.notes.append(f"{counted(len(self._training), 'cohort')} {NOT_GIVEN_BACK}")
 
@@ -90,6 +98,8 @@ class Run:
         for worker, training in list(self._training.items()):
             with suppress(DatabaseError):
                 self._hand_in(worker, training)
+        with suppress(DatabaseError):
+            self._end_abandoned()  # we may have been stopped in the instant of taking one
 
     def _hand_in(self, worker: int, training: Training) -> None:
         """Store what has ended of a cohort, and give the rest back, unless somebody has taken it over."""

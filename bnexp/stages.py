@@ -112,6 +112,7 @@ class Course:
         self._retry_failed = retry_failed
         self.ids = enroll(self.store, [wish.instance for wish in self.wishes], claims, retry_failed)
         self._judging = Judging(self.store, self.ids, claims, self.folder.files)
+        self._judging.written |= {n for n, wish in zip(self.ids, self.wishes, strict=True) if not wish.instance.tune}
         self._end_abandoned()
         for experiment_id, wish in zip(self.ids, self.wishes, strict=True):
             self._widen(experiment_id, wish, wish.instance.tuning or wish.instance.trials)
@@ -137,6 +138,8 @@ class Course:
             return False
         confirming = wish.confirming(choices)
         self.store.confirm(experiment_id, confirming)
+        if self._judging:
+            self._judging.written.add(experiment_id)
         if self._retry_failed:
             self.store.retry(experiment_id)
         self._widen(experiment_id, wish, confirming)

@@ -67,3 +67,15 @@ def test_each_database_has_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert named[0] == named[2] and len(set(named)) == 3
     assert folder_for(server.replace("secret", "other")).path == folder_for(server).path
     assert not any("secret" in str(path) for path in named)
+
+
+def test_a_servers_folder_is_the_same_however_its_address_is_spelled() -> None:
+    spelled = [
+        "postgresql://host/results",
+        "postgresql+psycopg://ann:secret@HOST:5432/results?sslmode=require",
+        "postgresql:///results?host=host&port=5432",
+        "postgresql://ben@/?host=host&dbname=results",
+    ]
+    others = ["postgresql://host:5433/results", "postgresql://host/other", "postgresql://other/results"]
+    [ours] = {folder_for(database).path for database in spelled}
+    assert len({folder_for(database).path for database in others} - {ours}) == 3

@@ -249,11 +249,12 @@ def folder(tiny: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def look(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Standing]:
+def look(folder: Path, monkeypatch: pytest.MonkeyPatch, written: bool = True) -> list[Standing]:
     monkeypatch.setattr(judging, "FIRST_JUDGED", 0.0)
     store = Store(str(folder / "bnexp.db"))
     watched = Judging(store, [1], parse_claims(load(folder / "experiments.yaml")))
     watched._looking = watched._judging = Budget(1e9, 0.0)
+    watched.written |= {1} if written else set()
     found = watched.look()
     store.close()
     return found
@@ -272,6 +273,14 @@ def test_nothing_is_judged_while_a_trial_is_missing(folder: Path, monkeypatch: p
     change(database, "update trials set status = 'running' where id = 1")
     assert look(folder, monkeypatch) == [Standing(1, "tiny", "confirm", 5, 6)]
     assert rows(database, "select * from verdicts") == []
+
+
+def test_nothing_is_judged_before_all_is_known_to_be_written_down(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run may be about to want the second part of its trials."""
+    assert look(folder, monkeypatch, written=False) == [Standing(1, "tiny", "confirm", 6, 6)]
+    assert rows(str(folder / "bnexp.db"), "select * from verdicts") == []
 
 
 def test_verdicts_of_an_earlier_run_are_not_shown(tiny: Path, tmp_path: Path) -> None:

@@ -187,8 +187,9 @@ def test_a_worker_that_dies_leaves_nothing_behind(folder: Path, bnexp: Bnexp, tm
     os.kill(int(victim), signal.SIGKILL)
     assert process.wait(timeout=120) == 0
     said = " ".join((folder / "messages").read_text().split())
-    assert "12 trials to be tried again: the worker process died (exit code -9)" in said
-    assert rows(folder, "select outcome, count(*) from attempts group by 1")[1:2] == [("failed", 12)]
+    [(lost,)] = rows(folder, "select count(*) from attempts where outcome = 'failed'")
+    assert lost in (6, 12), "of a cohort of 12, of which 6 diverge at once, before or after the blow"
+    assert f"{lost} trials to be tried again: the worker process died (exit code -9)" in said
     undisturbed = tmp_path / "undisturbed"
     undisturbed.mkdir()
     assert bnexp("run", *arguments, "--file", str(folder / "experiments.yaml"), cwd=undisturbed).code == 0

@@ -1,5 +1,6 @@
 """The runner between a store and workers that die at bad moments."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -269,6 +270,77 @@ def test_a_worker_that_cannot_start_ends_the_run(monkeypatch: pytest.MonkeyPatch
         with pytest.raises(BnexpError, match=r"could not start \(exit code 3\)"):
             for _ in range(60):
                 executor.poll(1.0)
+    finally:
+        executor.close()
+
+
+def test_a_stop_at_the_end_of_a_transaction_does_not_lock_the_run_out_of_its_own_file(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exception's frames would keep the transaction, and with it the lock."""
+    number = store.register(instance(wanted()))
+    leave = contextlib._GeneratorContextManager.__exit__
+    stops = ["once"]
+
+    def stopped(self: Any, *details: Any) -> Any:
+        if stops and self.gen.gi_code.co_name == "writing" and sys._getframe(1).f_code.co_name == "begin":
+            stops.pop()
+            raise KeyboardInterrupt
+        return leave(self, *details)
+
+    monkeypatch.setattr(contextlib._GeneratorContextManager, "__exit__", stopped)
+    executor = Scripted([Idle(0, capacity=2)], [Told(0, STARTED)])
+    run = Run(store, lambda: executor, [number], folder_for(store.database))
+    with pytest.raises(KeyboardInterrupt):
+        run.go(lambda tally: None)
+    assert not stops and run.tally.notes == [] and store.held([number]) == []
+
+
+def test_a_cohort_that_was_taken_in_the_instant_of_a_stop_is_given_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = store.register(instance(wanted()))
+    take = store.take
+
+    def taken(*arguments: Any) -> None:
+        assert take(*arguments) is not None and store.held([number]) != []
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "take", taken)
+    run = Run(store, lambda: Scripted([Idle(0, capacity=2)]), [number], folder_for(store.database))
+    with pytest.raises(KeyboardInterrupt):
+        run.go(lambda tally: None)
+    assert run.tally.notes == [] and store.held([number]) == []
+
+
+def test_what_is_given_back_is_given_back_also_where_the_executor_does_not_end_well(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = store.register(instance(wanted()))
+    executor = Scripted([Idle(0, capacity=2)])
+
+    def close() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(executor, "close", close)
+    monkeypatch.setattr(executor, "submit", lambda *_: close())
+    with pytest.raises(KeyboardInterrupt):
+        Run(store, lambda: executor, [number], folder_for(store.database)).go(lambda tally: None)
+    assert store.held([number]) == []
+
+
+def test_a_signal_to_all_processes_of_a_run_is_no_failure_of_what_they_train() -> None:
+    """As SLURM sends it; the parent hears it too, and ends them."""
+    executor = LocalExecutor("cpu", 1, None)
+    try:
+        while not (events := executor.poll(1.0)):
+            pass
+        assert events == [Idle(0, capacity=48)]
+        process = executor._processes[0]
+        assert process.pid is not None
+        for number in local_module.STOPPING:
+            os.kill(process.pid, number)
+        assert executor.poll(0.5) == [] and process.is_alive()
     finally:
         executor.close()
 

@@ -54,6 +54,11 @@ class Store:
     def close(self) -> None:
         self.engine.dispose()
 
+    @property
+    def is_file(self) -> bool:
+        """Whether the database is a file, and not a server's."""
+        return self.engine.dialect.name == "sqlite"
+
     def hurry(self, seconds: float) -> None:
         """From now on, try everything once, and wait no more than `seconds` in all for whoever has locked the
         database."""

@@ -11,6 +11,9 @@ from sqlalchemy.exc import ArgumentError
 from bnexp.errors import UsageError
 from bnexp.text import without_passwords
 
+PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
+"""Where a server listens unless its URL says otherwise."""
+
 WRITE = "write a path, or dialect://user@host/name"
 
 
@@ -53,6 +56,17 @@ def shown(url: URL) -> str:
     if url.get_backend_name() == "sqlite":
         return url.database or ""
     return without_passwords(url.render_as_string(hide_password=True))
+
+
+def place(url: URL) -> str:
+    """The server and the database, however they are spelled: not who opens it, nor by which driver or options. A file
+    is its real path."""
+    if url.get_backend_name() == "sqlite":
+        return os.path.realpath(url.database or "")
+    backend = url.get_backend_name()
+    host = str(url.query.get("host") or url.host or "localhost").lower()
+    port = url.query.get("port") or url.port or PORTS.get(backend, "")
+    return f"{backend}://{host}:{port}/{url.query.get('dbname') or url.database or url.username or ''}"
 
 
 def exists(database: str) -> bool:

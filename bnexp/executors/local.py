@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -23,6 +24,9 @@ from bnexp.executors import Event, Failed, Idle, Told
 from bnexp.records import Checkpoint
 
 SURPLUS = "surplus"
+
+STOPPING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+"""What stops a run, and may be sent to all its processes: its parent hears it, and ends the workers."""
 
 DEVICES, GPU = Path("/dev"), "nvidia[0-9]*"
 """Where a GPU has a file, and its name: that it is there says nothing of whether torch can use it."""
@@ -77,12 +81,12 @@ class LocalExecutor:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, number, *self._arguments), daemon=True)
-        # Ctrl-C goes to the whole process group; children inherit that it is ignored, and the parent stops them.
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        resource_tracker.ensure_running()  # when it is started, it lets signals through again
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # a child inherits it
         try:
             process.start()
         finally:
-            signal.signal(signal.SIGINT, handler)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         self._processes[number], self._pipes[number] = process, ours
         self._starts[number] += 1
