@@ -1,7 +1,6 @@
 """Running: from what is missing to cohorts, to workers, to stored results."""
 
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -73,9 +72,7 @@ class Run:
                 watch(self.tally)
             self._count()
             self.folder.tidy(self.store.unfinished())
-        except BaseException as error:
-            if self.store.is_file:  # a transaction that was stopped in its middle locks us out until no frame knows it
-                traceback.clear_frames(error.__traceback__)
+        except BaseException:
             try:
                 executor.close()
             finally:
@@ -87,10 +84,7 @@ class Run:
     def _leave(self) -> None:
         """Store what has ended of what was begun, and give the rest back: each is tried once, all of it for a while."""
         self.store.hurry(ENDING_SECONDS)
-        if self.store.is_file:  # which answers within the time just set; a thread would wait for a lock of our own
-            self._give_all_back()
-        else:
-            within(ENDING_SECONDS, self._give_all_back)
+        within(ENDING_SECONDS, self._give_all_back)
         if self._training:
             self.tally.notes.append(f"{counted(len(self._training), 'cohort')} {NOT_GIVEN_BACK}")
 

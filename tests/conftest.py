@@ -22,6 +22,7 @@ from bnexp.db.store import Store
 from bnexp.enrolling import enroll
 from bnexp.experiments import load
 from bnexp.stages import Wish
+from bnexp.stopping import stop_as_by_hand
 
 TINY = """
 defaults:
@@ -112,13 +113,21 @@ def bnexp() -> Bnexp:
 @contextmanager
 def handlers_kept() -> Iterator[None]:
     """Within, signals may be given other handlers; afterwards they have what they had."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
     handlers = [signal.getsignal(number) for number in numbers]
     try:
         yield
     finally:
         for number, handler in zip(numbers, handlers, strict=True):
             signal.signal(number, handler)
+
+
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Stops are heard as in a command."""
+    with handlers_kept():
+        stop_as_by_hand()
+        yield
 
 
 @pytest.fixture(scope="session")

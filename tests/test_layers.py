@@ -31,7 +31,7 @@ LAYERS = [
     ["config", "yamlfile", "columns", "table"],
     ["options"],
     ["marks"],
-    ["registry", "records", "errors", "files", "text", "budget"],
+    ["registry", "records", "errors", "files", "text", "budget", "stopping"],
 ]
 HEIGHT = {name: -number for number, names in enumerate(LAYERS) for name in names}
 WITHOUT_TORCH = [

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -29,6 +30,7 @@ from bnexp.executors.local import LocalExecutor
 from bnexp.provenance import _machine
 from bnexp.records import Checkpoint, Final, Outcome, Progress, Resumed, Tally, Working
 from bnexp.runner import Run
+from bnexp.stopping import Stopped
 from tests.test_db import GOOD, ONE, STARTED, TWO, expire, instance, wanted
 
 
@@ -274,24 +276,22 @@ def test_a_worker_that_cannot_start_ends_the_run(monkeypatch: pytest.MonkeyPatch
         executor.close()
 
 
-def test_a_stop_at_the_end_of_a_transaction_does_not_lock_the_run_out_of_its_own_file(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The exception's frames would keep the transaction, and with it the lock."""
+def test_a_stop_does_not_tear_a_transaction(store: Store, heard: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it came between the last statement and the commit, the frames of its exception would keep the lock."""
     number = store.register(instance(wanted()))
+    executor = Scripted([Idle(0, capacity=2)], [Told(0, STARTED)])
+    run = Run(store, lambda: executor, [number], folder_for(store.database))
     leave = contextlib._GeneratorContextManager.__exit__
     stops = ["once"]
 
     def stopped(self: Any, *details: Any) -> Any:
         if stops and self.gen.gi_code.co_name == "writing" and sys._getframe(1).f_code.co_name == "begin":
             stops.pop()
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGTERM)
         return leave(self, *details)
 
     monkeypatch.setattr(contextlib._GeneratorContextManager, "__exit__", stopped)
-    executor = Scripted([Idle(0, capacity=2)], [Told(0, STARTED)])
-    run = Run(store, lambda: executor, [number], folder_for(store.database))
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Stopped):
         run.go(lambda tally: None)
     assert not stops and run.tally.notes == [] and store.held([number]) == []
 

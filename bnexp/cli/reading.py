@@ -9,8 +9,8 @@ import click
 from bnexp.cli import completing
 from bnexp.cli.commands import Choice, Command, Number
 from bnexp.cli.options import CHECKPOINTS, DATABASE, FILE, INSTANCE, OUTPUT, load_file
-from bnexp.cli.stopping import stop_as_by_hand
 from bnexp.errors import UsageError
+from bnexp.stopping import stop_as_by_hand
 
 if TYPE_CHECKING:
     from bnexp.claims.report import Reports

@@ -13,8 +13,8 @@ from bnexp import registry
 from bnexp.cli import completing
 from bnexp.cli.commands import Command, Number
 from bnexp.cli.options import CHECKPOINTS, DATA_DIR, DATABASE, DEVICE, EXECUTOR, EXPERIMENTS, WORKERS, load_file
-from bnexp.cli.stopping import stop_as_by_hand
 from bnexp.errors import BnexpError, DatabaseError
+from bnexp.stopping import stop_as_by_hand
 
 if TYPE_CHECKING:
     from bnexp.experiments import ExperimentsFile

@@ -20,6 +20,7 @@ from bnexp.db.retrying import PassingError, trouble
 from bnexp.db.schema import REVISION, migrate, revision, unusable
 from bnexp.db.url import shown
 from bnexp.errors import DatabaseError, UsageError
+from bnexp.stopping import heed, whole
 from bnexp.text import without_passwords
 
 TURN_MILLISECONDS = 200
@@ -154,18 +155,20 @@ def _begin_sqlite(connection: Connection) -> None:
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
+            heed()
     finally:
         driver.execute(f"pragma busy_timeout = {BUSY_SECONDS * 1000}")
 
 
 @contextmanager
 def writing(engine: Engine, *, shared: bool = False) -> Iterator[Connection]:
-    """A transaction that writes, and is written or leaves no trace. On a server, one that is not `shared` has no other
-    such beside it: what is wanted, and which trials stand in which cohort, is written down by one at a time. `shared`
-    is for what a cohort's row protects. It locks rows of cohorts first, waiting for one at most and passing over what
-    others hold where it looks for any, and then rows of that cohort alone, so that two of its kind never wait for each
-    other in a circle."""
+    """A transaction that writes, and is written or leaves no trace; a stop waits for its end. On a server, one that is
+    not `shared` has no other such beside it: what is wanted, and which trials stand in which cohort, is written down by
+    one at a time. `shared` is for what a cohort's row protects. It locks rows of cohorts first, waiting for one at most
+    and passing over what others hold where it looks for any, and then rows of that cohort alone, so that two of its
+    kind never wait for each other in a circle."""
     with (
+        whole(),
         explained(engine.url),
         engine.connect().execution_options(writes=True) as connection,
         connection.begin(),

@@ -36,6 +36,7 @@ from bnexp.db.rows import Instance, Job, Judged, Stage, WantedTrial, Worker, now
 from bnexp.db.tables import ClaimRow, ExperimentTrialRow, TrialRow, VerdictRow
 from bnexp.db.url import parse_url
 from bnexp.records import Choice, Outcome, Started
+from bnexp.stopping import whole
 
 PART = 2_000
 """Trials written down in one transaction."""
@@ -54,11 +55,6 @@ class Store:
     def close(self) -> None:
         self.engine.dispose()
 
-    @property
-    def is_file(self) -> bool:
-        """Whether the database is a file, and not a server's."""
-        return self.engine.dialect.name == "sqlite"
-
     def hurry(self, seconds: float) -> None:
         """From now on, try everything once, and wait no more than `seconds` in all for whoever has locked the
         database."""
@@ -67,7 +63,7 @@ class Store:
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:
-        with explained(self.url), self.engine.connect() as connection:
+        with whole(), explained(self.url), self.engine.connect() as connection:
             yield connection
 
     def register(self, instance: Instance) -> int:

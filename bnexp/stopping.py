@@ -1,0 +1,62 @@
+"""Stops: the signals that end a command which goes on for long. They are heard at once, but in the midst of what must
+not be torn, such as a transaction, at its end."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+GRACE_SECONDS = 3.0
+"""What must not be torn is torn all the same after that: a server's host may swallow whatever is sent to it."""
+
+_whole = 0
+"""How much the main thread, which alone hears signals, is in the midst of."""
+_stopped = False
+"""Whether a stop has come meanwhile."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A class of its own, since Python remembers a plain KeyboardInterrupt that has passed through `exec` of a string,
+    as dataclasses do, and then ends with SIGINT whatever has become of it."""
+
+
+def stop_as_by_hand() -> None:
+    """Let whatever asks the process to end, and a terminal that is closed, do what Ctrl-C does; but what is ignored, as
+    under nohup, stays ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _hear)
+
+
+@contextmanager
+def whole() -> Iterator[None]:
+    """Have a stop wait for the end of what is done in here."""
+    global _whole
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _whole += 1
+    try:
+        yield
+    finally:
+        _whole -= 1
+        if not _whole:
+            heed()
+
+
+def heed() -> None:
+    """Stop here and now if a stop has come; for the places where whatever is in the midst can wait for long."""
+    global _stopped
+    if _stopped and threading.current_thread() is threading.main_thread():
+        _stopped = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        raise Stopped
+
+
+def _hear(*_: object) -> None:
+    global _stopped
+    if not _whole:
+        raise Stopped
+    _stopped = True
+    signal.signal(signal.SIGALRM, lambda *_: heed())
+    signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS)
