@@ -5,6 +5,7 @@ The order is made beforehand and costs them nothing. Dropout is torch's own, wit
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from bnexp import random
 from bnexp.config import TrialConfig
 from bnexp.data.batches import CURVE_EXAMPLES, Batches, DeviceData
 from bnexp.data.examples import Examples
-from bnexp.options import BatchNormOptions, MlpOptions
+from bnexp.options import AdamOptions, BatchNormOptions, MlpOptions, NesterovOptions
 
 NONLINEARITIES = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU, "tanh": nn.Tanh}
 CAPTURE_STEPS = 3
@@ -75,6 +76,15 @@ def training_loss(model: nn.Sequential, examples: Examples, steps: int) -> float
     return loss
 
 
+def optimizer(config: TrialConfig, parameters: Any) -> torch.optim.Optimizer:
+    """torch's own of that name. `parameters` may be groups, of which some have a weight decay of their own."""
+    options, rate = config.optimizer, config.optimizer.lr * config.lr_multiplier
+    if isinstance(options, AdamOptions):
+        return torch.optim.Adam(parameters, rate, (options.beta1, options.beta2), options.eps)
+    nesterov = isinstance(options, NesterovOptions)
+    return torch.optim.SGD(parameters, rate, momentum=options.momentum, nesterov=nesterov)
+
+
 class Eager:
     """The examples in memory (on a GPU, in its memory), and a batch indexed from them at each step."""
 
@@ -84,8 +94,7 @@ class Eager:
         self.examples = data.train
         self.network = network(config, data.train.x.shape[1], data.classes).to(data.train.x.device)
         self.forward = self.compiled()
-        rate = config.optimizer.lr * config.lr_multiplier
-        self.optimizer = torch.optim.SGD(self.network.parameters(), lr=rate, momentum=config.optimizer.momentum)
+        self.optimizer = optimizer(config, self.network.parameters())
         self.order = order(config, data.train, steps)
 
     def compiled(self) -> Callable[[Tensor], Tensor]:

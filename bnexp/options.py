@@ -153,6 +153,28 @@ class SgdOptions(Fields):
     """L2, of weights only: not of biases, gamma or beta."""
 
 
+class NesterovOptions(SgdOptions):
+    """Stochastic gradient descent with Nesterov's momentum (Sutskever et al. 2013), as torch.optim.SGD has it."""
+
+    name: Annotated[Literal["nesterov"], static("name", "optimizer")] = "nesterov"  # type: ignore[assignment]
+
+
+class AdamOptions(Fields):
+    """Adam (Kingma and Ba 2015), as torch.optim.Adam: moving averages of the gradient and of its square."""
+
+    name: Annotated[Literal["adam"], static("name", "optimizer")] = "adam"
+    lr: Annotated[float, Field(gt=0), per_trial("rate", "lr", origin=0.001)] = 0.001
+    """Multiplied by `lr_multiplier`."""
+    beta1: Annotated[float, Field(ge=0, lt=1), per_trial("fraction", "adam_beta1", origin=0.9)] = 0.9
+    """Of the moving average of gradients that stays at each step."""
+    beta2: Annotated[float, Field(ge=0, lt=1), per_trial("fraction", "adam_beta2", origin=0.999)] = 0.999
+    """Of the moving average of their squares that stays at each step."""
+    eps: Annotated[float, Field(gt=0, le=1), per_trial("gradient", "adam_eps", origin=1e-8)] = 1e-8
+    """Added to the root of the latter."""
+    weight_decay: Annotated[float, Field(ge=0), per_trial("rate", "weight_decay", origin=0.0)] = 0.0
+    """L2, added to the gradient; of weights only: not of biases, gamma or beta."""
+
+
 class ConstantOptions(Fields):
     """The same learning rate at every step."""
 
@@ -188,7 +210,7 @@ class CropAugmentOptions(Fields):
 COMPONENTS: dict[str, tuple[type[Fields], ...]] = {
     "model": (MlpOptions, CnnOptions, VggOptions, InceptionOptions),
     "norm": (NoNormOptions, BatchNormOptions, NoisyBatchNormOptions, GroupNormOptions),
-    "optimizer": (SgdOptions,),
+    "optimizer": (SgdOptions, NesterovOptions, AdamOptions),
     "schedule": (ConstantOptions, ExponentialOptions),
     "augment": (NoAugmentOptions, CropAugmentOptions),
 }
@@ -209,6 +231,6 @@ Model = Annotated[
 Norm = Annotated[
     NoNormOptions | BatchNormOptions | NoisyBatchNormOptions | GroupNormOptions, Field(discriminator="name"), SHORT
 ]
-Optimizer = Annotated[SgdOptions, SHORT]
+Optimizer = Annotated[SgdOptions | NesterovOptions | AdamOptions, Field(discriminator="name"), SHORT]
 Schedule = Annotated[ConstantOptions | ExponentialOptions, Field(discriminator="name"), SHORT]
 Augment = Annotated[NoAugmentOptions | CropAugmentOptions, Field(discriminator="name"), SHORT]

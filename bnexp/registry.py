@@ -67,6 +67,8 @@ NONLINEARITIES = {
 
 OPTIMIZERS = {
     "sgd": "bnexp.engine.optim:Sgd",
+    "nesterov": "bnexp.engine.optim:Nesterov",
+    "adam": "bnexp.engine.optim:Adam",
 }
 
 SCHEDULES = {

@@ -16,6 +16,7 @@ from bnexp.data.loading import DTYPES
 from bnexp.engine.checkpoints import Keeper
 from bnexp.engine.program import Program
 from bnexp.engine.trainer import Training, train_cohort
+from bnexp.options import AdamOptions, SgdOptions
 from bnexp.records import Outcome, Record
 from tests.twins import Twin
 
@@ -26,8 +27,10 @@ PAPER = {"model": {"name": "mlp", "hidden": (100, 100, 100)}}
 
 def trial(base: dict[str, Any], **numbers: Any) -> TrialConfig:
     """`base` with per-trial numbers; those of the optimizer by their own names."""
-    optimizer = {name: numbers.pop(name) for name in ("lr", "momentum", "weight_decay") if name in numbers}
-    return TrialConfig.model_validate({**base, **numbers, "optimizer": {"name": "sgd", **optimizer}})
+    own = {name: numbers.pop(name) for name in (*SgdOptions.model_fields, *AdamOptions.model_fields) if name in numbers}
+    return TrialConfig.model_validate(
+        {**base, **numbers, "optimizer": {"name": "sgd", **base.get("optimizer", {}), **own}}
+    )
 
 
 @cache

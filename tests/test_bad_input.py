@@ -225,7 +225,7 @@ def test_a_network_that_could_never_fit_is_planned_at_once(tmp_path: Path) -> No
 
 
 def test_minus_zero_is_zero() -> None:
-    zero, minus = (TrialConfig.model_validate({"optimizer": {"momentum": value}}) for value in (0, -0.0))
+    zero, minus = (TrialConfig.model_validate({"optimizer": {"name": "sgd", "momentum": value}}) for value in (0, -0.0))
     assert trial_key(zero, "data") == trial_key(minus, "data")
 
 
@@ -235,7 +235,7 @@ ASSIGNMENTS = [
     "", "=", "a", "a=", "=1", "dropout", "dropout=", "dropout=[", "dropout={a", "norm=[batch]", "seed=3", "dropout=nan",
     "dropout=.nan", "dropout=1e400", f"steps={'9' * 400}", f"steps={'9' * 5000}", "norm=&a [*a]", f"norm={'[' * 3000}",
     "norm=!!python/object/apply:os.system [x]", "norm=\udcff", "norm=\x1b[31m", 'norm="\\ud800"', "model.hidden=0x5",
-    "optimizer={name: adam}", "schedule=exponential", "probes=percentiles", "dropout=0.1\ndropout: 2", "split=-1",
+    "optimizer={name: adamant}", "schedule=exponential", "probes=percentiles", "dropout=0.1\ndropout: 2", "split=-1",
     "norm.=1", "norm..eps=1", "a.b.c=1", "steps=1_000", "dropout='0.1'", "norm=%", "norm=@x", "norm=*a", "batch_size=1",
 ]  # fmt: skip
 

@@ -59,6 +59,9 @@ def outcomes(trials: Sequence[TrialConfig], *told: Sequence[Record]) -> dict[Tri
     return found
 
 
+KINDS = NORMS | {name: {"optimizer": {"name": name}} for name in ("nesterov", "adam")}
+
+
 @cache
 def untouched(trials: tuple[TrialConfig, ...]) -> dict[TrialConfig, str]:
     """The numbers of a cohort that is trained from its beginning to its end, without checkpoints."""
@@ -66,9 +69,9 @@ def untouched(trials: tuple[TrialConfig, ...]) -> dict[TrialConfig, str]:
 
 
 @pytest.mark.parametrize("stop_after", [1, 10, 13])
-@pytest.mark.parametrize("norm", NORMS)
-def test_it_goes_on_to_the_same_numbers(tmp_path: Path, norm: str, stop_after: int) -> None:
-    fields: dict[str, Any] = NORMS[norm] | {"probes": ("moments", "percentiles")}
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_goes_on_to_the_same_numbers(tmp_path: Path, kind: str, stop_after: int) -> None:
+    fields: dict[str, Any] = KINDS[kind] | {"probes": ("moments", "percentiles")}
     fields |= {"schedule": {"name": "exponential", "decay": 0.5, "every": 30.0}}
     trials = cohort(**fields)
     undisturbed = untouched(tuple(trials))

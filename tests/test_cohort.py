@@ -45,6 +45,7 @@ OTHER: dict[str, Any] = {
     "batch_size": 61,
     "steps": 1001,
     "eval_every": 51,
+    "optimizer.name": "adam",
     "optimizer.lr": 0.03,
     "optimizer.momentum": 0.8,
     "optimizer.weight_decay": 1e-4,
@@ -67,8 +68,6 @@ OTHER: dict[str, Any] = {
     "model.name": "cnn",
 }
 """Another value of every field than FULL's."""
-SINGLE = {"optimizer.name"}
-"""Fields that have one value so far."""
 
 
 def with_value(trial: TrialConfig, name: str, value: Any) -> TrialConfig:
@@ -208,7 +207,7 @@ def test_every_leaf_has_exactly_one_mark_and_a_column_of_its_own() -> None:
             marks = [item for item in info.metadata if isinstance(item, Mark)]
             assert len(marks) == (0 if nests(info.annotation) else 1), f"{cls.__name__}.{name}"
     names = [leaf.name for leaf in leaves(FULL)]
-    assert set(names) == set(OTHER) | SINGLE
+    assert set(names) == set(OTHER)
     assert len({leaf.mark.column for leaf in leaves(FULL)}) == len(names) == len(set(names))
     assert all(leaf.mark.unit for leaf in leaves(FULL))
 
@@ -279,7 +278,7 @@ def test_a_field_at_its_origin_is_left_out_of_the_trial_key(name: str, monkeypat
     """What has no origin always stands in it (names, the dataset, the seed); what is recorded never does."""
     [mark] = [leaf.mark for leaf in leaves(FULL) if leaf.name == name]
     monkeypatch.setattr(identity, "_digest", lambda content: content["config"])
-    other = {} if name in SINGLE else trial_key(with_value(FULL, name, OTHER[name]), PRINT)
+    other = trial_key(with_value(FULL, name, OTHER[name]), PRINT)
     if mark.kind == "recorded":
         assert name not in trial_key(FULL, PRINT) and name not in other
     elif mark.origin is MISSING:

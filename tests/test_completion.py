@@ -39,11 +39,8 @@ def test_experiments_suites_and_claims_of_the_file(here: Path, tmp_path: Path) -
 
 def test_fields_and_the_words_that_they_take(here: Path) -> None:
     assert completed("run", "tiny", "--set", "norm")[:2] == ["norm=", "norm.eps="]
-    assert completed("plan", "tiny", "--set", "optimizer.") == [
-        "optimizer.lr=",
-        "optimizer.momentum=",
-        "optimizer.weight_decay=",
-    ]
+    numbers = ("lr", "momentum", "weight_decay", "beta1", "beta2", "eps")
+    assert completed("plan", "tiny", "--set", "optimizer.") == [f"optimizer.{number}=" for number in numbers]
     assert completed("run", "tiny", "--set", "nonlinearity=r") == ["nonlinearity=relu"]
     assert completed("run", "tiny", "--set", "norm=") == ["norm=none", "norm=batch", "norm=noisy-batch", "norm=group"]
     assert completed("run", "tiny", "--set", "model.stem=") == ["model.stem=imagenet", "model.stem=small"]

@@ -463,6 +463,7 @@ def rows_of(path: Path, columns: dict[str, list[str]]) -> dict[str, list[tuple[o
         ("0001", {"tiny": 24}),
         ("0002", {"tiny": 24, "overlap": 6}),
         ("0003", {"tiny": 24, "overlap": 6, "tuned": 4, "doomed": 4}),
+        ("0005", {"tiny": 24, "overlap": 6, "tuned": 4, "doomed": 4}),
     ],
 )
 def test_an_old_database_is_upgraded_without_loss(revision: str, trials: dict[str, int], tmp_path: Path) -> None:
@@ -494,7 +495,7 @@ def test_an_old_database_is_upgraded_without_loss(revision: str, trials: dict[st
         failures = opened.execute("select distinct failures from trials").fetchall()
     assert len({cell for cell, *_ in cells}) >= len({cell[1:] for cell in cells})
     assert sum(count for *_, count in cells) == len(before["trials"])
-    assert failures == [(0,)]
+    assert "failures" in columns["trials"] or failures == [(0,)]
 
 
 @pytest.mark.parametrize("revision", ["0001", "0002"])
@@ -517,11 +518,11 @@ def test_the_present_schema_has_a_file_too(tmp_path: Path) -> None:
     path = tmp_path / "bnexp.db"
     shutil.copy(Path(__file__).parent / "databases" / f"{REVISION}.db", path)
     results = Results(str(path))
-    assert {info.name for info in results.instances()} == {"tiny", "overlap", "tuned", "long", "doomed", "maps"}
+    assert {info.name for info in results.instances()} == {"tiny", "overlap", "tuned", "long", "doomed", "maps", "adam"}
     with sqlite3.connect(path) as opened:
         query = "select outcome, count(*), count(resumed_at_step) from attempts group by 1"
         attempts = opened.execute(query).fetchall()
-    assert attempts == [("diverged", 12, 0), ("failed", 6, 0), ("finished", 33, 2), ("interrupted", 2, 0)]
+    assert attempts == [("diverged", 12, 0), ("failed", 6, 0), ("finished", 37, 2), ("interrupted", 2, 0)]
 
 
 @pytest.mark.parametrize("revision", sorted(path.stem for path in (Path(__file__).parent / "databases").glob("*.db")))

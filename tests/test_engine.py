@@ -346,6 +346,38 @@ def test_a_trial_whose_last_update_ruined_it_has_diverged() -> None:
     assert calm == replace(alone(trial({**base, "steps": steps}, seed=3)), slot=1)
 
 
+OPTIMIZERS: dict[str, list[dict[str, Any]]] = {
+    "nesterov": [{"momentum": 0.5}, {"lr_multiplier": 3.0}, {"momentum": 0.99, "weight_decay": 1e-2}],
+    "adam": [
+        {"beta1": 0.5, "beta2": 0.9, "lr_multiplier": 10.0},
+        {"eps": 1e-2, "lr": 0.03},
+        {"beta2": 0.99, "weight_decay": 1e-2},
+    ],
+}
+"""Numbers of a cohort's trials."""
+optimizers = pytest.mark.parametrize("optimizer", OPTIMIZERS)
+
+
+@optimizers
+def test_an_optimizer_equals_torchs_own(optimizer: str) -> None:
+    """In float64, over 200 steps, with a schedule, in a cohort whose every number differs by trial."""
+    base = {**SMALL, "norm": "batch", "precision": "float64", "steps": 200, "optimizer": {"name": optimizer}}
+    base |= {"schedule": {"name": "exponential", "decay": 0.5, "every": 50.0}}
+    _, program, twins = watch([trial(base, seed=7, **numbers) for numbers in OPTIMIZERS[optimizer]])
+    for step in range(1, 201):
+        program.run(step, 1)
+        assert program.losses[-1] == pytest.approx([twin.step() for twin in twins], rel=1e-9)
+    assert max(weights_apart(program, slot, twin) for slot, twin in enumerate(twins)) < 1e-9
+
+
+@optimizers
+def test_with_any_optimizer_a_trial_equals_itself_alone_and_after_a_neighbours_end(optimizer: str) -> None:
+    base = {**SMALL, "nonlinearity": "relu", "steps": 25, "eval_every": 5, "optimizer": {"name": optimizer}}
+    trials = [trial(base, seed=0, lr_multiplier=1e38), *(trial(base, seed=0, **n) for n in OPTIMIZERS[optimizer])]
+    assert [outcome.status for outcome in together(trials)] == ["diverged", *["finished"] * 3]
+    assert_as_alone(trials)
+
+
 def test_a_schedule_is_the_trials_own() -> None:
     """decay^((step - 1) / every) for each trial, as torch's scheduler; the whole rate at the first step."""
     rules = [(0.5, 10.0), (0.9, 1.0), (1.0, 7.0), (0.04, 1000.0)]

@@ -30,8 +30,12 @@ KINDS = [
     {"norm": {"name": "none"}, "nonlinearity": "tanh", "optimizer": {"name": "sgd", "weight_decay": 1e-3}},
     {"norm": {"name": "noisy-batch", "stop_gradient": True}},
     {"norm": {"name": "group", "groups": 1}},
+    {"norm": {"name": "batch"}, "optimizer": {"name": "nesterov", "weight_decay": 1e-3}},
+    {"norm": {"name": "none"}, "optimizer": {"name": "adam", "weight_decay": 1e-3}, "nonlinearity": "relu"},
 ]
-kinds = pytest.mark.parametrize("kind", KINDS, ids=["none", "batch", "relu", "tanh", "noisy", "group"])
+kinds = pytest.mark.parametrize(
+    "kind", KINDS, ids=["none", "batch", "relu", "tanh", "noisy", "group", "nesterov", "adam"]
+)
 
 
 def cohort(kind: dict[str, Any], *seeds: int, **fields: Any) -> list[TrialConfig]:

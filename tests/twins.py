@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm, cross_entropy
 from torch.optim.lr_scheduler import ExponentialLR
 
+from benchmarks.plain import optimizer
 from bnexp import random
 from bnexp.data.batches import CURVE_EXAMPLES, Batches
 from bnexp.data.examples import Examples
@@ -71,11 +72,7 @@ class Twin(nn.Module):
             {"params": weights, "weight_decay": trial.optimizer.weight_decay},
             {"params": others},
         ]
-        self.optimizer = torch.optim.SGD(
-            groups,
-            lr=trial.optimizer.lr * trial.lr_multiplier,
-            momentum=trial.optimizer.momentum,
-        )
+        self.optimizer = optimizer(trial, groups)
         rule = trial.schedule
         gamma = rule.decay ** (1 / rule.every) if isinstance(rule, ExponentialOptions) else 1.0
         self.schedule = ExponentialLR(self.optimizer, gamma)

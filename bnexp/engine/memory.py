@@ -20,12 +20,14 @@ temporary one."""
 
 def room(program: Program) -> int:
     """How many trials like the first of `program` there is room for, at least one: by the activations of a training
-    step, or of the largest layer in an evaluation, whichever is more, and the parameters, with their velocities and a
-    copy for what a product of another type needs."""
+    step, or of the largest layer in an evaluation, whichever is more, and the parameters, with their gradients, what
+    the optimizer remembers, and a copy for what a product of another type needs."""
     layers = _activations(program)
     evaluated = chunk(program.batches.examples.inputs)
     activations = max(sum(layers) * program.batches.size, max(layers) * evaluated) * COPIES
-    parameters = sum(p.numel() * p.element_size() for p in program.optimizer.parameters) * 3
+    optimizer = program.optimizer
+    copies = 3 + len(optimizer.memories)
+    parameters = sum(p.numel() * p.element_size() for p in optimizer.parameters) * copies
     per_trial = (activations + parameters) / len(program.trials)
     return max(1, int(_free(program.device) * SHARE / per_trial))
 

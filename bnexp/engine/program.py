@@ -21,7 +21,7 @@ from bnexp.data.feed import Feed
 from bnexp.engine import cohort
 from bnexp.engine.evaluation import Measured, Tally, chunk
 from bnexp.engine.graph import Replayed
-from bnexp.engine.optim import STRETCH, Sgd
+from bnexp.engine.optim import STRETCH, Optimizer
 from bnexp.identity import cohort_key
 from bnexp.models.layers import Cohort, Layer, Mode, Pass
 
@@ -45,7 +45,8 @@ class Program:
         )
         build = registry.load(registry.MODELS[config.model.name])
         self.model: Layer = build(members, config, data.shape, data.classes)
-        self.optimizer: Sgd = registry.load(registry.OPTIMIZERS[config.optimizer.name])(self.model, self.trials)
+        optimizer = registry.load(registry.OPTIMIZERS[config.optimizer.name])
+        self.optimizer: Optimizer = optimizer(self.model, self.trials)
         self.now = torch.zeros((), dtype=torch.int64, device=self.device)
         self.row = torch.zeros(1, dtype=torch.int64, device=self.device)
         self.diverged_at = torch.zeros(len(trials), dtype=torch.int64, device=self.device)
@@ -71,7 +72,7 @@ class Program:
         }
         model = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items() if name not in streams}
         flags = {"diverged_at": self.diverged_at, "diverged_loss": self.diverged_loss}
-        return model | self.optimizer.velocities() | flags
+        return model | self.optimizer.kept() | flags
 
     def put_back(self, kept: Mapping[str, Tensor], step: int) -> None:
         """Go on with what `kept` gave of the same trials after `step` steps."""
@@ -91,7 +92,7 @@ class Program:
             tensor.copy_(state[name])
         self.trials, self.streams = new.trials, new.streams
         self.feed.begin(self.streams)
-        self.optimizer.rate, self.optimizer.schedule = new.optimizer.rate, new.optimizer.schedule
+        self.optimizer.begin_like(new.optimizer)
 
     def run(self, first: int, count: int) -> None:
         """Take `count` steps from step `first`, counted from 1."""
@@ -167,7 +168,7 @@ class Program:
         self.streams = cohort.streams([trial.random_seed for trial in self.trials])
         slots = torch.tensor(places, device=self.device)
         self.model.keep(slots, self.streams)
-        self.optimizer.take(self.trials)
+        self.optimizer.keep(slots, self.trials)
         self.diverged_at, self.diverged_loss = self.diverged_at[slots], self.diverged_loss[slots]
         self._shape_steps()
 
