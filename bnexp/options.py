@@ -142,6 +142,20 @@ class GroupNormOptions(Fields):
     eps: Annotated[float, Field(ge=0, le=1), static("variance", "norm_eps", origin=1e-5)] = 1e-5
 
 
+class LayerNormOptions(Fields):
+    """Layer normalization (Ba, Kiros and Hinton 2016): each example by itself, over all units of a layer."""
+
+    name: Annotated[Literal["layer"], static("name", "norm")] = "layer"
+    eps: Annotated[float, Field(ge=0, le=1), static("variance", "norm_eps", origin=1e-5)] = 1e-5
+
+
+class RmsNormOptions(Fields):
+    """Root mean square normalization (Zhang and Sennrich 2019): as layer normalization, but that the mean stays."""
+
+    name: Annotated[Literal["rms"], static("name", "norm")] = "rms"
+    eps: Annotated[float, Field(ge=0, le=1), static("mean square", "norm_eps", origin=1e-5)] = 1e-5
+
+
 class SgdOptions(Fields):
     """Stochastic gradient descent with momentum, as torch.optim.SGD: v = momentum v + g; w = w - lr v."""
 
@@ -187,7 +201,14 @@ class CropAugmentOptions(Fields):
 
 COMPONENTS: dict[str, tuple[type[Fields], ...]] = {
     "model": (MlpOptions, CnnOptions, VggOptions, InceptionOptions),
-    "norm": (NoNormOptions, BatchNormOptions, NoisyBatchNormOptions, GroupNormOptions),
+    "norm": (
+        NoNormOptions,
+        BatchNormOptions,
+        NoisyBatchNormOptions,
+        GroupNormOptions,
+        LayerNormOptions,
+        RmsNormOptions,
+    ),
     "optimizer": (SgdOptions,),
     "schedule": (ConstantOptions, ExponentialOptions),
     "augment": (NoAugmentOptions, CropAugmentOptions),
@@ -207,7 +228,9 @@ Model = Annotated[
 ]
 """Without a name it is an mlp, as all models were once."""
 Norm = Annotated[
-    NoNormOptions | BatchNormOptions | NoisyBatchNormOptions | GroupNormOptions, Field(discriminator="name"), SHORT
+    NoNormOptions | BatchNormOptions | NoisyBatchNormOptions | GroupNormOptions | LayerNormOptions | RmsNormOptions,
+    Field(discriminator="name"),
+    SHORT,
 ]
 Optimizer = Annotated[SgdOptions, SHORT]
 Schedule = Annotated[ConstantOptions | ExponentialOptions, Field(discriminator="name"), SHORT]

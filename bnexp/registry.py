@@ -56,6 +56,8 @@ NORMS = {
     "batch": "bnexp.models.normalization:BatchNorm",
     "noisy-batch": "bnexp.models.normalization:NoisyBatchNorm",
     "group": "bnexp.models.normalization:GroupNorm",
+    "layer": "bnexp.models.per_example:LayerNorm",
+    "rms": "bnexp.models.per_example:RmsNorm",
 }
 
 NONLINEARITIES = {

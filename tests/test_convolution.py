@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, conv2d, cross_entropy, local_response_norm, max_pool2d
+from torch.nn.functional import (
+    avg_pool2d,
+    conv2d,
+    cross_entropy,
+    layer_norm,
+    local_response_norm,
+    max_pool2d,
+    rms_norm,
+)
 
 from bnexp import random
 from bnexp.config import TrialConfig
@@ -19,7 +27,8 @@ from bnexp.models.convolving import METHODS, Window, same
 from bnexp.models.layers import Cohort, Layer, Mode, Pass
 from bnexp.models.maps import AveragePool, LocalResponseNorm, MaxPool, PerActivation, PerMap
 from bnexp.models.normalization import BatchNorm, GroupNorm
-from bnexp.options import BatchNormOptions, GroupNormOptions
+from bnexp.models.per_example import LayerNorm, RmsNorm
+from bnexp.options import BatchNormOptions, GroupNormOptions, LayerNormOptions, RmsNormOptions
 from bnexp.registry import MODELS, load
 from tests.cohorts import assert_as_alone, trial
 from tests.conv_twins import FIGURE_5, cnn_twin, inception_twin, weights_of
@@ -154,6 +163,27 @@ def test_the_moving_averages_of_a_feature_map_count_its_places() -> None:
 def test_group_normalization_of_feature_maps() -> None:
     layer = GroupNorm(cohort(), "x", 6, GroupNormOptions(groups=3))
     assert_like(layer, nn.GroupNorm(3, 6).double(), (3, 2, 4, 5, 6))
+
+
+def test_layer_normalization_of_feature_maps_is_over_all_maps_and_places() -> None:
+    layer = LayerNorm(cohort(), "x", 6, LayerNormOptions())
+    assert_like(layer, lambda x: layer_norm(x, x.shape[1:]), (3, 2, 4, 5, 6))
+
+
+def test_root_mean_square_normalization_of_feature_maps_is_over_all_maps_and_places() -> None:
+    layer = RmsNorm(cohort(), "x", 6, RmsNormOptions())
+    assert_like(layer, lambda x: rms_norm(x, x.shape[1:], eps=1e-5), (3, 2, 4, 5, 6))
+
+
+@pytest.mark.parametrize("norm", ["group", "layer", "rms"])
+def test_gamma_and_beta_are_of_each_feature_map(norm: str) -> None:
+    """Whatever the statistics are over."""
+    model = network({"name": "cnn", "channels": [4], "dense": []}, (6, 6, 1), norm=norm)
+    [layer] = [module for module in model.modules() if hasattr(module, "gamma")]
+    plain = layer(maps(3, 2, 6, 6, 4), NOW)
+    layer.gamma.data, layer.beta.data = maps(3, 1, 4, seed=1), maps(3, 1, 4, seed=2)
+    expected = plain * layer.gamma[:, :, None, None] + layer.beta[:, :, None, None]
+    torch.testing.assert_close(layer(maps(3, 2, 6, 6, 4), NOW), expected)
 
 
 # The choice of the method
@@ -362,7 +392,8 @@ MODEL_FIELDS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize(
     ("model", "norm", "precision"),
     [(model, norm, "float32") for model in MODEL_FIELDS for norm in ("none", "batch")]
-    + [("cnn", "batch", "bfloat16"), ("bn-inception", "batch", "bfloat16")],
+    + [("cnn", "batch", "bfloat16"), ("bn-inception", "batch", "bfloat16")]
+    + [("cnn", norm, precision) for norm, precision in (("layer", "float32"), ("rms", "bfloat16"))],
 )
 def test_a_convolutional_trial_in_a_cohort_equals_itself_alone(model: str, norm: str, precision: str) -> None:
     base = {"steps": 2, "eval_every": 2, "norm": norm, "nonlinearity": "relu", "batch_size": 32, **MODEL_FIELDS[model]}

@@ -1,5 +1,6 @@
-"""Normalizers one by one: group normalization is torch's, noise is as announced, and probing leaves nothing behind."""
+"""Normalizers one by one: those of each example are torch's, noise is as announced, probing leaves nothing behind."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from bnexp.errors import UsageError
 from bnexp.models.layers import Cohort, Layer, Mode, Pass
 from bnexp.models.mlp import mlp
 from bnexp.models.normalization import BatchNorm, GroupNorm, NoisyBatchNorm
-from bnexp.options import BatchNormOptions, GroupNormOptions, NoisyBatchNormOptions
+from bnexp.models.per_example import LayerNorm, RmsNorm
+from bnexp.options import BatchNormOptions, GroupNormOptions, LayerNormOptions, NoisyBatchNormOptions, RmsNormOptions
+from tests.norm_twins import RmsTwin
 
 CPU = torch.device("cpu")
 
@@ -28,27 +31,45 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("mode", Mode)
-@pytest.mark.parametrize(("units", "groups", "batch"), [(12, 4, 5), (7, 1, 2), (7, 7, 2), (33, 11, 61)])
-def test_group_normalization_is_torchs(units: int, groups: int, batch: int, mode: Mode) -> None:
-    """Values and all three gradients, whatever the pass is for; a group of one unit included."""
-    layer = GroupNorm(cohort([1]), "hidden 0", units, GroupNormOptions(groups=groups, eps=1e-3))
+def assert_as_plain(layer: Any, plain: Callable[[], Any], units: int, batch: int, mode: Mode) -> None:
+    """Values and all three gradients of three trials, each as those of a torch.nn module of its own."""
     layer.gamma.data, layer.beta.data = drawn(3, 1, units, seed=1), drawn(3, 1, units, seed=2)
     x, weights = drawn(3, batch, units, seed=3).requires_grad_(), drawn(3, batch, units, seed=4)
     y = layer(x, now(mode))
     (y * weights).sum().backward()
-    assert x.grad is not None and layer.gamma.grad is not None and layer.beta.grad is not None
+    assert x.grad is not None
     for slot in range(3):
-        plain = nn.GroupNorm(groups, units, eps=1e-3).double()
-        plain.weight.data, plain.bias.data = layer.gamma.data[slot, 0], layer.beta.data[slot, 0]
+        alone = plain().double()
+        alone.weight.data, alone.bias.data = layer.gamma.data[slot, 0], layer.beta.data[slot, 0]
         theirs = x.detach()[slot].clone().requires_grad_()
-        expected = plain(theirs)
+        expected = alone(theirs)
         (expected * weights[slot]).sum().backward()
-        assert theirs.grad is not None and plain.weight.grad is not None and plain.bias.grad is not None
         torch.testing.assert_close(y[slot], expected, rtol=1e-11, atol=1e-12)
         torch.testing.assert_close(x.grad[slot], theirs.grad, rtol=1e-10, atol=1e-11)
-        torch.testing.assert_close(layer.gamma.grad[slot, 0], plain.weight.grad, rtol=1e-10, atol=1e-11)
-        torch.testing.assert_close(layer.beta.grad[slot, 0], plain.bias.grad, rtol=1e-10, atol=1e-11)
+        torch.testing.assert_close(layer.gamma.grad[slot, 0], alone.weight.grad, rtol=1e-10, atol=1e-11)
+        torch.testing.assert_close(layer.beta.grad[slot, 0], alone.bias.grad, rtol=1e-10, atol=1e-11)
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize(("units", "groups", "batch"), [(12, 4, 5), (7, 1, 2), (7, 7, 2), (33, 11, 61)])
+def test_group_normalization_is_torchs(units: int, groups: int, batch: int, mode: Mode) -> None:
+    """Whatever the pass is for; a group of one unit included."""
+    layer = GroupNorm(cohort([1]), "hidden 0", units, GroupNormOptions(groups=groups, eps=1e-3))
+    assert_as_plain(layer, lambda: nn.GroupNorm(groups, units, eps=1e-3), units, batch, mode)
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize(("units", "batch"), [(12, 5), (33, 61)])
+def test_layer_normalization_is_torchs(units: int, batch: int, mode: Mode) -> None:
+    layer = LayerNorm(cohort([1]), "hidden 0", units, LayerNormOptions(eps=1e-3))
+    assert_as_plain(layer, lambda: nn.LayerNorm(units, eps=1e-3), units, batch, mode)
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize(("units", "batch"), [(12, 5), (33, 61)])
+def test_root_mean_square_normalization_is_torchs_with_a_bias(units: int, batch: int, mode: Mode) -> None:
+    layer = RmsNorm(cohort([1]), "hidden 0", units, RmsNormOptions(eps=1e-3))
+    assert_as_plain(layer, lambda: RmsTwin(units, eps=1e-3), units, batch, mode)
 
 
 def test_groups_that_do_not_divide_the_units_are_refused() -> None:

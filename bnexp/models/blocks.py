@@ -9,7 +9,6 @@ from bnexp.models.convolution import Convolution, SeparableConvolution
 from bnexp.models.convolving import Window
 from bnexp.models.layers import Cohort, Layer, Linear, Nonlinearity, Sequential
 from bnexp.models.maps import PerActivation, PerMap
-from bnexp.models.normalization import GroupNorm
 from bnexp.options import BatchNormOptions
 
 
@@ -65,9 +64,9 @@ class Builder:
     def _normalized(self, name: str, maps: Maps, per_activation: bool) -> Layer:
         units = maps.height * maps.width * maps.channels if per_activation else maps.channels
         normalizer: Layer = self._normalizer(self.cohort, name, units, self.norm)
-        if isinstance(normalizer, GroupNorm):
-            return normalizer
-        return PerActivation(normalizer) if per_activation else PerMap(normalizer)
+        if per_activation:
+            return PerActivation(normalizer)
+        return normalizer if normalizer.takes_maps else PerMap(normalizer)
 
     def _nonlinear(self, name: str) -> Nonlinearity:
         return Nonlinearity(name, self._function)

@@ -141,6 +141,8 @@ class GroupNorm(Layer):
     """Group normalization (Wu and He 2018): each example by the mean and the biased variance of each of its groups of
     units, then gamma from 1 and beta from 0 per unit, as torch.nn.GroupNorm. Evaluation is no different."""
 
+    takes_maps = True
+
     def __init__(self, cohort: Cohort, name: str, units: int, options: GroupNormOptions) -> None:
         super().__init__()
         if units % options.groups:

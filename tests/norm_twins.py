@@ -1,0 +1,57 @@
+"""Plain twins of the normalizers: what torch.nn has, and what it has not as its paper writes it."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bnexp.options import BatchNormOptions, GroupNormOptions, LayerNormOptions, RmsNormOptions
+
+Statistics = tuple[Tensor, Tensor]
+"""Mean and variance, [units] each."""
+
+
+class BatchTwin(nn.BatchNorm1d):
+    """Batch normalization, which knows how this program evaluates it."""
+
+    def averages(self, steps: int) -> Statistics:
+        """The moving averages after `steps` steps, debiased: running_mean starts at 0 and running_var at 1."""
+        assert self.momentum is not None and self.running_mean is not None and self.running_var is not None
+        left = (1 - self.momentum) ** steps
+        return self.running_mean / (1 - left), (self.running_var - left) / (1 - left)
+
+    def gathering(self, x: Tensor) -> tuple[Tensor, list[Statistics]]:
+        """x normalized by its batch, and the statistics of each batch in it, for Algorithm 2."""
+        mean, variance = x.mean(0), x.var(0, correction=1)
+        biased = ((x - mean) ** 2).mean(0)
+        return (x - mean) / (biased + self.eps).sqrt() * self.weight + self.bias, [(mean, variance)]
+
+    def population(self, seen: list[Statistics]) -> Statistics:
+        """Of many batches."""
+        means, variances = zip(*seen, strict=True)
+        return torch.stack(means).mean(0), torch.stack(variances).mean(0)
+
+
+class RmsTwin(nn.RMSNorm):
+    """torch's, with the bias that the paper adds afterwards."""
+
+    def __init__(self, units: int, eps: float) -> None:
+        super().__init__(units, eps)
+        self.bias = nn.Parameter(torch.zeros(units))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + self.bias
+
+
+def norm_twin(options: Any, units: int) -> Any:
+    """The normalizer of a layer of so many units, with weight and bias; None where there is none."""
+    match options:
+        case BatchNormOptions():
+            return BatchTwin(units, options.eps, options.momentum)
+        case GroupNormOptions():
+            return nn.GroupNorm(options.groups, units, options.eps)
+        case LayerNormOptions():
+            return nn.LayerNorm(units, options.eps)
+        case RmsNormOptions():
+            return RmsTwin(units, options.eps)
+    return None
