@@ -156,6 +156,14 @@ class RmsNormOptions(Fields):
     eps: Annotated[float, Field(ge=0, le=1), static("mean square", "norm_eps", origin=1e-5)] = 1e-5
 
 
+class InstanceNormOptions(Fields):
+    """Instance normalization (Ulyanov, Vedaldi and Lempitsky 2016): each feature map of each example by itself. It is
+    undefined for units, so it needs a convolutional model without dense hidden layers."""
+
+    name: Annotated[Literal["instance"], static("name", "norm")] = "instance"
+    eps: Annotated[float, Field(ge=0, le=1), static("variance", "norm_eps", origin=1e-5)] = 1e-5
+
+
 class SgdOptions(Fields):
     """Stochastic gradient descent with momentum, as torch.optim.SGD: v = momentum v + g; w = w - lr v."""
 
@@ -208,6 +216,7 @@ COMPONENTS: dict[str, tuple[type[Fields], ...]] = {
         GroupNormOptions,
         LayerNormOptions,
         RmsNormOptions,
+        InstanceNormOptions,
     ),
     "optimizer": (SgdOptions,),
     "schedule": (ConstantOptions, ExponentialOptions),
@@ -228,7 +237,13 @@ Model = Annotated[
 ]
 """Without a name it is an mlp, as all models were once."""
 Norm = Annotated[
-    NoNormOptions | BatchNormOptions | NoisyBatchNormOptions | GroupNormOptions | LayerNormOptions | RmsNormOptions,
+    NoNormOptions
+    | BatchNormOptions
+    | NoisyBatchNormOptions
+    | GroupNormOptions
+    | LayerNormOptions
+    | RmsNormOptions
+    | InstanceNormOptions,
     Field(discriminator="name"),
     SHORT,
 ]

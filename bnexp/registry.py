@@ -58,6 +58,7 @@ NORMS = {
     "group": "bnexp.models.normalization:GroupNorm",
     "layer": "bnexp.models.per_example:LayerNorm",
     "rms": "bnexp.models.per_example:RmsNorm",
+    "instance": "bnexp.models.per_example:InstanceNorm",
 }
 
 NONLINEARITIES = {

@@ -27,8 +27,14 @@ from bnexp.models.convolving import METHODS, Window, same
 from bnexp.models.layers import Cohort, Layer, Mode, Pass
 from bnexp.models.maps import AveragePool, LocalResponseNorm, MaxPool, PerActivation, PerMap
 from bnexp.models.normalization import BatchNorm, GroupNorm
-from bnexp.models.per_example import LayerNorm, RmsNorm
-from bnexp.options import BatchNormOptions, GroupNormOptions, LayerNormOptions, RmsNormOptions
+from bnexp.models.per_example import InstanceNorm, LayerNorm, RmsNorm
+from bnexp.options import (
+    BatchNormOptions,
+    GroupNormOptions,
+    InstanceNormOptions,
+    LayerNormOptions,
+    RmsNormOptions,
+)
 from bnexp.registry import MODELS, load
 from tests.cohorts import assert_as_alone, trial
 from tests.conv_twins import FIGURE_5, cnn_twin, inception_twin, weights_of
@@ -175,7 +181,26 @@ def test_root_mean_square_normalization_of_feature_maps_is_over_all_maps_and_pla
     assert_like(layer, lambda x: rms_norm(x, x.shape[1:], eps=1e-5), (3, 2, 4, 5, 6))
 
 
-@pytest.mark.parametrize("norm", ["group", "layer", "rms"])
+def test_instance_normalization_is_torchs() -> None:
+    assert_like(InstanceNorm(cohort(), "x", 5, InstanceNormOptions()), nn.InstanceNorm2d(5, affine=True).double())
+
+
+@pytest.mark.parametrize(
+    ("model", "pixels", "layer"),
+    [
+        ({"name": "mlp"}, 6, "layer 'hidden 0' has units, which have no places"),
+        ({"name": "cnn", "channels": [3]}, 6, "layer 'dense 0' has units, which have no places"),
+        ({"name": "cnn", "channels": [3, 3, 3], "dense": []}, 4, "layer 'convolution 2' has maps of one place"),
+    ],
+)
+def test_instance_normalization_of_one_place_is_refused(model: dict[str, Any], pixels: int, layer: str) -> None:
+    with pytest.raises(
+        UsageError, match=rf"norm: instance normalizes .*{layer}; use norm: layer, or .*\(model\.dense: \[\]\)"
+    ):
+        network(model, (pixels, pixels, 1), norm="instance")
+
+
+@pytest.mark.parametrize("norm", ["group", "layer", "rms", "instance"])
 def test_gamma_and_beta_are_of_each_feature_map(norm: str) -> None:
     """Whatever the statistics are over."""
     model = network({"name": "cnn", "channels": [4], "dense": []}, (6, 6, 1), norm=norm)
@@ -393,7 +418,8 @@ MODEL_FIELDS: dict[str, dict[str, Any]] = {
     ("model", "norm", "precision"),
     [(model, norm, "float32") for model in MODEL_FIELDS for norm in ("none", "batch")]
     + [("cnn", "batch", "bfloat16"), ("bn-inception", "batch", "bfloat16")]
-    + [("cnn", norm, precision) for norm, precision in (("layer", "float32"), ("rms", "bfloat16"))],
+    + [("cnn", norm, "float32") for norm in ("layer", "rms")]
+    + [("vgg", "instance", precision) for precision in ("float32", "bfloat16")],
 )
 def test_a_convolutional_trial_in_a_cohort_equals_itself_alone(model: str, norm: str, precision: str) -> None:
     base = {"steps": 2, "eval_every": 2, "norm": norm, "nonlinearity": "relu", "batch_size": 32, **MODEL_FIELDS[model]}

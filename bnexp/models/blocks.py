@@ -9,7 +9,7 @@ from bnexp.models.convolution import Convolution, SeparableConvolution
 from bnexp.models.convolving import Window
 from bnexp.models.layers import Cohort, Layer, Linear, Nonlinearity, Sequential
 from bnexp.models.maps import PerActivation, PerMap
-from bnexp.options import BatchNormOptions
+from bnexp.options import BatchNormOptions, InstanceNormOptions
 
 
 class Maps(NamedTuple):
@@ -58,10 +58,22 @@ class Builder:
 
     def dense(self, name: str, inputs: int, units: int) -> Layer:
         """The same of units."""
+        self._refuse_one_place(name, "units, which have no places")
         normalizer: Layer = self._normalizer(self.cohort, name, units, self.norm)
         return Sequential(Linear(self.cohort, name, inputs, units), normalizer, self._nonlinear(name))
 
+    def _refuse_one_place(self, name: str, what: str) -> None:
+        """Raise UsageError where each map is to be normalized over its places, and layer `name` has `what` instead."""
+        if isinstance(self.norm, InstanceNormOptions):
+            raise UsageError(
+                f"norm: instance normalizes over the places of a feature map, and layer {name!r} has {what}; use "
+                "norm: layer, or a convolutional model without dense hidden layers (model.dense: []) whose maps keep "
+                "several places"
+            )
+
     def _normalized(self, name: str, maps: Maps, per_activation: bool) -> Layer:
+        if maps.height * maps.width == 1:
+            self._refuse_one_place(name, "maps of one place")
         units = maps.height * maps.width * maps.channels if per_activation else maps.channels
         normalizer: Layer = self._normalizer(self.cohort, name, units, self.norm)
         if per_activation:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from bnexp.models.layers import Cohort, Layer, Pass
 from bnexp.models.normalization import GroupNorm
-from bnexp.options import GroupNormOptions, LayerNormOptions, RmsNormOptions
+from bnexp.options import GroupNormOptions, InstanceNormOptions, LayerNormOptions, RmsNormOptions
 
 
 class LayerNorm(GroupNorm):
@@ -18,6 +18,18 @@ class LayerNorm(GroupNorm):
 
     def __init__(self, cohort: Cohort, name: str, units: int, options: LayerNormOptions) -> None:
         super().__init__(cohort, name, units, GroupNormOptions(groups=1, eps=options.eps))
+
+
+class InstanceNorm(GroupNorm):
+    """Instance normalization (Ulyanov, Vedaldi and Lempitsky 2016, "Instance normalization: the missing ingredient for
+    fast stylization"): each feature map of each example by its own mean and biased variance over its places, then gamma
+    from 1 and beta from 0 per map, as torch.nn.InstanceNorm2d with `affine`. Evaluation is no different.
+
+    It is group normalization with one map a group. Of one place nothing but beta would be left, so `Builder` refuses
+    it for units and for such maps."""
+
+    def __init__(self, cohort: Cohort, name: str, units: int, options: InstanceNormOptions) -> None:
+        super().__init__(cohort, name, units, GroupNormOptions(groups=units, eps=options.eps))
 
 
 class RmsNorm(Layer):
