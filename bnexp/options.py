@@ -164,6 +164,15 @@ class InstanceNormOptions(Fields):
     eps: Annotated[float, Field(ge=0, le=1), static("variance", "norm_eps", origin=1e-5)] = 1e-5
 
 
+class GhostBatchNormOptions(BatchNormOptions):
+    """Ghost batch normalization (Hoffer, Hubara and Soudry 2017): batch normalization of each of several virtual
+    batches by itself, evaluated as batch normalization."""
+
+    name: Annotated[Literal["ghost-batch"], static("name", "norm")] = "ghost-batch"  # type: ignore[assignment]
+    groups: Annotated[int, Field(ge=1, le=500_000), static("virtual batches", "norm_groups", origin=4)] = 4
+    """In a batch, of equally many examples, two or more."""
+
+
 class SgdOptions(Fields):
     """Stochastic gradient descent with momentum, as torch.optim.SGD: v = momentum v + g; w = w - lr v."""
 
@@ -217,6 +226,7 @@ COMPONENTS: dict[str, tuple[type[Fields], ...]] = {
         LayerNormOptions,
         RmsNormOptions,
         InstanceNormOptions,
+        GhostBatchNormOptions,
     ),
     "optimizer": (SgdOptions,),
     "schedule": (ConstantOptions, ExponentialOptions),
@@ -243,7 +253,8 @@ Norm = Annotated[
     | GroupNormOptions
     | LayerNormOptions
     | RmsNormOptions
-    | InstanceNormOptions,
+    | InstanceNormOptions
+    | GhostBatchNormOptions,
     Field(discriminator="name"),
     SHORT,
 ]

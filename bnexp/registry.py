@@ -59,6 +59,7 @@ NORMS = {
     "layer": "bnexp.models.per_example:LayerNorm",
     "rms": "bnexp.models.per_example:RmsNorm",
     "instance": "bnexp.models.per_example:InstanceNorm",
+    "ghost-batch": "bnexp.models.batchwise:GhostBatchNorm",
 }
 
 NONLINEARITIES = {

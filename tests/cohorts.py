@@ -106,6 +106,7 @@ itself by 1e-8 within 200 steps."""
 FURTHER: dict[str, dict[str, Any]] = {
     "layer": {"norm": "layer"},
     "rms": {"norm": {"name": "rms", "eps": 1e-3}},
+    "ghost": {"norm": {"name": "ghost-batch", "groups": 3}},
 }
 """Tried in short by `tests/test_further_norms.py`; what tries the usual ones tries these too with `-m slow`. The eps of
 `rms` is larger than its default, with which the twin is chaotic too: with ReLU it leaves itself by 4e-8."""

@@ -1,11 +1,12 @@
 """Plain twins of the normalizers: what torch.nn has, and what it has not as its paper writes it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bnexp.options import BatchNormOptions, GroupNormOptions, LayerNormOptions, RmsNormOptions
+from bnexp.options import BatchNormOptions, GhostBatchNormOptions, GroupNormOptions, LayerNormOptions, RmsNormOptions
 
 Statistics = tuple[Tensor, Tensor]
 """Mean and variance, [units] each."""
@@ -32,6 +33,27 @@ class BatchTwin(nn.BatchNorm1d):
         return torch.stack(means).mean(0), torch.stack(variances).mean(0)
 
 
+class GhostTwin(BatchTwin):
+    """torch's, of one virtual batch after the other."""
+
+    def __init__(self, units: int, eps: float, momentum: float, groups: int) -> None:
+        super().__init__(units, eps, momentum)
+        self.groups = groups
+
+    def _parts(self, x: Tensor) -> Sequence[Tensor]:
+        return x.tensor_split(min(self.groups, len(x) // 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([super(GhostTwin, self).forward(part) for part in self._parts(x)])
+
+    def averages(self, steps: int) -> Statistics:
+        return super().averages(steps * self.groups)
+
+    def gathering(self, x: Tensor) -> tuple[Tensor, list[Statistics]]:
+        normalized, seen = zip(*(super(GhostTwin, self).gathering(part) for part in self._parts(x)), strict=True)
+        return torch.cat(normalized), [one for of_part in seen for one in of_part]
+
+
 class RmsTwin(nn.RMSNorm):
     """torch's, with the bias that the paper adds afterwards."""
 
@@ -46,6 +68,8 @@ class RmsTwin(nn.RMSNorm):
 def norm_twin(options: Any, units: int) -> Any:
     """The normalizer of a layer of so many units, with weight and bias; None where there is none."""
     match options:
+        case GhostBatchNormOptions():
+            return GhostTwin(units, options.eps, options.momentum, options.groups)
         case BatchNormOptions():
             return BatchTwin(units, options.eps, options.momentum)
         case GroupNormOptions():

@@ -20,6 +20,7 @@ from bnexp import random
 from bnexp.config import TrialConfig
 from bnexp.errors import UsageError
 from bnexp.models import bn_inception, choosing
+from bnexp.models.batchwise import GhostBatchNorm
 from bnexp.models.blocks import Maps
 from bnexp.models.choosing import Shape, fastest, method_for
 from bnexp.models.convolution import Convolution, SeparableConvolution
@@ -30,6 +31,7 @@ from bnexp.models.normalization import BatchNorm, GroupNorm
 from bnexp.models.per_example import InstanceNorm, LayerNorm, RmsNorm
 from bnexp.options import (
     BatchNormOptions,
+    GhostBatchNormOptions,
     GroupNormOptions,
     InstanceNormOptions,
     LayerNormOptions,
@@ -200,10 +202,16 @@ def test_instance_normalization_of_one_place_is_refused(model: dict[str, Any], p
         network(model, (pixels, pixels, 1), norm="instance")
 
 
-@pytest.mark.parametrize("norm", ["group", "layer", "rms", "instance"])
+def test_a_ghost_batch_of_feature_maps_is_of_whole_examples() -> None:
+    """Also where the examples, and not their places, cannot be cut evenly, as in a probe."""
+    layer, twin = GhostBatchNorm(cohort(), "x", 5, GhostBatchNormOptions(groups=2)), nn.BatchNorm2d(5).double()
+    assert_like(layer, lambda x: torch.cat([twin(x[:3]), twin(x[3:])]), (3, 5, 4, 6, 5))
+
+
+@pytest.mark.parametrize("norm", ["group", "layer", "rms", "instance", "ghost-batch"])
 def test_gamma_and_beta_are_of_each_feature_map(norm: str) -> None:
     """Whatever the statistics are over."""
-    model = network({"name": "cnn", "channels": [4], "dense": []}, (6, 6, 1), norm=norm)
+    model = network({"name": "cnn", "channels": [4], "dense": []}, (6, 6, 1), norm=norm, batch_size=8)
     [layer] = [module for module in model.modules() if hasattr(module, "gamma")]
     plain = layer(maps(3, 2, 6, 6, 4), NOW)
     layer.gamma.data, layer.beta.data = maps(3, 1, 4, seed=1), maps(3, 1, 4, seed=2)
@@ -419,9 +427,10 @@ MODEL_FIELDS: dict[str, dict[str, Any]] = {
     [(model, norm, "float32") for model in MODEL_FIELDS for norm in ("none", "batch")]
     + [("cnn", "batch", "bfloat16"), ("bn-inception", "batch", "bfloat16")]
     + [("cnn", norm, "float32") for norm in ("layer", "rms")]
+    + [("cnn", {"name": "ghost-batch", "per_activation": 1}, "float32")]
     + [("vgg", "instance", precision) for precision in ("float32", "bfloat16")],
 )
-def test_a_convolutional_trial_in_a_cohort_equals_itself_alone(model: str, norm: str, precision: str) -> None:
+def test_a_convolutional_trial_in_a_cohort_equals_itself_alone(model: str, norm: Any, precision: str) -> None:
     base = {"steps": 2, "eval_every": 2, "norm": norm, "nonlinearity": "relu", "batch_size": 32, **MODEL_FIELDS[model]}
     base |= {"precision": precision}
     assert_as_alone([trial(base, seed=seed, lr=rate, dropout=0.3) for seed in (0, 1) for rate in (0.01, 0.05)])

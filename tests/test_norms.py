@@ -9,11 +9,19 @@ from torch import Tensor, nn
 
 from bnexp.config import TrialConfig
 from bnexp.errors import UsageError
+from bnexp.models.batchwise import GhostBatchNorm
 from bnexp.models.layers import Cohort, Layer, Mode, Pass
 from bnexp.models.mlp import mlp
 from bnexp.models.normalization import BatchNorm, GroupNorm, NoisyBatchNorm
 from bnexp.models.per_example import LayerNorm, RmsNorm
-from bnexp.options import BatchNormOptions, GroupNormOptions, LayerNormOptions, NoisyBatchNormOptions, RmsNormOptions
+from bnexp.options import (
+    BatchNormOptions,
+    GhostBatchNormOptions,
+    GroupNormOptions,
+    LayerNormOptions,
+    NoisyBatchNormOptions,
+    RmsNormOptions,
+)
 from tests.norm_twins import RmsTwin
 
 CPU = torch.device("cpu")
@@ -70,6 +78,56 @@ def test_layer_normalization_is_torchs(units: int, batch: int, mode: Mode) -> No
 def test_root_mean_square_normalization_is_torchs_with_a_bias(units: int, batch: int, mode: Mode) -> None:
     layer = RmsNorm(cohort([1]), "hidden 0", units, RmsNormOptions(eps=1e-3))
     assert_as_plain(layer, lambda: RmsTwin(units, eps=1e-3), units, batch, mode)
+
+
+def ghost(units: int, trials: int = 3, **options: Any) -> GhostBatchNorm:
+    return GhostBatchNorm(cohort([1], trials), "hidden 0", units, GhostBatchNormOptions(**options))
+
+
+@pytest.mark.parametrize(("batch", "parts"), [(12, [4, 4, 4]), (11, [4, 4, 3]), (5, [3, 2])])
+@pytest.mark.parametrize("mode", [Mode.TRAIN, Mode.COLLECT, Mode.PROBE])
+def test_a_ghost_batch_is_normalized_as_if_it_were_alone(batch: int, parts: list[int], mode: Mode) -> None:
+    """Torch's batch normalization of each; a batch that cannot be cut evenly, as a probe's, nearly so."""
+
+    def plain() -> nn.Module:
+        class Each(nn.BatchNorm1d):
+            def forward(self, x: Tensor) -> Tensor:
+                return torch.cat([super(Each, self).forward(part) for part in x.split(parts)])
+
+        return Each(7, 1e-3)
+
+    assert_as_plain(ghost(7, groups=3, eps=1e-3), plain, 7, batch, mode)
+
+
+def test_moving_averages_move_with_every_ghost_batch() -> None:
+    """One after the other, as torch's do, and debiased as such; what is gathered counts each."""
+    layer, twin, x = (
+        ghost(7, trials=1, groups=3, momentum=0.3),
+        nn.BatchNorm1d(7, momentum=0.3).double(),
+        drawn(1, 12, 7),
+    )
+    layer(x, now(Mode.TRAIN))
+    layer(x, now(Mode.COLLECT))
+    for part in x[0].split(4):
+        twin(part)
+    assert twin.running_mean is not None and twin.running_var is not None and float(layer.batches) == 3
+    torch.testing.assert_close(layer.moving[0, 0], twin.running_mean)
+    torch.testing.assert_close(layer.moving[0, 1], twin.running_var - 0.7**3)
+    evaluated = (x - twin.running_mean / (1 - 0.7**3)) / ((twin.running_var - 0.7**3) / (1 - 0.7**3) + 1e-5).sqrt()
+    torch.testing.assert_close(layer(x, now(Mode.CURVE)), evaluated)
+    means = torch.stack([part.mean(0) for part in x[0].split(4)]).mean(0)
+    variances = torch.stack([part.var(0) for part in x[0].split(4)]).mean(0)
+    torch.testing.assert_close(layer(x, now(Mode.FINAL)), (x - means) / (variances + 1e-5).sqrt())
+
+
+@pytest.mark.parametrize(("batch_size", "groups"), [(60, 7), (60, 60), (2, 2), (60, 120)])
+def test_ghost_batches_that_a_batch_does_not_hold_are_refused(batch_size: int, groups: int) -> None:
+    config = TrialConfig.model_validate({"batch_size": batch_size, "norm": {"name": "ghost-batch", "groups": groups}})
+    words = (
+        rf"norm\.groups: a batch of {batch_size} examples cannot be cut into {groups} virtual batches of equally many"
+    )
+    with pytest.raises(UsageError, match=words):
+        mlp(cohort([0]), config, (2, 2), 10)
 
 
 def test_groups_that_do_not_divide_the_units_are_refused() -> None:
@@ -153,7 +211,9 @@ def test_noise_goes_with_the_trials_that_are_kept() -> None:
     assert torch.equal(layer(x[[0, 2]], now(Mode.TRAIN, 4)), before[[0, 2]])
 
 
-@pytest.mark.parametrize("layer", [noisy([5], 2, units=7), BatchNorm(cohort([5], 2), "x", 7, BatchNormOptions())])
+@pytest.mark.parametrize(
+    "layer", [noisy([5], 2, units=7), BatchNorm(cohort([5], 2), "x", 7, BatchNormOptions()), ghost(7, 2, groups=3)]
+)
 def test_a_probe_leaves_nothing_behind_and_training_and_gathering_do(layer: Layer) -> None:
     """In the pass's own mode: nothing is kept by what only looks."""
     x = drawn(2, 6, 7)

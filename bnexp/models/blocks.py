@@ -9,7 +9,7 @@ from bnexp.models.convolution import Convolution, SeparableConvolution
 from bnexp.models.convolving import Window
 from bnexp.models.layers import Cohort, Layer, Linear, Nonlinearity, Sequential
 from bnexp.models.maps import PerActivation, PerMap
-from bnexp.options import BatchNormOptions, InstanceNormOptions
+from bnexp.options import BatchNormOptions, GhostBatchNormOptions, InstanceNormOptions
 
 
 class Maps(NamedTuple):
@@ -29,6 +29,8 @@ class Builder:
 
     def __init__(self, cohort: Cohort, config: TrialConfig) -> None:
         self.cohort, self.norm, self.model = cohort, config.norm, config.model.name
+        if isinstance(config.norm, GhostBatchNormOptions):
+            _refuse_uneven(config.norm.groups, config.batch_size)
         self._normalizer = registry.load(registry.NORMS[config.norm.name])
         self._function = registry.load(registry.NONLINEARITIES[config.nonlinearity])
 
@@ -82,3 +84,13 @@ class Builder:
 
     def _nonlinear(self, name: str) -> Nonlinearity:
         return Nonlinearity(name, self._function)
+
+
+def _refuse_uneven(groups: int, batch_size: int) -> None:
+    """Raise UsageError where a batch cannot be cut into so many virtual batches."""
+    examples, left = divmod(batch_size, groups)
+    if left or examples < 2:
+        raise UsageError(
+            f"norm.groups: a batch of {batch_size} examples cannot be cut into {groups} virtual batches of equally "
+            "many, two or more"
+        )

@@ -85,7 +85,7 @@ class BatchNorm(Layer):
     def forward(self, x_TBC: Tensor, now: Pass) -> Tensor:
         x_TBC = x_TBC.to(self.gamma.dtype)  # products may come in bfloat16
         if now.mode is Mode.CURVE:
-            return self._with(x_TBC, self.moving / (1 - (1 - self.momentum) ** now.step.to(self.moving.dtype)))
+            return self._with(x_TBC, self._averages(now.step))
         if now.mode is Mode.FINAL:
             return self._with(x_TBC, self.gathered / self.batches)
         y_TBC, mean_T1C, variance_T1C = self._normalized(x_TBC)
@@ -98,6 +98,10 @@ class BatchNorm(Layer):
             self.gathered.add_(statistics_T2C)
             self.batches.add_(1)
         return y_TBC
+
+    def _averages(self, batches: Tensor) -> Tensor:
+        """The moving averages [T, 2, C] of so many batches (int64 without dimension), debiased."""
+        return self.moving / (1 - (1 - self.momentum) ** batches.to(self.moving.dtype))
 
     def _normalized(self, x_TBC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Normalized x, and the batch's mean and biased variance [T, 1, C]."""
