@@ -173,6 +173,17 @@ class GhostBatchNormOptions(BatchNormOptions):
     """In a batch, of equally many examples, two or more."""
 
 
+class BatchRenormOptions(BatchNormOptions):
+    """Batch renormalization (Ioffe 2017): batch normalization, corrected within limits towards what the moving averages
+    would give."""
+
+    name: Annotated[Literal["batch-renorm"], static("name", "norm")] = "batch-renorm"  # type: ignore[assignment]
+    rmax: Annotated[float, Field(ge=1, le=1e6), static("factor", "norm_scale", origin=3.0)] = 3.0
+    """r, the batch's standard deviation over its moving average, is kept within [1/rmax, rmax]."""
+    dmax: Annotated[float, Field(ge=0, le=1e6), static("standard deviations", "norm_shift", origin=5.0)] = 5.0
+    """d, the distance of the batch's mean from its moving average, is kept within [-dmax, dmax]."""
+
+
 class SgdOptions(Fields):
     """Stochastic gradient descent with momentum, as torch.optim.SGD: v = momentum v + g; w = w - lr v."""
 
@@ -227,6 +238,7 @@ COMPONENTS: dict[str, tuple[type[Fields], ...]] = {
         RmsNormOptions,
         InstanceNormOptions,
         GhostBatchNormOptions,
+        BatchRenormOptions,
     ),
     "optimizer": (SgdOptions,),
     "schedule": (ConstantOptions, ExponentialOptions),
@@ -254,7 +266,8 @@ Norm = Annotated[
     | LayerNormOptions
     | RmsNormOptions
     | InstanceNormOptions
-    | GhostBatchNormOptions,
+    | GhostBatchNormOptions
+    | BatchRenormOptions,
     Field(discriminator="name"),
     SHORT,
 ]

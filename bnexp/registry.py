@@ -60,6 +60,7 @@ NORMS = {
     "rms": "bnexp.models.per_example:RmsNorm",
     "instance": "bnexp.models.per_example:InstanceNorm",
     "ghost-batch": "bnexp.models.batchwise:GhostBatchNorm",
+    "batch-renorm": "bnexp.models.batchwise:BatchRenorm",
 }
 
 NONLINEARITIES = {

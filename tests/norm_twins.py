@@ -6,7 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bnexp.options import BatchNormOptions, GhostBatchNormOptions, GroupNormOptions, LayerNormOptions, RmsNormOptions
+from bnexp.options import (
+    BatchNormOptions,
+    BatchRenormOptions,
+    GhostBatchNormOptions,
+    GroupNormOptions,
+    LayerNormOptions,
+    RmsNormOptions,
+)
 
 Statistics = tuple[Tensor, Tensor]
 """Mean and variance, [units] each."""
@@ -54,6 +61,44 @@ class GhostTwin(BatchTwin):
         return torch.cat(normalized), [one for of_part in seen for one in of_part]
 
 
+class RenormTwin(BatchTwin):
+    """Algorithm 1 of Ioffe 2017, with constant limits and with averages that are debiased."""
+
+    running: Tensor
+    still = False
+    """Whether the averages are to stay."""
+
+    def __init__(self, units: int, eps: float, momentum: float, rmax: float, dmax: float) -> None:
+        super().__init__(units, eps, momentum)
+        self.rmax, self.dmax, self.rate, self.batches = rmax, dmax, momentum, 0
+        self.register_buffer("running", torch.zeros(2, units))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean(0)
+        sigma = (((x - mean) ** 2).mean(0) + self.eps).sqrt()
+        normalized = (x - mean) / sigma
+        if self.batches:
+            mu, sigma_mu = self.running / (1 - (1 - self.rate) ** self.batches)
+            r = (sigma / sigma_mu).detach().clamp(1 / self.rmax, self.rmax)
+            normalized = normalized * r + ((mean - mu) / sigma_mu).detach().clamp(-self.dmax, self.dmax)
+        if not self.still:
+            self.batches += 1
+            self.running = (1 - self.rate) * self.running + self.rate * torch.stack([mean, sigma]).detach()
+        return normalized * self.weight + self.bias
+
+    def averages(self, steps: int) -> Statistics:
+        mu, sigma = self.running / (1 - (1 - self.rate) ** steps)
+        return mu, sigma**2 - self.eps
+
+    def gathering(self, x: Tensor) -> tuple[Tensor, list[Statistics]]:
+        self.still = True
+        return self(x), [(x.mean(0), (x.var(0, correction=0) + self.eps).sqrt())]
+
+    def population(self, seen: list[Statistics]) -> Statistics:
+        mean, sigma = super().population(seen)
+        return mean, sigma**2 - self.eps
+
+
 class RmsTwin(nn.RMSNorm):
     """torch's, with the bias that the paper adds afterwards."""
 
@@ -68,6 +113,8 @@ class RmsTwin(nn.RMSNorm):
 def norm_twin(options: Any, units: int) -> Any:
     """The normalizer of a layer of so many units, with weight and bias; None where there is none."""
     match options:
+        case BatchRenormOptions():
+            return RenormTwin(units, options.eps, options.momentum, options.rmax, options.dmax)
         case GhostBatchNormOptions():
             return GhostTwin(units, options.eps, options.momentum, options.groups)
         case BatchNormOptions():

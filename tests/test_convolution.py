@@ -427,7 +427,7 @@ MODEL_FIELDS: dict[str, dict[str, Any]] = {
     [(model, norm, "float32") for model in MODEL_FIELDS for norm in ("none", "batch")]
     + [("cnn", "batch", "bfloat16"), ("bn-inception", "batch", "bfloat16")]
     + [("cnn", norm, "float32") for norm in ("layer", "rms")]
-    + [("cnn", {"name": "ghost-batch", "per_activation": 1}, "float32")]
+    + [("cnn", {"name": name, "per_activation": 1}, "float32") for name in ("ghost-batch", "batch-renorm")]
     + [("vgg", "instance", precision) for precision in ("float32", "bfloat16")],
 )
 def test_a_convolutional_trial_in_a_cohort_equals_itself_alone(model: str, norm: Any, precision: str) -> None:

@@ -9,13 +9,14 @@ from torch import Tensor, nn
 
 from bnexp.config import TrialConfig
 from bnexp.errors import UsageError
-from bnexp.models.batchwise import GhostBatchNorm
+from bnexp.models.batchwise import BatchRenorm, GhostBatchNorm
 from bnexp.models.layers import Cohort, Layer, Mode, Pass
 from bnexp.models.mlp import mlp
 from bnexp.models.normalization import BatchNorm, GroupNorm, NoisyBatchNorm
 from bnexp.models.per_example import LayerNorm, RmsNorm
 from bnexp.options import (
     BatchNormOptions,
+    BatchRenormOptions,
     GhostBatchNormOptions,
     GroupNormOptions,
     LayerNormOptions,
@@ -130,6 +131,67 @@ def test_ghost_batches_that_a_batch_does_not_hold_are_refused(batch_size: int, g
         mlp(cohort([0]), config, (2, 2), 10)
 
 
+def renorm(**options: Any) -> BatchRenorm:
+    """Of seven units of two trials, with a gamma and a beta, that has seen three batches."""
+    layer = BatchRenorm(cohort([1], 2), "hidden 0", 7, BatchRenormOptions(**options))
+    layer.gamma.data, layer.beta.data = drawn(2, 1, 7, seed=1), drawn(2, 1, 7, seed=2)
+    for step in (1, 2, 3):
+        layer(drawn(2, 9, 7, seed=10 + step), now(Mode.TRAIN, step))
+    return layer
+
+
+@pytest.mark.parametrize("mode", [Mode.TRAIN, Mode.PROBE])
+def test_batch_renormalization_without_room_is_batch_normalization(mode: Mode) -> None:
+    """And so is any before the first step, and at it, whatever its limits."""
+    x, weights = drawn(2, 9, 7, seed=3).requires_grad_(), drawn(2, 9, 7, seed=4)
+    narrow, wide = renorm(rmax=1.0, dmax=0.0), renorm()
+    plain = BatchNorm(cohort([1], 2), "hidden 0", 7, BatchNormOptions())
+    plain.gamma.data, plain.beta.data = narrow.gamma.data, narrow.beta.data
+    expected = plain(x, now(mode, 4))
+    [gradient] = torch.autograd.grad((expected * weights).sum(), x)
+    for layer, step in ((narrow, 4), (wide, 1 if mode is Mode.TRAIN else 0)):
+        y = layer(x, now(mode, step))
+        torch.testing.assert_close(y, expected, rtol=1e-11, atol=1e-12)
+        torch.testing.assert_close(torch.autograd.grad((y * weights).sum(), x)[0], gradient, rtol=1e-9, atol=1e-11)
+
+
+def test_batch_renormalization_with_room_normalizes_by_the_averages_of_the_batches_before() -> None:
+    """As an evaluation does, in which it is no different then, though the batch is far from them."""
+    layer, x = renorm(rmax=1e6, dmax=1e6), 5 * drawn(2, 9, 7, seed=3) + 3
+    before = layer(x, now(Mode.CURVE, 3))
+    torch.testing.assert_close(layer(x, now(Mode.PROBE, 3)), before, rtol=1e-10, atol=1e-11)
+    torch.testing.assert_close(layer(x, now(Mode.TRAIN, 4)), before, rtol=1e-10, atol=1e-11)
+    assert float((layer(x, now(Mode.CURVE, 4)) - before).detach().abs().max()) > 0.1
+
+
+def test_the_corrections_of_batch_renormalization_have_limits() -> None:
+    """On both sides, and they are constants in the backward pass."""
+    layer = renorm(rmax=2.0, dmax=0.5)
+    for scale, shift, r, d in ((100.0, 1e4, 2.0, 0.5), (0.01, -1e4, 0.5, -0.5)):
+        x, weights = (scale * drawn(2, 9, 7, seed=3) + shift).requires_grad_(), drawn(2, 9, 7, seed=4)
+        deviation = (x.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
+        expected = ((x - x.mean(1, keepdim=True)) / deviation * r + d) * layer.gamma + layer.beta
+        y = layer(x, now(Mode.PROBE, 3))
+        torch.testing.assert_close(y, expected, rtol=1e-9, atol=1e-10)
+        ours, theirs = (torch.autograd.grad((each * weights).sum(), x)[0] for each in (y, expected))
+        torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-12)
+
+
+def test_batch_renormalization_averages_deviations_and_ends_with_those_gathered() -> None:
+    layer, batches = renorm(momentum=0.3), [drawn(2, 9, 7, seed=20 + number) for number in range(3)]
+    for x in batches:
+        layer(x, now(Mode.COLLECT, 3))
+    means, deviations = (
+        torch.stack([of(x) for x in batches]).mean(0)
+        for of in (
+            lambda x: x.mean(1, keepdim=True),
+            lambda x: (x.var(1, correction=0, keepdim=True) + 1e-5).sqrt(),
+        )
+    )
+    expected = (batches[0] - means) / deviations * layer.gamma + layer.beta
+    torch.testing.assert_close(layer(batches[0], now(Mode.FINAL, 3)), expected)
+
+
 def test_groups_that_do_not_divide_the_units_are_refused() -> None:
     config = TrialConfig.model_validate(
         {"norm": {"name": "group", "groups": 3}, "model": {"name": "mlp", "hidden": [9, 7]}}
@@ -212,11 +274,18 @@ def test_noise_goes_with_the_trials_that_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    "layer", [noisy([5], 2, units=7), BatchNorm(cohort([5], 2), "x", 7, BatchNormOptions()), ghost(7, 2, groups=3)]
+    "make",
+    [
+        lambda: noisy([5], 2, units=7),
+        lambda: BatchNorm(cohort([5], 2), "x", 7, BatchNormOptions()),
+        lambda: ghost(7, 2, groups=3),
+        renorm,
+    ],
+    ids=["noisy", "batch", "ghost", "renorm"],
 )
-def test_a_probe_leaves_nothing_behind_and_training_and_gathering_do(layer: Layer) -> None:
+def test_a_probe_leaves_nothing_behind_and_training_and_gathering_do(make: Callable[[], Layer]) -> None:
     """In the pass's own mode: nothing is kept by what only looks."""
-    x = drawn(2, 6, 7)
+    layer, x = make(), drawn(2, 6, 7)
     for mode, moves in ((Mode.PROBE, set()), (Mode.TRAIN, {"moving"}), (Mode.COLLECT, {"gathered", "batches"})):
         before = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
         layer(x, now(mode))

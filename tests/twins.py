@@ -111,12 +111,16 @@ class Twin(nn.Module):
 
     def layer_by_layer(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """What enters each nonlinearity, from the first hidden layer to the last, and what leaves it, in training but
-        for dropout; the logits end both lists. It moves the averages."""
+        for dropout; the logits end both lists. It moves averages but those that training uses."""
         entering, leaving = [], []
+        for norm in self.norms:
+            norm.still = True
         for number, linear in enumerate(self.linears[:-1]):
             entering.append(self._normalize(number, linear(x)) if self.norms else linear(x))
             x = FUNCTIONS[self.trial.nonlinearity](entering[-1])
             leaving.append(x)
+        for norm in self.norms:
+            norm.still = False
         logits = self.linears[-1](x)
         return [*entering, logits], [*leaving, logits]
 

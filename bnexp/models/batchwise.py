@@ -6,7 +6,7 @@ from torch import Tensor
 
 from bnexp.models.layers import Cohort, Mode, Pass
 from bnexp.models.normalization import BatchNorm
-from bnexp.options import GhostBatchNormOptions
+from bnexp.options import BatchRenormOptions, GhostBatchNormOptions
 
 
 class GhostBatchNorm(BatchNorm):
@@ -34,3 +34,40 @@ class GhostBatchNorm(BatchNorm):
 
     def _averages(self, batches: Tensor) -> Tensor:
         return super()._averages(batches * self.groups)
+
+
+class BatchRenorm(BatchNorm):
+    """Batch renormalization (Ioffe 2017, "Batch renormalization: towards reducing minibatch dependence in
+    batch-normalized models", Algorithm 1): x normalized by the batch is multiplied by r and shifted by d, and then by
+    gamma and beta. r = sigma_B / sigma, within [1/rmax, rmax], and d = (mu_B - mu) / sigma, within [-dmax, dmax], are
+    constants in the backward pass. Where both are within their limits, mu and sigma have normalized x.
+
+    mu and sigma are the moving averages, debiased, of the mean and of the root of biased variance and eps over the
+    batches before. Before the first batch there are none, and r = 1, d = 0. The limits are the same at all steps, where
+    the paper lets them grow from 1 and 0. Curves use mu and sigma; the final numbers the means of both over batches
+    gathered in `Mode.COLLECT`, as of batch normalization."""
+
+    def __init__(self, cohort: Cohort, name: str, units: int, options: BatchRenormOptions) -> None:
+        super().__init__(cohort, name, units, options)
+        self.rmax, self.dmax = options.rmax, options.dmax
+
+    def _by_batch(self, x_TBC: Tensor, now: Pass) -> tuple[Tensor, Tensor]:
+        plain = torch.ones_like(self.gamma), torch.zeros_like(self.beta)
+        y_TBC, mean_T1C, variance_T1C = self._normalized(x_TBC, *plain)
+        deviation_T1C = (variance_T1C + self.eps).sqrt()
+        r_T1C, d_T1C = self._correction(mean_T1C, deviation_T1C, now)
+        y_TBC = torch.addcmul(self.beta + self.gamma * d_T1C, y_TBC, self.gamma * r_T1C)
+        return y_TBC, torch.cat([mean_T1C, deviation_T1C], dim=1)
+
+    def _correction(self, mean_T1C: Tensor, deviation_T1C: Tensor, now: Pass) -> tuple[Tensor, Tensor]:
+        """r and d [T, 1, C], by the averages of the batches before."""
+        batches = now.step - 1 if now.mode is Mode.TRAIN else now.step
+        mu_T1C, sigma_T1C = self._averages(batches).split(1, dim=1)
+        r_T1C = (deviation_T1C / sigma_T1C).clamp(1 / self.rmax, self.rmax)
+        d_T1C = ((mean_T1C - mu_T1C) / sigma_T1C).clamp(-self.dmax, self.dmax)
+        return torch.where(batches < 1, 1.0, r_T1C), torch.where(batches < 1, 0.0, d_T1C)
+
+    def _with(self, x_TBC: Tensor, statistics_T2C: Tensor) -> Tensor:
+        mean_T1C, deviation_T1C = statistics_T2C.split(1, dim=1)
+        scale_T1C = self.gamma / deviation_T1C
+        return torch.addcmul(self.beta - mean_T1C * scale_T1C, x_TBC, scale_T1C)
