@@ -37,7 +37,7 @@ from bnexp.options import (
     LayerNormOptions,
     RmsNormOptions,
 )
-from bnexp.registry import MODELS, load
+from bnexp.registry import MODELS, NORMS, load
 from tests.cohorts import assert_as_alone, trial
 from tests.conv_twins import FIGURE_5, cnn_twin, inception_twin, weights_of
 
@@ -217,6 +217,30 @@ def test_gamma_and_beta_are_of_each_feature_map(norm: str) -> None:
     layer.gamma.data, layer.beta.data = maps(3, 1, 4, seed=1), maps(3, 1, 4, seed=2)
     expected = plain * layer.gamma[:, :, None, None] + layer.beta[:, :, None, None]
     torch.testing.assert_close(layer(maps(3, 2, 6, 6, 4), NOW), expected)
+
+
+def normalized(norm: str, x: Tensor, dy: Tensor) -> list[Tensor]:
+    """What comes of two training passes of a normalizer of x [T, B, H, W, C], its parameters' gradients included."""
+    options = TrialConfig.model_validate({"norm": norm}).norm
+    layer: Layer = load(NORMS[norm])(cohort(len(x), torch.float32), "x", x.shape[-1], options)
+    layer = layer if layer.takes_maps else PerMap(layer)
+    x = x.clone().requires_grad_()
+    for step in (1, 2):
+        y = layer(x * step, Pass(Mode.TRAIN, torch.tensor(step)))
+        y.backward(dy)
+    found = [y, x.grad, *(parameter.grad for parameter in layer.parameters()), *layer.buffers()]
+    return [tensor for tensor in found if tensor is not None]
+
+
+@pytest.mark.parametrize("norm", ["batch", "group", "layer", "rms", "instance", "ghost-batch", "batch-renorm"])
+def test_feature_maps_are_normalized_to_the_same_bits_in_any_company(norm: str) -> None:
+    """Three trials and each alone, on sizes that leave vector registers partly filled."""
+    x, dy = maps(3, 6, 5, 7, 12).float(), maps(3, 6, 5, 7, 12, seed=1).float()
+    together = normalized(norm, x, dy)
+    assert len(together) > 3
+    for slot in range(3):
+        alone = normalized(norm, x[slot : slot + 1], dy[slot : slot + 1])
+        assert all(torch.equal(one[slot], own[0]) for one, own in zip(together, alone, strict=True))
 
 
 # The choice of the method
@@ -426,9 +450,17 @@ MODEL_FIELDS: dict[str, dict[str, Any]] = {
     ("model", "norm", "precision"),
     [(model, norm, "float32") for model in MODEL_FIELDS for norm in ("none", "batch")]
     + [("cnn", "batch", "bfloat16"), ("bn-inception", "batch", "bfloat16")]
-    + [("cnn", norm, "float32") for norm in ("layer", "rms")]
-    + [("cnn", {"name": name, "per_activation": 1}, "float32") for name in ("ghost-batch", "batch-renorm")]
-    + [("vgg", "instance", precision) for precision in ("float32", "bfloat16")],
+    + [
+        pytest.param(model, norm, precision, marks=pytest.mark.slow)
+        for model, norm, precision in [
+            ("cnn", "layer", "float32"),
+            ("cnn", "rms", "bfloat16"),
+            ("vgg", "instance", "float32"),
+            ("vgg", "instance", "bfloat16"),
+            ("cnn", {"name": "ghost-batch", "per_activation": 1}, "float32"),
+            ("cnn", {"name": "batch-renorm", "per_activation": 1}, "float32"),
+        ]
+    ],
 )
 def test_a_convolutional_trial_in_a_cohort_equals_itself_alone(model: str, norm: Any, precision: str) -> None:
     base = {"steps": 2, "eval_every": 2, "norm": norm, "nonlinearity": "relu", "batch_size": 32, **MODEL_FIELDS[model]}

@@ -111,8 +111,8 @@ def test_float64_equals_the_twin(norm: dict[str, Any], nonlinearity: str, dropou
         {"norm": {"name": "noisy-batch", "eps": 0.1, "momentum": 0.5, "shift": 2.0, "scale": 3.0}},
         {"norm": {"name": "group", "groups": 3, "eps": 0.1}},
         {"norm": "none"},
-        {"norm": {"name": "layer", "eps": 0.1}},
-        {"norm": {"name": "rms", "eps": 0.1}},
+        pytest.param({"norm": {"name": "layer", "eps": 0.1}}, marks=pytest.mark.slow),
+        pytest.param({"norm": {"name": "rms", "eps": 0.1}}, marks=pytest.mark.slow),
     ],
     ids=["batch", "noisy", "group", "none", "layer", "rms"],
 )
