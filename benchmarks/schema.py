@@ -110,18 +110,19 @@ def meaning(row: type[Base], name: str) -> str:
 
 @cache
 def _of_configuration() -> dict[str, str]:
-    """What the fields of a configuration are, by their columns."""
+    """What the fields of a configuration are, by their columns. Several may share one, such as those of normalizers."""
     groups: list[tuple[str, type[Fields]]] = [("", TrialConfig)]
     groups += [(f"{name}.", options) for name, group in COMPONENTS.items() for options in group]
-    found: dict[str, str] = {}
+    found: dict[str, dict[str, str]] = {}
     for prefix, fields in groups:
         for name, field in fields.model_fields.items():
             for mark in (mark for mark in field.metadata if isinstance(mark, Mark)):
-                dotted = f"{prefix}{name}".removesuffix(".name")
-                words = f"The field `{dotted}` ({mark.unit}). {' '.join((field.description or '').split())}".strip()
-                if len(words) > len(found.get(mark.column, "")):
-                    found[mark.column] = words
-    return found
+                heading = f"the field `{f'{prefix}{name}'.removesuffix('.name')}` ({mark.unit})."
+                about = " ".join((field.description or "").split())
+                of_column = found.setdefault(mark.column, {})
+                of_column[heading] = max(about, of_column.get(heading, ""), key=len)
+    told = {column: [f"{heading} {about}".strip() for heading, about in of.items()] for column, of in found.items()}
+    return {column: "T" + " Or ".join(words)[1:] for column, words in told.items()}
 
 
 @cache

@@ -142,6 +142,48 @@ class GroupNormOptions(Fields):
     eps: Annotated[float, Field(ge=0, le=1), static("variance", "norm_eps", origin=1e-5)] = 1e-5
 
 
+class LayerNormOptions(Fields):
+    """Layer normalization (Ba, Kiros and Hinton 2016): each example by itself, over all units of a layer."""
+
+    name: Annotated[Literal["layer"], static("name", "norm")] = "layer"
+    eps: Annotated[float, Field(ge=0, le=1), static("variance", "norm_eps", origin=1e-5)] = 1e-5
+
+
+class RmsNormOptions(Fields):
+    """Root mean square normalization (Zhang and Sennrich 2019): as layer normalization, but that the mean stays."""
+
+    name: Annotated[Literal["rms"], static("name", "norm")] = "rms"
+    eps: Annotated[float, Field(ge=0, le=1), static("mean square", "norm_eps", origin=1e-5)] = 1e-5
+
+
+class InstanceNormOptions(Fields):
+    """Instance normalization (Ulyanov, Vedaldi and Lempitsky 2016): each feature map of each example by itself. It is
+    undefined for units, so it needs a convolutional model without dense hidden layers."""
+
+    name: Annotated[Literal["instance"], static("name", "norm")] = "instance"
+    eps: Annotated[float, Field(ge=0, le=1), static("variance", "norm_eps", origin=1e-5)] = 1e-5
+
+
+class GhostBatchNormOptions(BatchNormOptions):
+    """Ghost batch normalization (Hoffer, Hubara and Soudry 2017): batch normalization of each of several virtual
+    batches by itself, evaluated as batch normalization."""
+
+    name: Annotated[Literal["ghost-batch"], static("name", "norm")] = "ghost-batch"  # type: ignore[assignment]
+    groups: Annotated[int, Field(ge=1, le=500_000), static("virtual batches", "norm_groups", origin=4)] = 4
+    """In a batch, of equally many examples, two or more."""
+
+
+class BatchRenormOptions(BatchNormOptions):
+    """Batch renormalization (Ioffe 2017): batch normalization, corrected within limits towards what the moving averages
+    would give."""
+
+    name: Annotated[Literal["batch-renorm"], static("name", "norm")] = "batch-renorm"  # type: ignore[assignment]
+    rmax: Annotated[float, Field(ge=1, le=1e6), static("factor", "norm_scale", origin=3.0)] = 3.0
+    """r, the batch's standard deviation over its moving average, is kept within [1/rmax, rmax]."""
+    dmax: Annotated[float, Field(ge=0, le=1e6), static("standard deviations", "norm_shift", origin=5.0)] = 5.0
+    """d, the distance of the batch's mean from its moving average, is kept within [-dmax, dmax]."""
+
+
 class SgdOptions(Fields):
     """Stochastic gradient descent with momentum, as torch.optim.SGD: v = momentum v + g; w = w - lr v."""
 
@@ -209,7 +251,17 @@ class CropAugmentOptions(Fields):
 
 COMPONENTS: dict[str, tuple[type[Fields], ...]] = {
     "model": (MlpOptions, CnnOptions, VggOptions, InceptionOptions),
-    "norm": (NoNormOptions, BatchNormOptions, NoisyBatchNormOptions, GroupNormOptions),
+    "norm": (
+        NoNormOptions,
+        BatchNormOptions,
+        NoisyBatchNormOptions,
+        GroupNormOptions,
+        LayerNormOptions,
+        RmsNormOptions,
+        InstanceNormOptions,
+        GhostBatchNormOptions,
+        BatchRenormOptions,
+    ),
     "optimizer": (SgdOptions, NesterovOptions, AdamOptions),
     "schedule": (ConstantOptions, ExponentialOptions),
     "augment": (NoAugmentOptions, CropAugmentOptions),
@@ -229,7 +281,17 @@ Model = Annotated[
 ]
 """Without a name it is an mlp, as all models were once."""
 Norm = Annotated[
-    NoNormOptions | BatchNormOptions | NoisyBatchNormOptions | GroupNormOptions, Field(discriminator="name"), SHORT
+    NoNormOptions
+    | BatchNormOptions
+    | NoisyBatchNormOptions
+    | GroupNormOptions
+    | LayerNormOptions
+    | RmsNormOptions
+    | InstanceNormOptions
+    | GhostBatchNormOptions
+    | BatchRenormOptions,
+    Field(discriminator="name"),
+    SHORT,
 ]
 Optimizer = Annotated[SgdOptions | NesterovOptions | AdamOptions, Field(discriminator="name"), SHORT]
 Schedule = Annotated[ConstantOptions | ExponentialOptions, Field(discriminator="name"), SHORT]

@@ -56,6 +56,11 @@ NORMS = {
     "batch": "bnexp.models.normalization:BatchNorm",
     "noisy-batch": "bnexp.models.normalization:NoisyBatchNorm",
     "group": "bnexp.models.normalization:GroupNorm",
+    "layer": "bnexp.models.per_example:LayerNorm",
+    "rms": "bnexp.models.per_example:RmsNorm",
+    "instance": "bnexp.models.per_example:InstanceNorm",
+    "ghost-batch": "bnexp.models.batchwise:GhostBatchNorm",
+    "batch-renorm": "bnexp.models.batchwise:BatchRenorm",
 }
 
 NONLINEARITIES = {

@@ -347,7 +347,7 @@ def test_fields_that_do_not_apply_are_in_no_key_and_no_column() -> None:
         ("seed", -1),
         ("model.hidden", ()),
         ("model.hidden", (0,)),
-        ("norm", "layer"),
+        ("norm", "layered"),
         ("nonlinearity", "gelu"),
         ("dataset", "imagenet"),
         ("optimizer.momentum", 1.0),

@@ -12,6 +12,7 @@ from click.shell_completion import BashComplete
 from bnexp.cli import main
 from bnexp.cli.bash import Bash
 from bnexp.cli.completing import SHELLS, VARIABLE
+from bnexp.registry import NORMS
 from tests.conftest import Bnexp, environment
 
 
@@ -42,7 +43,7 @@ def test_fields_and_the_words_that_they_take(here: Path) -> None:
     numbers = ("lr", "momentum", "weight_decay", "beta1", "beta2", "eps")
     assert completed("plan", "tiny", "--set", "optimizer.") == [f"optimizer.{number}=" for number in numbers]
     assert completed("run", "tiny", "--set", "nonlinearity=r") == ["nonlinearity=relu"]
-    assert completed("run", "tiny", "--set", "norm=") == ["norm=none", "norm=batch", "norm=noisy-batch", "norm=group"]
+    assert completed("run", "tiny", "--set", "norm=") == [f"norm={name}" for name in NORMS]
     assert completed("run", "tiny", "--set", "model.stem=") == ["model.stem=imagenet", "model.stem=small"]
     assert completed("run", "tiny", "--set", "binarize=") == ["binarize=true", "binarize=false"]
     assert completed("run", "tiny", "--set", "seed=") == completed("run", "tiny", "--set", "none=") == []
@@ -87,7 +88,7 @@ def test_every_shell_has_a_script(tmp_path: Path, bnexp: Bnexp, shell: str) -> N
 PRESSED = {
     "run ti": ["tiny"],
     "run tiny --set nonlinearity=r": ["relu"],  # what stands behind the =, at which readline breaks
-    "run tiny --set norm=": ["none", "batch", "noisy-batch", "group"],
+    "run tiny --set norm=": [*NORMS],
     "run tiny --set optimizer.l": ["optimizer.lr="],
     "run tiny --set=binarize=t": ["true"],
     "run tiny --executor=r": ["ray"],

@@ -6,12 +6,21 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, conv2d, cross_entropy, local_response_norm, max_pool2d
+from torch.nn.functional import (
+    avg_pool2d,
+    conv2d,
+    cross_entropy,
+    layer_norm,
+    local_response_norm,
+    max_pool2d,
+    rms_norm,
+)
 
 from bnexp import random
 from bnexp.config import TrialConfig
 from bnexp.errors import UsageError
 from bnexp.models import bn_inception, choosing
+from bnexp.models.batchwise import GhostBatchNorm
 from bnexp.models.blocks import Maps
 from bnexp.models.choosing import Shape, fastest, method_for
 from bnexp.models.convolution import Convolution, SeparableConvolution
@@ -19,8 +28,16 @@ from bnexp.models.convolving import METHODS, Window, same
 from bnexp.models.layers import Cohort, Layer, Mode, Pass
 from bnexp.models.maps import AveragePool, LocalResponseNorm, MaxPool, PerActivation, PerMap
 from bnexp.models.normalization import BatchNorm, GroupNorm
-from bnexp.options import BatchNormOptions, GroupNormOptions
-from bnexp.registry import MODELS, load
+from bnexp.models.per_example import InstanceNorm, LayerNorm, RmsNorm
+from bnexp.options import (
+    BatchNormOptions,
+    GhostBatchNormOptions,
+    GroupNormOptions,
+    InstanceNormOptions,
+    LayerNormOptions,
+    RmsNormOptions,
+)
+from bnexp.registry import MODELS, NORMS, load
 from tests.cohorts import assert_as_alone, trial
 from tests.conv_twins import FIGURE_5, cnn_twin, inception_twin, weights_of
 
@@ -154,6 +171,76 @@ def test_the_moving_averages_of_a_feature_map_count_its_places() -> None:
 def test_group_normalization_of_feature_maps() -> None:
     layer = GroupNorm(cohort(), "x", 6, GroupNormOptions(groups=3))
     assert_like(layer, nn.GroupNorm(3, 6).double(), (3, 2, 4, 5, 6))
+
+
+def test_layer_normalization_of_feature_maps_is_over_all_maps_and_places() -> None:
+    layer = LayerNorm(cohort(), "x", 6, LayerNormOptions())
+    assert_like(layer, lambda x: layer_norm(x, x.shape[1:]), (3, 2, 4, 5, 6))
+
+
+def test_root_mean_square_normalization_of_feature_maps_is_over_all_maps_and_places() -> None:
+    layer = RmsNorm(cohort(), "x", 6, RmsNormOptions())
+    assert_like(layer, lambda x: rms_norm(x, x.shape[1:], eps=1e-5), (3, 2, 4, 5, 6))
+
+
+def test_instance_normalization_is_torchs() -> None:
+    assert_like(InstanceNorm(cohort(), "x", 5, InstanceNormOptions()), nn.InstanceNorm2d(5, affine=True).double())
+
+
+@pytest.mark.parametrize(
+    ("model", "pixels", "layer"),
+    [
+        ({"name": "mlp"}, 6, "layer 'hidden 0' has units, which have no places"),
+        ({"name": "cnn", "channels": [3]}, 6, "layer 'dense 0' has units, which have no places"),
+        ({"name": "cnn", "channels": [3, 3, 3], "dense": []}, 4, "layer 'convolution 2' has maps of one place"),
+    ],
+)
+def test_instance_normalization_of_one_place_is_refused(model: dict[str, Any], pixels: int, layer: str) -> None:
+    with pytest.raises(
+        UsageError, match=rf"norm: instance normalizes .*{layer}; use norm: layer, or .*\(model\.dense: \[\]\)"
+    ):
+        network(model, (pixels, pixels, 1), norm="instance")
+
+
+def test_a_ghost_batch_of_feature_maps_is_of_whole_examples() -> None:
+    """Also where the examples, and not their places, cannot be cut evenly, as in a probe."""
+    layer, twin = GhostBatchNorm(cohort(), "x", 5, GhostBatchNormOptions(groups=2)), nn.BatchNorm2d(5).double()
+    assert_like(layer, lambda x: torch.cat([twin(x[:3]), twin(x[3:])]), (3, 5, 4, 6, 5))
+
+
+@pytest.mark.parametrize("norm", ["group", "layer", "rms", "instance", "ghost-batch"])
+def test_gamma_and_beta_are_of_each_feature_map(norm: str) -> None:
+    """Whatever the statistics are over."""
+    model = network({"name": "cnn", "channels": [4], "dense": []}, (6, 6, 1), norm=norm, batch_size=8)
+    [layer] = [module for module in model.modules() if hasattr(module, "gamma")]
+    plain = layer(maps(3, 2, 6, 6, 4), NOW)
+    layer.gamma.data, layer.beta.data = maps(3, 1, 4, seed=1), maps(3, 1, 4, seed=2)
+    expected = plain * layer.gamma[:, :, None, None] + layer.beta[:, :, None, None]
+    torch.testing.assert_close(layer(maps(3, 2, 6, 6, 4), NOW), expected)
+
+
+def normalized(norm: str, x: Tensor, dy: Tensor) -> list[Tensor]:
+    """What comes of two training passes of a normalizer of x [T, B, H, W, C], its parameters' gradients included."""
+    options = TrialConfig.model_validate({"norm": norm}).norm
+    layer: Layer = load(NORMS[norm])(cohort(len(x), torch.float32), "x", x.shape[-1], options)
+    layer = layer if layer.takes_maps else PerMap(layer)
+    x = x.clone().requires_grad_()
+    for step in (1, 2):
+        y = layer(x * step, Pass(Mode.TRAIN, torch.tensor(step)))
+        y.backward(dy)
+    found = [y, x.grad, *(parameter.grad for parameter in layer.parameters()), *layer.buffers()]
+    return [tensor for tensor in found if tensor is not None]
+
+
+@pytest.mark.parametrize("norm", ["batch", "group", "layer", "rms", "instance", "ghost-batch", "batch-renorm"])
+def test_feature_maps_are_normalized_to_the_same_bits_in_any_company(norm: str) -> None:
+    """Three trials and each alone, on sizes that leave vector registers partly filled."""
+    x, dy = maps(3, 6, 5, 7, 12).float(), maps(3, 6, 5, 7, 12, seed=1).float()
+    together = normalized(norm, x, dy)
+    assert len(together) > 3
+    for slot in range(3):
+        alone = normalized(norm, x[slot : slot + 1], dy[slot : slot + 1])
+        assert all(torch.equal(one[slot], own[0]) for one, own in zip(together, alone, strict=True))
 
 
 # The choice of the method
@@ -362,9 +449,20 @@ MODEL_FIELDS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize(
     ("model", "norm", "precision"),
     [(model, norm, "float32") for model in MODEL_FIELDS for norm in ("none", "batch")]
-    + [("cnn", "batch", "bfloat16"), ("bn-inception", "batch", "bfloat16")],
+    + [("cnn", "batch", "bfloat16"), ("bn-inception", "batch", "bfloat16")]
+    + [
+        pytest.param(model, norm, precision, marks=pytest.mark.slow)
+        for model, norm, precision in [
+            ("cnn", "layer", "float32"),
+            ("cnn", "rms", "bfloat16"),
+            ("vgg", "instance", "float32"),
+            ("vgg", "instance", "bfloat16"),
+            ("cnn", {"name": "ghost-batch", "per_activation": 1}, "float32"),
+            ("cnn", {"name": "batch-renorm", "per_activation": 1}, "float32"),
+        ]
+    ],
 )
-def test_a_convolutional_trial_in_a_cohort_equals_itself_alone(model: str, norm: str, precision: str) -> None:
+def test_a_convolutional_trial_in_a_cohort_equals_itself_alone(model: str, norm: Any, precision: str) -> None:
     base = {"steps": 2, "eval_every": 2, "norm": norm, "nonlinearity": "relu", "batch_size": 32, **MODEL_FIELDS[model]}
     base |= {"precision": precision}
     assert_as_alone([trial(base, seed=seed, lr=rate, dropout=0.3) for seed in (0, 1) for rate in (0.01, 0.05)])

@@ -21,7 +21,20 @@ from bnexp.engine.program import Program
 from bnexp.errors import UsageError
 from bnexp.models.layers import Linear
 from bnexp.records import Final, Outcome, Point, Progress
-from tests.cohorts import NORMS, PAPER, SMALL, alone, assert_as_alone, data_of, records, together, trial, watch
+from tests.cohorts import (
+    NORMS,
+    PAPER,
+    SMALL,
+    alone,
+    assert_as_alone,
+    data_of,
+    norm_params,
+    records,
+    together,
+    trial,
+    undivided,
+    watch,
+)
 from tests.twins import Twin, dropout_mask
 
 
@@ -51,14 +64,17 @@ def assert_close(actual: Point | Final, expected: Point | Final, tolerance: floa
 
 
 norms = pytest.mark.parametrize("norm", [NORMS["none"], NORMS["batch"]], ids=["none", "batch"])
-every_norm = pytest.mark.parametrize("norm", NORMS.values(), ids=NORMS)
+every_norm = pytest.mark.parametrize("norm", norm_params())
 
 
 @pytest.mark.parametrize("nonlinearity", ["sigmoid", "relu", "tanh"])
 @pytest.mark.parametrize(
     ("norm", "dropout"),
-    [*((norm, 0.4) for norm in NORMS.values()), (NORMS["none"], 0.0), (NORMS["batch"], 0.0)],
-    ids=[*NORMS, "none without dropout", "batch without dropout"],
+    [
+        *(pytest.param(*each.values, 0.4, id=each.id, marks=each.marks) for each in norm_params()),
+        pytest.param(NORMS["none"], 0.0, id="none without dropout"),
+        pytest.param(NORMS["batch"], 0.0, id="batch without dropout"),
+    ],
 )
 def test_float64_equals_the_twin(norm: dict[str, Any], nonlinearity: str, dropout: float) -> None:
     """Losses, weights, curve and final numbers, over 200 steps, in a cohort whose every number differs by
@@ -95,8 +111,10 @@ def test_float64_equals_the_twin(norm: dict[str, Any], nonlinearity: str, dropou
         {"norm": {"name": "noisy-batch", "eps": 0.1, "momentum": 0.5, "shift": 2.0, "scale": 3.0}},
         {"norm": {"name": "group", "groups": 3, "eps": 0.1}},
         {"norm": "none"},
+        pytest.param({"norm": {"name": "layer", "eps": 0.1}}, marks=pytest.mark.slow),
+        pytest.param({"norm": {"name": "rms", "eps": 0.1}}, marks=pytest.mark.slow),
     ],
-    ids=["batch", "noisy", "group", "none"],
+    ids=["batch", "noisy", "group", "none", "layer", "rms"],
 )
 def test_float64_equals_the_twin_with_other_options(norm: dict[str, Any], batch_size: int) -> None:
     """Other options of the norms, fixed batches of other sizes, a schedule by trial, one layer, shared streams, and a
@@ -223,12 +241,10 @@ def test_a_trial_on_images_of_784_pixels_equals_itself_alone(norm: dict[str, Any
 
 
 @pytest.mark.parametrize("batch_size", [2, 7, 61])
-@pytest.mark.parametrize(
-    "norm", [*list(NORMS.values())[:-1], {"norm": {"name": "group", "groups": 1}}], ids=list(NORMS)
-)
+@every_norm
 def test_odd_sizes_equal_themselves_alone(norm: dict[str, Any], batch_size: int) -> None:
     """Sizes that leave every vector register partly filled, and the smallest batch."""
-    base = {**norm, "model": {"name": "mlp", "hidden": (33, 7)}, "batch_size": batch_size, "steps": 20}
+    base = {**undivided(norm), "model": {"name": "mlp", "hidden": (33, 7)}, "batch_size": batch_size, "steps": 20}
     assert_as_alone([trial(base, seed=seed, dropout=p) for seed in (0, 1) for p in (0.0, 0.2, 0.4)][:5])
 
 

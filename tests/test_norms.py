@@ -1,5 +1,6 @@
-"""Normalizers one by one: group normalization is torch's, noise is as announced, and probing leaves nothing behind."""
+"""Normalizers one by one: those of each example are torch's, noise is as announced, probing leaves nothing behind."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,10 +9,21 @@ from torch import Tensor, nn
 
 from bnexp.config import TrialConfig
 from bnexp.errors import UsageError
+from bnexp.models.batchwise import BatchRenorm, GhostBatchNorm
 from bnexp.models.layers import Cohort, Layer, Mode, Pass
 from bnexp.models.mlp import mlp
 from bnexp.models.normalization import BatchNorm, GroupNorm, NoisyBatchNorm
-from bnexp.options import BatchNormOptions, GroupNormOptions, NoisyBatchNormOptions
+from bnexp.models.per_example import LayerNorm, RmsNorm
+from bnexp.options import (
+    BatchNormOptions,
+    BatchRenormOptions,
+    GhostBatchNormOptions,
+    GroupNormOptions,
+    LayerNormOptions,
+    NoisyBatchNormOptions,
+    RmsNormOptions,
+)
+from tests.norm_twins import RmsTwin
 
 CPU = torch.device("cpu")
 
@@ -28,27 +40,156 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("mode", Mode)
-@pytest.mark.parametrize(("units", "groups", "batch"), [(12, 4, 5), (7, 1, 2), (7, 7, 2), (33, 11, 61)])
-def test_group_normalization_is_torchs(units: int, groups: int, batch: int, mode: Mode) -> None:
-    """Values and all three gradients, whatever the pass is for; a group of one unit included."""
-    layer = GroupNorm(cohort([1]), "hidden 0", units, GroupNormOptions(groups=groups, eps=1e-3))
+def assert_as_plain(layer: Any, plain: Callable[[], Any], units: int, batch: int, mode: Mode) -> None:
+    """Values and all three gradients of three trials, each as those of a torch.nn module of its own."""
     layer.gamma.data, layer.beta.data = drawn(3, 1, units, seed=1), drawn(3, 1, units, seed=2)
     x, weights = drawn(3, batch, units, seed=3).requires_grad_(), drawn(3, batch, units, seed=4)
     y = layer(x, now(mode))
     (y * weights).sum().backward()
-    assert x.grad is not None and layer.gamma.grad is not None and layer.beta.grad is not None
+    assert x.grad is not None
     for slot in range(3):
-        plain = nn.GroupNorm(groups, units, eps=1e-3).double()
-        plain.weight.data, plain.bias.data = layer.gamma.data[slot, 0], layer.beta.data[slot, 0]
+        alone = plain().double()
+        alone.weight.data, alone.bias.data = layer.gamma.data[slot, 0], layer.beta.data[slot, 0]
         theirs = x.detach()[slot].clone().requires_grad_()
-        expected = plain(theirs)
+        expected = alone(theirs)
         (expected * weights[slot]).sum().backward()
-        assert theirs.grad is not None and plain.weight.grad is not None and plain.bias.grad is not None
         torch.testing.assert_close(y[slot], expected, rtol=1e-11, atol=1e-12)
         torch.testing.assert_close(x.grad[slot], theirs.grad, rtol=1e-10, atol=1e-11)
-        torch.testing.assert_close(layer.gamma.grad[slot, 0], plain.weight.grad, rtol=1e-10, atol=1e-11)
-        torch.testing.assert_close(layer.beta.grad[slot, 0], plain.bias.grad, rtol=1e-10, atol=1e-11)
+        torch.testing.assert_close(layer.gamma.grad[slot, 0], alone.weight.grad, rtol=1e-10, atol=1e-11)
+        torch.testing.assert_close(layer.beta.grad[slot, 0], alone.bias.grad, rtol=1e-10, atol=1e-11)
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize(("units", "groups", "batch"), [(12, 4, 5), (7, 1, 2), (7, 7, 2), (33, 11, 61)])
+def test_group_normalization_is_torchs(units: int, groups: int, batch: int, mode: Mode) -> None:
+    """Whatever the pass is for; a group of one unit included."""
+    layer = GroupNorm(cohort([1]), "hidden 0", units, GroupNormOptions(groups=groups, eps=1e-3))
+    assert_as_plain(layer, lambda: nn.GroupNorm(groups, units, eps=1e-3), units, batch, mode)
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize(("units", "batch"), [(12, 5), (33, 61)])
+def test_layer_normalization_is_torchs(units: int, batch: int, mode: Mode) -> None:
+    layer = LayerNorm(cohort([1]), "hidden 0", units, LayerNormOptions(eps=1e-3))
+    assert_as_plain(layer, lambda: nn.LayerNorm(units, eps=1e-3), units, batch, mode)
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize(("units", "batch"), [(12, 5), (33, 61)])
+def test_root_mean_square_normalization_is_torchs_with_a_bias(units: int, batch: int, mode: Mode) -> None:
+    layer = RmsNorm(cohort([1]), "hidden 0", units, RmsNormOptions(eps=1e-3))
+    assert_as_plain(layer, lambda: RmsTwin(units, eps=1e-3), units, batch, mode)
+
+
+def ghost(units: int, trials: int = 3, **options: Any) -> GhostBatchNorm:
+    return GhostBatchNorm(cohort([1], trials), "hidden 0", units, GhostBatchNormOptions(**options))
+
+
+@pytest.mark.parametrize(("batch", "parts"), [(12, [4, 4, 4]), (11, [4, 4, 3]), (5, [3, 2])])
+@pytest.mark.parametrize("mode", [Mode.TRAIN, Mode.COLLECT, Mode.PROBE])
+def test_a_ghost_batch_is_normalized_as_if_it_were_alone(batch: int, parts: list[int], mode: Mode) -> None:
+    """Torch's batch normalization of each; a batch that cannot be cut evenly, as a probe's, nearly so."""
+
+    def plain() -> nn.Module:
+        class Each(nn.BatchNorm1d):
+            def forward(self, x: Tensor) -> Tensor:
+                return torch.cat([super(Each, self).forward(part) for part in x.split(parts)])
+
+        return Each(7, 1e-3)
+
+    assert_as_plain(ghost(7, groups=3, eps=1e-3), plain, 7, batch, mode)
+
+
+def test_moving_averages_move_with_every_ghost_batch() -> None:
+    """One after the other, as torch's do, and debiased as such; what is gathered counts each."""
+    layer, twin, x = (
+        ghost(7, trials=1, groups=3, momentum=0.3),
+        nn.BatchNorm1d(7, momentum=0.3).double(),
+        drawn(1, 12, 7),
+    )
+    layer(x, now(Mode.TRAIN))
+    layer(x, now(Mode.COLLECT))
+    for part in x[0].split(4):
+        twin(part)
+    assert twin.running_mean is not None and twin.running_var is not None and float(layer.batches) == 3
+    torch.testing.assert_close(layer.moving[0, 0], twin.running_mean)
+    torch.testing.assert_close(layer.moving[0, 1], twin.running_var - 0.7**3)
+    evaluated = (x - twin.running_mean / (1 - 0.7**3)) / ((twin.running_var - 0.7**3) / (1 - 0.7**3) + 1e-5).sqrt()
+    torch.testing.assert_close(layer(x, now(Mode.CURVE)), evaluated)
+    means = torch.stack([part.mean(0) for part in x[0].split(4)]).mean(0)
+    variances = torch.stack([part.var(0) for part in x[0].split(4)]).mean(0)
+    torch.testing.assert_close(layer(x, now(Mode.FINAL)), (x - means) / (variances + 1e-5).sqrt())
+
+
+@pytest.mark.parametrize(("batch_size", "groups"), [(60, 7), (60, 60), (2, 2), (60, 120)])
+def test_ghost_batches_that_a_batch_does_not_hold_are_refused(batch_size: int, groups: int) -> None:
+    config = TrialConfig.model_validate({"batch_size": batch_size, "norm": {"name": "ghost-batch", "groups": groups}})
+    words = (
+        rf"norm\.groups: a batch of {batch_size} examples cannot be cut into {groups} virtual batches of equally many"
+    )
+    with pytest.raises(UsageError, match=words):
+        mlp(cohort([0]), config, (2, 2), 10)
+
+
+def renorm(**options: Any) -> BatchRenorm:
+    """Of seven units of two trials, with a gamma and a beta, that has seen three batches."""
+    layer = BatchRenorm(cohort([1], 2), "hidden 0", 7, BatchRenormOptions(**options))
+    layer.gamma.data, layer.beta.data = drawn(2, 1, 7, seed=1), drawn(2, 1, 7, seed=2)
+    for step in (1, 2, 3):
+        layer(drawn(2, 9, 7, seed=10 + step), now(Mode.TRAIN, step))
+    return layer
+
+
+@pytest.mark.parametrize("mode", [Mode.TRAIN, Mode.PROBE])
+def test_batch_renormalization_without_room_is_batch_normalization(mode: Mode) -> None:
+    """And so is any before the first step, and at it, whatever its limits."""
+    x, weights = drawn(2, 9, 7, seed=3).requires_grad_(), drawn(2, 9, 7, seed=4)
+    narrow, wide = renorm(rmax=1.0, dmax=0.0), renorm()
+    plain = BatchNorm(cohort([1], 2), "hidden 0", 7, BatchNormOptions())
+    plain.gamma.data, plain.beta.data = narrow.gamma.data, narrow.beta.data
+    expected = plain(x, now(mode, 4))
+    [gradient] = torch.autograd.grad((expected * weights).sum(), x)
+    for layer, step in ((narrow, 4), (wide, 1 if mode is Mode.TRAIN else 0)):
+        y = layer(x, now(mode, step))
+        torch.testing.assert_close(y, expected, rtol=1e-11, atol=1e-12)
+        torch.testing.assert_close(torch.autograd.grad((y * weights).sum(), x)[0], gradient, rtol=1e-9, atol=1e-11)
+
+
+def test_batch_renormalization_with_room_normalizes_by_the_averages_of_the_batches_before() -> None:
+    """As an evaluation does, in which it is no different then, though the batch is far from them."""
+    layer, x = renorm(rmax=1e6, dmax=1e6), 5 * drawn(2, 9, 7, seed=3) + 3
+    before = layer(x, now(Mode.CURVE, 3))
+    torch.testing.assert_close(layer(x, now(Mode.PROBE, 3)), before, rtol=1e-10, atol=1e-11)
+    torch.testing.assert_close(layer(x, now(Mode.TRAIN, 4)), before, rtol=1e-10, atol=1e-11)
+    assert float((layer(x, now(Mode.CURVE, 4)) - before).detach().abs().max()) > 0.1
+
+
+def test_the_corrections_of_batch_renormalization_have_limits() -> None:
+    """On both sides, and they are constants in the backward pass."""
+    layer = renorm(rmax=2.0, dmax=0.5)
+    for scale, shift, r, d in ((100.0, 1e4, 2.0, 0.5), (0.01, -1e4, 0.5, -0.5)):
+        x, weights = (scale * drawn(2, 9, 7, seed=3) + shift).requires_grad_(), drawn(2, 9, 7, seed=4)
+        deviation = (x.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
+        expected = ((x - x.mean(1, keepdim=True)) / deviation * r + d) * layer.gamma + layer.beta
+        y = layer(x, now(Mode.PROBE, 3))
+        torch.testing.assert_close(y, expected, rtol=1e-9, atol=1e-10)
+        ours, theirs = (torch.autograd.grad((each * weights).sum(), x)[0] for each in (y, expected))
+        torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-12)
+
+
+def test_batch_renormalization_averages_deviations_and_ends_with_those_gathered() -> None:
+    layer, batches = renorm(momentum=0.3), [drawn(2, 9, 7, seed=20 + number) for number in range(3)]
+    for x in batches:
+        layer(x, now(Mode.COLLECT, 3))
+    means, deviations = (
+        torch.stack([of(x) for x in batches]).mean(0)
+        for of in (
+            lambda x: x.mean(1, keepdim=True),
+            lambda x: (x.var(1, correction=0, keepdim=True) + 1e-5).sqrt(),
+        )
+    )
+    expected = (batches[0] - means) / deviations * layer.gamma + layer.beta
+    torch.testing.assert_close(layer(batches[0], now(Mode.FINAL, 3)), expected)
 
 
 def test_groups_that_do_not_divide_the_units_are_refused() -> None:
@@ -132,10 +273,19 @@ def test_noise_goes_with_the_trials_that_are_kept() -> None:
     assert torch.equal(layer(x[[0, 2]], now(Mode.TRAIN, 4)), before[[0, 2]])
 
 
-@pytest.mark.parametrize("layer", [noisy([5], 2, units=7), BatchNorm(cohort([5], 2), "x", 7, BatchNormOptions())])
-def test_a_probe_leaves_nothing_behind_and_training_and_gathering_do(layer: Layer) -> None:
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: noisy([5], 2, units=7),
+        lambda: BatchNorm(cohort([5], 2), "x", 7, BatchNormOptions()),
+        lambda: ghost(7, 2, groups=3),
+        renorm,
+    ],
+    ids=["noisy", "batch", "ghost", "renorm"],
+)
+def test_a_probe_leaves_nothing_behind_and_training_and_gathering_do(make: Callable[[], Layer]) -> None:
     """In the pass's own mode: nothing is kept by what only looks."""
-    x = drawn(2, 6, 7)
+    layer, x = make(), drawn(2, 6, 7)
     for mode, moves in ((Mode.PROBE, set()), (Mode.TRAIN, {"moving"}), (Mode.COLLECT, {"gathered", "batches"})):
         before = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
         layer(x, now(mode))

@@ -21,7 +21,18 @@ from bnexp.engine.trainer import Trainer
 from bnexp.models.layers import Mode
 from bnexp.options import ExponentialOptions
 from bnexp.records import Outcome, Probe
-from tests.cohorts import NORMS, SMALL, assert_as_alone, data_of, records, together, trial, watch
+from tests.cohorts import (
+    NORMS,
+    SMALL,
+    assert_as_alone,
+    data_of,
+    norm_params,
+    records,
+    together,
+    trial,
+    undivided,
+    watch,
+)
 from tests.twins import Twin
 
 ALL = tuple(registry.PROBES)
@@ -152,12 +163,11 @@ DEEP = {"model": {"name": "mlp", "hidden": (12, 7, 9, 6)}, "nonlinearity": "relu
 
 
 @pytest.mark.parametrize("fields", [FLOAT64, {**FLOAT64, **DEEP}], ids=["sigmoid", "deep relu"])
-@pytest.mark.parametrize("norm", NORMS)
-def test_probes_find_what_plain_autograd_finds(norm: str, fields: dict[str, Any]) -> None:
+@pytest.mark.parametrize("norm", norm_params())
+def test_probes_find_what_plain_autograd_finds(norm: dict[str, Any], fields: dict[str, Any]) -> None:
     """All of them, of three trials at once, before training and within it, with units one by one; the noise is that of
     the step just taken, and there is no dropout."""
-    chosen = {"norm": {"name": "group", "groups": 1}} if norm == "group" else NORMS[norm]
-    _, program, twins = watch(ragged(chosen, **fields))
+    _, program, twins = watch(ragged(undivided(norm) if "model" in fields else norm, **fields))
     for step in (0, 1, 12):
         program.run(int(program.now) + 1, step - int(program.now))
         found = probing.sample(program, step)
@@ -176,7 +186,7 @@ def test_probes_find_what_plain_autograd_finds(norm: str, fields: dict[str, Any]
                 assert not probe.units or probe.value == pytest.approx(np.mean(probe.units), rel=1e-12, abs=1e-15)
 
 
-@pytest.mark.parametrize("norm", NORMS.values(), ids=NORMS)
+@pytest.mark.parametrize("norm", norm_params())
 def test_probes_change_nothing(norm: dict[str, Any]) -> None:
     """Bit for bit, with momentum, dropout and noise; and beside a neighbour that diverges."""
     probed = [*ragged(norm), trial(ragged(norm)[0].model_dump(), seed=7, lr_multiplier=1e38)]
@@ -186,14 +196,13 @@ def test_probes_change_nothing(norm: dict[str, Any]) -> None:
     assert str([replace(outcome, probes=()) for outcome in ours]) == str(theirs)
 
 
-@pytest.mark.parametrize("norm", NORMS.values(), ids=NORMS)
+@pytest.mark.parametrize("norm", norm_params())
 def test_what_is_probed_depends_on_the_trial_alone(norm: dict[str, Any]) -> None:
     """Bit for bit, whoever shares the cohort, on sizes that leave every vector register partly filled too."""
     short = {"steps": 3, "eval_every": 2}
     assert_as_alone(ragged(norm, **short))
     assert_as_alone(ragged(norm, **short)[::-1])
-    odd = {"norm": {"name": "group", "groups": 1}} if norm == NORMS["group"] else norm
-    assert_as_alone(ragged(odd, **short, **DEEP))
+    assert_as_alone(ragged(undivided(norm), **short, **DEEP))
 
 
 def test_probes_stand_before_the_first_step_and_at_every_point() -> None:
@@ -223,7 +232,7 @@ def assert_untouched(program: Program, before: dict[str, tuple[int, list[float]]
 
 
 @pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize("norm", NORMS.values(), ids=NORMS)
+@pytest.mark.parametrize("norm", norm_params())
 def test_a_probe_leaves_the_program_as_it_was(norm: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every tensor at its address, the velocities the very same; also where memory ends in the midst of it."""
     program = Program(

@@ -16,8 +16,9 @@ from bnexp.data.batches import CURVE_EXAMPLES, Batches
 from bnexp.data.examples import Examples
 from bnexp.engine.program import Program
 from bnexp.models.layers import Linear
-from bnexp.options import BatchNormOptions, ExponentialOptions, GroupNormOptions, NoisyBatchNormOptions
+from bnexp.options import BatchNormOptions, ExponentialOptions, NoisyBatchNormOptions
 from bnexp.records import Final, Point
+from tests.norm_twins import BatchTwin, Statistics, norm_twin
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda x: x,
@@ -55,11 +56,7 @@ class Twin(nn.Module):
         widths = [prod(self.sets.shape), *trial.model.hidden]
         self.linears = [nn.Linear(i, units, bias=norm.name == "none") for i, units in pairwise(widths)]
         self.linears.append(nn.Linear(widths[-1], self.sets.classes))
-        self.norms: list[Any] = []
-        if isinstance(norm, BatchNormOptions):
-            self.norms = [nn.BatchNorm1d(units, norm.eps, norm.momentum) for units in widths[1:]]
-        elif isinstance(norm, GroupNormOptions):
-            self.norms = [nn.GroupNorm(norm.groups, units, norm.eps) for units in widths[1:]]
+        self.norms: list[Any] = [] if norm.name == "none" else [norm_twin(norm, units) for units in widths[1:]]
         self.layers = nn.ModuleList([*self.linears, *self.norms]).to(self.sets.train.x)
         theirs = [module for module in training.model.modules() if isinstance(module, Linear)]
         for linear, their in zip(self.linears, theirs, strict=True):
@@ -111,12 +108,16 @@ class Twin(nn.Module):
 
     def layer_by_layer(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """What enters each nonlinearity, from the first hidden layer to the last, and what leaves it, in training but
-        for dropout; the logits end both lists. It moves the averages."""
+        for dropout; the logits end both lists. It moves averages but those that training uses."""
         entering, leaving = [], []
+        for norm in self.norms:
+            norm.still = True
         for number, linear in enumerate(self.linears[:-1]):
             entering.append(self._normalize(number, linear(x)) if self.norms else linear(x))
             x = FUNCTIONS[self.trial.nonlinearity](entering[-1])
             leaving.append(x)
+        for norm in self.norms:
+            norm.still = False
         logits = self.linears[-1](x)
         return [*entering, logits], [*leaving, logits]
 
@@ -130,54 +131,43 @@ class Twin(nn.Module):
         return torch.as_tensor(self.linears[-1](x))
 
     @torch.no_grad()
-    def _measure(self, examples: Examples, means: list[Tensor], variances: list[Tensor]) -> tuple[float, ...]:
+    def _measure(self, examples: Examples, statistics: list[Statistics]) -> tuple[float, ...]:
         """Mean loss, accuracy and top-5 accuracy under these statistics, dropout off."""
 
         def normalize(number: int, x: Tensor) -> Tensor:
             norm = self.norms[number]
-            if isinstance(norm, nn.GroupNorm):
+            if not isinstance(norm, BatchTwin):
                 return torch.as_tensor(norm(x))
-            return batch_norm(x, means[number], variances[number], norm.weight, norm.bias, eps=norm.eps)
+            return batch_norm(x, *statistics[number], norm.weight, norm.bias, eps=norm.eps)
 
         logits = self._logits(examples.x, normalize)
         best = logits.sort(dim=1, descending=True, stable=True).indices == examples.y[:, None]
         among = [float(best[:, :count].sum()) / len(examples) for count in (1, 5)]
         return float(cross_entropy(logits.double(), examples.y)), *among
 
-    def _batch_norms(self) -> list[nn.BatchNorm1d]:
-        return [norm for norm in self.norms if isinstance(norm, nn.BatchNorm1d)]
-
     def point(self) -> Point:
-        """A point of the curve, from debiased averages: running_mean starts at 0 and running_var at 1."""
-        means, variances = [], []
-        for norm in self._batch_norms():
-            assert norm.momentum is not None
-            assert norm.running_mean is not None and norm.running_var is not None
-            left = (1 - norm.momentum) ** self.steps
-            means.append(norm.running_mean / (1 - left))
-            variances.append((norm.running_var - left) / (1 - left))
+        """A point of the curve, from debiased averages."""
+        averages = [norm.averages(self.steps) for norm in self.norms if isinstance(norm, BatchTwin)]
         sets = [part.first(CURVE_EXAMPLES) for part in (self.sets.train, self.sets.validation)]
-        return Point(self.steps, *(number for part in sets for number in self._measure(part, means, variances)[:2]))
+        return Point(self.steps, *(number for part in sets for number in self._measure(part, averages)[:2]))
 
     @torch.no_grad()
     def final(self) -> Final:
         """The final numbers, from Algorithm 2's means over batches of the mean and the m/(m-1) variance."""
-        seen: list[list[tuple[Tensor, Tensor]]] = [[] for _ in self._batch_norms()]
+        seen: list[list[Statistics]] = [[] for _ in self.norms]
 
         def normalize(number: int, x: Tensor) -> Tensor:
             norm = self.norms[number]
-            if isinstance(norm, nn.GroupNorm):
+            if not isinstance(norm, BatchTwin):
                 return torch.as_tensor(norm(x))
-            mean, variance = x.mean(0), x.var(0, correction=1)
-            seen[number].append((mean, variance))
-            biased = ((x - mean) ** 2).mean(0)
-            return torch.as_tensor((x - mean) / (biased + norm.eps).sqrt() * norm.weight + norm.bias)
+            y, found = norm.gathering(x)
+            seen[number] += found
+            return y
 
         for x in self.batches.population([self.trial.seed]):
             self._logits(x[0], normalize)
-        means = [torch.stack([mean for mean, _ in batches]).mean(0) for batches in seen]
-        variances = [torch.stack([variance for _, variance in batches]).mean(0) for batches in seen]
+        population = [norm.population(of) for norm, of in zip(self.norms, seen, strict=True) if of]
         sets = (self.sets.train, self.sets.validation, self.sets.test)
-        measured = [self._measure(part, means, variances) for part in sets]
+        measured = [self._measure(part, population) for part in sets]
         _, *best = (part[2] for part in measured)
         return Final(*(number for part in measured for number in part[:2]), *best)

@@ -9,8 +9,7 @@ from bnexp.models.convolution import Convolution, SeparableConvolution
 from bnexp.models.convolving import Window
 from bnexp.models.layers import Cohort, Layer, Linear, Nonlinearity, Sequential
 from bnexp.models.maps import PerActivation, PerMap
-from bnexp.models.normalization import GroupNorm
-from bnexp.options import BatchNormOptions
+from bnexp.options import BatchNormOptions, GhostBatchNormOptions, InstanceNormOptions
 
 
 class Maps(NamedTuple):
@@ -30,6 +29,8 @@ class Builder:
 
     def __init__(self, cohort: Cohort, config: TrialConfig) -> None:
         self.cohort, self.norm, self.model = cohort, config.norm, config.model.name
+        if isinstance(config.norm, GhostBatchNormOptions):
+            _refuse_uneven(config.norm.groups, config.batch_size)
         self._normalizer = registry.load(registry.NORMS[config.norm.name])
         self._function = registry.load(registry.NONLINEARITIES[config.nonlinearity])
 
@@ -59,15 +60,37 @@ class Builder:
 
     def dense(self, name: str, inputs: int, units: int) -> Layer:
         """The same of units."""
+        self._refuse_one_place(name, "units, which have no places")
         normalizer: Layer = self._normalizer(self.cohort, name, units, self.norm)
         return Sequential(Linear(self.cohort, name, inputs, units), normalizer, self._nonlinear(name))
 
+    def _refuse_one_place(self, name: str, what: str) -> None:
+        """Raise UsageError where each map is to be normalized over its places, and layer `name` has `what` instead."""
+        if isinstance(self.norm, InstanceNormOptions):
+            raise UsageError(
+                f"norm: instance normalizes over the places of a feature map, and layer {name!r} has {what}; use "
+                "norm: layer, or a convolutional model without dense hidden layers (model.dense: []) whose maps keep "
+                "several places"
+            )
+
     def _normalized(self, name: str, maps: Maps, per_activation: bool) -> Layer:
+        if maps.height * maps.width == 1:
+            self._refuse_one_place(name, "maps of one place")
         units = maps.height * maps.width * maps.channels if per_activation else maps.channels
         normalizer: Layer = self._normalizer(self.cohort, name, units, self.norm)
-        if isinstance(normalizer, GroupNorm):
-            return normalizer
-        return PerActivation(normalizer) if per_activation else PerMap(normalizer)
+        if per_activation:
+            return PerActivation(normalizer)
+        return normalizer if normalizer.takes_maps else PerMap(normalizer)
 
     def _nonlinear(self, name: str) -> Nonlinearity:
         return Nonlinearity(name, self._function)
+
+
+def _refuse_uneven(groups: int, batch_size: int) -> None:
+    """Raise UsageError where a batch cannot be cut into so many virtual batches."""
+    examples, left = divmod(batch_size, groups)
+    if left or examples < 2:
+        raise UsageError(
+            f"norm.groups: a batch of {batch_size} examples cannot be cut into {groups} virtual batches of equally "
+            "many, two or more"
+        )

@@ -83,6 +83,9 @@ class Layer(nn.Module):
     gathers = False
     """Whether it learns anything in `Mode.COLLECT`."""
 
+    takes_maps = False
+    """Of a normalizer, whether it is made for feature maps [T, B, H, W, C] too, and not only for units [T, B, C]."""
+
     by_stream: tuple[str, ...] = ()
     """The buffers that belong to streams instead, and are made anew in `keep`."""
 

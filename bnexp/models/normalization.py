@@ -85,12 +85,10 @@ class BatchNorm(Layer):
     def forward(self, x_TBC: Tensor, now: Pass) -> Tensor:
         x_TBC = x_TBC.to(self.gamma.dtype)  # products may come in bfloat16
         if now.mode is Mode.CURVE:
-            return self._with(x_TBC, self.moving / (1 - (1 - self.momentum) ** now.step.to(self.moving.dtype)))
+            return self._with(x_TBC, self._averages(now.step))
         if now.mode is Mode.FINAL:
             return self._with(x_TBC, self.gathered / self.batches)
-        y_TBC, mean_T1C, variance_T1C = self._normalized(x_TBC)
-        batch = x_TBC.shape[1]
-        statistics_T2C = torch.cat([mean_T1C, variance_T1C * (batch / (batch - 1))], dim=1)
+        y_TBC, statistics_T2C = self._by_batch(x_TBC, now)
         if now.mode is Mode.TRAIN:
             # Not lerp_, which makes NaN of an average that has once overflowed.
             self.moving.mul_(1 - self.momentum).add_(statistics_T2C, alpha=self.momentum)
@@ -99,13 +97,24 @@ class BatchNorm(Layer):
             self.batches.add_(1)
         return y_TBC
 
-    def _normalized(self, x_TBC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _averages(self, batches: Tensor) -> Tensor:
+        """The moving averages [T, 2, C] of so many batches (int64 without dimension), debiased."""
+        return self.moving / (1 - (1 - self.momentum) ** batches.to(self.moving.dtype))
+
+    def _by_batch(self, x_TBC: Tensor, now: Pass) -> tuple[Tensor, Tensor]:
+        """x normalized by the batch, and what of the batch is averaged [T, 2, C]."""
+        y_TBC, mean_T1C, variance_T1C = self._normalized(x_TBC, self.gamma, self.beta)
+        batch = x_TBC.shape[1]
+        return y_TBC, torch.cat([mean_T1C, variance_T1C * (batch / (batch - 1))], dim=1)
+
+    def _normalized(self, x_TBC: Tensor, gamma_T1C: Tensor, beta_T1C: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Normalized x, and the batch's mean and biased variance [T, 1, C]."""
-        given = (x_TBC, self.gamma, self.beta, self.eps, self.stop_gradient)
+        given = (x_TBC, gamma_T1C, beta_T1C, self.eps, self.stop_gradient)
         result: tuple[Tensor, Tensor, Tensor] = _Normalize.apply(*given)  # type: ignore[no-untyped-call]
         return result
 
     def _with(self, x_TBC: Tensor, statistics_T2C: Tensor) -> Tensor:
+        """x normalized by averages of what `_by_batch` tells."""
         mean_T1C, variance_T1C = statistics_T2C.split(1, dim=1)
         scale_T1C = self.gamma * (variance_T1C + self.eps).rsqrt()
         return torch.addcmul(self.beta - mean_T1C * scale_T1C, x_TBC, scale_T1C)
@@ -140,6 +149,8 @@ class NoisyBatchNorm(BatchNorm):
 class GroupNorm(Layer):
     """Group normalization (Wu and He 2018): each example by the mean and the biased variance of each of its groups of
     units, then gamma from 1 and beta from 0 per unit, as torch.nn.GroupNorm. Evaluation is no different."""
+
+    takes_maps = True
 
     def __init__(self, cohort: Cohort, name: str, units: int, options: GroupNormOptions) -> None:
         super().__init__()

@@ -1,0 +1,128 @@
+"""Plain twins of the normalizers: what torch.nn has, and what it has not as its paper writes it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bnexp.options import (
+    BatchNormOptions,
+    BatchRenormOptions,
+    GhostBatchNormOptions,
+    GroupNormOptions,
+    LayerNormOptions,
+    RmsNormOptions,
+)
+
+Statistics = tuple[Tensor, Tensor]
+"""Mean and variance, [units] each."""
+
+
+class BatchTwin(nn.BatchNorm1d):
+    """Batch normalization, which knows how this program evaluates it."""
+
+    def averages(self, steps: int) -> Statistics:
+        """The moving averages after `steps` steps, debiased: running_mean starts at 0 and running_var at 1."""
+        assert self.momentum is not None and self.running_mean is not None and self.running_var is not None
+        left = (1 - self.momentum) ** steps
+        return self.running_mean / (1 - left), (self.running_var - left) / (1 - left)
+
+    def gathering(self, x: Tensor) -> tuple[Tensor, list[Statistics]]:
+        """x normalized by its batch, and the statistics of each batch in it, for Algorithm 2."""
+        mean, variance = x.mean(0), x.var(0, correction=1)
+        biased = ((x - mean) ** 2).mean(0)
+        return (x - mean) / (biased + self.eps).sqrt() * self.weight + self.bias, [(mean, variance)]
+
+    def population(self, seen: list[Statistics]) -> Statistics:
+        """Of many batches."""
+        means, variances = zip(*seen, strict=True)
+        return torch.stack(means).mean(0), torch.stack(variances).mean(0)
+
+
+class GhostTwin(BatchTwin):
+    """torch's, of one virtual batch after the other."""
+
+    def __init__(self, units: int, eps: float, momentum: float, groups: int) -> None:
+        super().__init__(units, eps, momentum)
+        self.groups = groups
+
+    def _parts(self, x: Tensor) -> Sequence[Tensor]:
+        return x.tensor_split(min(self.groups, len(x) // 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([super(GhostTwin, self).forward(part) for part in self._parts(x)])
+
+    def averages(self, steps: int) -> Statistics:
+        return super().averages(steps * self.groups)
+
+    def gathering(self, x: Tensor) -> tuple[Tensor, list[Statistics]]:
+        normalized, seen = zip(*(super(GhostTwin, self).gathering(part) for part in self._parts(x)), strict=True)
+        return torch.cat(normalized), [one for of_part in seen for one in of_part]
+
+
+class RenormTwin(BatchTwin):
+    """Algorithm 1 of Ioffe 2017, with constant limits and with averages that are debiased."""
+
+    running: Tensor
+    still = False
+    """Whether the averages are to stay."""
+
+    def __init__(self, units: int, eps: float, momentum: float, rmax: float, dmax: float) -> None:
+        super().__init__(units, eps, momentum)
+        self.rmax, self.dmax, self.rate, self.batches = rmax, dmax, momentum, 0
+        self.register_buffer("running", torch.zeros(2, units))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean(0)
+        sigma = (((x - mean) ** 2).mean(0) + self.eps).sqrt()
+        normalized = (x - mean) / sigma
+        if self.batches:
+            mu, sigma_mu = self.running / (1 - (1 - self.rate) ** self.batches)
+            r = (sigma / sigma_mu).detach().clamp(1 / self.rmax, self.rmax)
+            normalized = normalized * r + ((mean - mu) / sigma_mu).detach().clamp(-self.dmax, self.dmax)
+        if not self.still:
+            self.batches += 1
+            self.running = (1 - self.rate) * self.running + self.rate * torch.stack([mean, sigma]).detach()
+        return normalized * self.weight + self.bias
+
+    def averages(self, steps: int) -> Statistics:
+        mu, sigma = self.running / (1 - (1 - self.rate) ** steps)
+        return mu, sigma**2 - self.eps
+
+    def gathering(self, x: Tensor) -> tuple[Tensor, list[Statistics]]:
+        self.still = True
+        return self(x), [(x.mean(0), (x.var(0, correction=0) + self.eps).sqrt())]
+
+    def population(self, seen: list[Statistics]) -> Statistics:
+        mean, sigma = super().population(seen)
+        return mean, sigma**2 - self.eps
+
+
+class RmsTwin(nn.RMSNorm):
+    """torch's, with the bias that the paper adds afterwards."""
+
+    def __init__(self, units: int, eps: float) -> None:
+        super().__init__(units, eps)
+        self.bias = nn.Parameter(torch.zeros(units))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + self.bias
+
+
+def norm_twin(options: Any, units: int) -> Any:
+    """The normalizer of a layer of so many units, with weight and bias; None where there is none."""
+    match options:
+        case BatchRenormOptions():
+            return RenormTwin(units, options.eps, options.momentum, options.rmax, options.dmax)
+        case GhostBatchNormOptions():
+            return GhostTwin(units, options.eps, options.momentum, options.groups)
+        case BatchNormOptions():
+            return BatchTwin(units, options.eps, options.momentum)
+        case GroupNormOptions():
+            return nn.GroupNorm(options.groups, units, options.eps)
+        case LayerNormOptions():
+            return nn.LayerNorm(units, options.eps)
+        case RmsNormOptions():
+            return RmsTwin(units, options.eps)
+    return None
