@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.pages import table
 from bnexp.fileschema import file_schema
 from bnexp.options import COMPONENTS, LAYERS
+from bnexp.own import WRITTEN
 from bnexp.registry import PREPARED_NAMES
 
 Schema = dict[str, Any]
@@ -105,6 +106,9 @@ def _typed(schema: Schema) -> Iterator[str]:
             yield f"a whole number{_bounds(schema)}"
         case "number":
             yield f"a number{_bounds(schema)}"
+        case list(kinds):
+            for kind in kinds:
+                yield from _typed({"type": kind})
         case "boolean":
             yield from ("`true`", "`false`")
         case "string":
@@ -132,6 +136,8 @@ def _number(value: float) -> str:
 def _pattern(pattern: str) -> str:
     if LAYERS in pattern:
         return "such as `3x100`"
+    if WRITTEN in pattern:
+        return "`package.module:name`"
     assert PREPARED_NAMES.pattern in pattern
     return "`imagefolder/NAME`"
 
@@ -158,13 +164,14 @@ def _anchor(heading: str) -> str:
 def _component(name: str, schema: Schema) -> str:
     """Its kinds, each with its fields."""
     by_name, *kinds = schema["anyOf"]
+    by_name = _shipped(by_name)
     about = dict(zip(by_name["enum"], by_name["enumDescriptions"], strict=True))
     parts = [f"#### {name}"]
     for kind in kinds:
         if "name" not in kind["properties"]:
             continue
-        called = kind["properties"]["name"]["const"]
-        parts.append(f"`{called}`: {_cell(about[called])}")
+        called = kind["properties"]["name"].get("const")
+        parts.append(f"`{called}`: {_cell(about[called])}" if called else _cell(kind["description"]))
         own = {inner: schema for inner, schema in kind["properties"].items() if inner != "name"}
         parts += [_table(own, [])] if own else []
     return "\n\n".join(parts)
@@ -172,11 +179,17 @@ def _component(name: str, schema: Schema) -> str:
 
 def _names(heading: str, schema: Schema) -> str:
     """The names of a registry and what each is."""
-    rows = [["name", "meaning"]]
+    rows, schema = [["name", "meaning"]], _shipped(schema)
     rows += [
         [f"`{name}`", _cell(about)] for name, about in zip(schema["enum"], schema["enumDescriptions"], strict=True)
     ]
     return (f"#### {heading}\n\n" if heading else "") + table(rows)
+
+
+def _shipped(names: Schema) -> Schema:
+    """Without the alternative of an import path."""
+    shipped: Schema = names.get("anyOf", [names])[0]
+    return shipped
 
 
 def _cell(text: str) -> str:

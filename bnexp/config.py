@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field
 
-from bnexp import registry
+from bnexp import own, registry
 from bnexp.errors import did_you_mean
 from bnexp.marks import Fields, Mark, Written, named, per_trial, recorded, static
 from bnexp.options import (
     COMPONENTS,
+    OWN_COMPONENTS,
     Augment,
     ConstantOptions,
     MlpOptions,
@@ -52,7 +53,9 @@ class TrialConfig(Fields):
     norm: Norm = NoNormOptions()
     """Before the nonlinearity of every hidden layer."""
     nonlinearity: Annotated[
-        str, named("nonlinearity", registry.NONLINEARITIES), static("name", "nonlinearity", origin="sigmoid")
+        str,
+        named("nonlinearity", registry.NONLINEARITIES, or_own=True),
+        static("name", "nonlinearity", origin="sigmoid"),
     ] = "sigmoid"
     """Of every hidden layer."""
     batch_size: Annotated[int, Field(ge=2, le=1_000_000), static("examples", "batch_size", origin=60)] = 60
@@ -97,6 +100,13 @@ class TrialConfig(Fields):
     """Rules initialization, order and dropout."""
     member: Annotated[int, Field(ge=0, le=1000), per_trial("number", "member", origin=0)] = 0
     """Tells networks of an ensemble apart: with another number, a seed stands for other random numbers."""
+    sources: Annotated[tuple[str, ...], Field(strict=False), static("names and SHA-256", "", origin=())] = ()
+    """Of the components that are named by import path: whose source is changed makes another trial."""
+
+    def with_sources(self) -> "TrialConfig":
+        """With the sources as they are now. Raises UsageError where one cannot be found."""
+        names = {leaf.value for leaf in leaves(self) if leaf.name in OWN and own.is_own(leaf.value)}
+        return self.model_copy(update={"sources": tuple(map(own.sourced, sorted(names)))}) if names else self
 
     @property
     def random_seed(self) -> int:
@@ -105,6 +115,10 @@ class TrialConfig(Fields):
             return self.seed
         digest = hashlib.blake2b(f"{self.seed} member {self.member}".encode(), digest_size=8).digest()
         return int.from_bytes(digest, "little") >> 1
+
+
+OWN = ("nonlinearity", *(f"{name}.name" for name in OWN_COMPONENTS))
+"""The fields that may name a component by import path."""
 
 
 class Leaf(NamedTuple):
@@ -142,12 +156,13 @@ def columns_by_name() -> Mapping[str, str]:
     """The database column of every field there is, by dotted name; a component's own name is its column."""
     groups: list[tuple[str, type[Fields]]] = [("", TrialConfig)]
     groups += [(f"{name}.", options) for name, group in COMPONENTS.items() for options in group]
+    groups += [(f"{name}.", options) for name, options in OWN_COMPONENTS.items()]
     return {
         prefix + name: mark.column
         for prefix, fields in groups
         for name, info in fields.model_fields.items()
         for mark in info.metadata
-        if isinstance(mark, Mark)
+        if isinstance(mark, Mark) and mark.column
     }
 
 
@@ -163,4 +178,5 @@ def columns(config: TrialConfig) -> dict[str, Any]:
     return {
         leaf.mark.column: json.dumps(leaf.value) if isinstance(leaf.value, tuple) else leaf.value
         for leaf in leaves(config)
+        if leaf.mark.column
     }

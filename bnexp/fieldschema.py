@@ -10,13 +10,14 @@ from functools import cache
 from typing import Any
 
 from bnexp.config import TrialConfig
-from bnexp.marks import Fields, Mark
-from bnexp.options import COMPONENTS
+from bnexp.marks import IMPORT_PATH, Fields, Mark
+from bnexp.options import COMPONENTS, OWN_COMPONENTS
 from bnexp.registry import first_paragraph
 from bnexp.settings import SETTABLE
 
 Schema = dict[str, Any]
 
+OWN = "of your own"
 OBVIOUS = {"name", "names", "yes or no", "form", "mode", "number", "names of Figure 5", "floating-point type"}
 """Units that say no more than a field's values do."""
 
@@ -68,7 +69,7 @@ def plain(schema: Schema) -> Schema:
 def dotted_names() -> list[str]:
     """Every field that a file may give, components by themselves and their fields under dotted names."""
     names = [name for name in TrialConfig.model_fields if name in SETTABLE]
-    inner = [f"{head}.{name}" for head, group in COMPONENTS.items() for fields in group for name in fields.model_fields]
+    inner = [f"{head}.{name}" for head in COMPONENTS for fields in _kinds(head) for name in fields.model_fields]
     return [*names, *dict.fromkeys(inner)]
 
 
@@ -115,6 +116,11 @@ def _with_unit(schema: Schema, fields: type[Fields], name: str) -> Schema:
     return {**_described(" ".join(part for part in told if part)), **schema}
 
 
+def _kinds(head: str) -> list[type[Fields]]:
+    """The options of a component's kinds; last of those that are named by import path, where that may be."""
+    return [*COMPONENTS[head], *([OWN_COMPONENTS[head]] if head in OWN_COMPONENTS else [])]
+
+
 def _component(head: str) -> Schema:
     """A component: by name alone, with its fields, or fields of whichever it is by then."""
     options = {fields.model_fields["name"].default: fields for fields in COMPONENTS[head]}
@@ -122,7 +128,9 @@ def _component(head: str) -> Schema:
         mapping({"name": {"const": name}, **_own(fields)}, first_paragraph(fields.__doc__), ["name"])
         for name, fields in options.items()
     ]
-    inner = dict.fromkeys(name for fields in options.values() for name in _own(fields))
+    for fields in _kinds(head)[len(whole) :]:
+        whole.append(mapping({"name": IMPORT_PATH, **_own(fields)}, first_paragraph(fields.__doc__), ["name"]))
+    inner = dict.fromkeys(name for fields in _kinds(head) for name in _own(fields))
     rest = mapping({name: ref(f"{head}.{name}") for name in inner}, f"Fields of the {head} that is given elsewhere.")
     default = TrialConfig.model_fields[head].default.name
     return {"anyOf": [_names(head), *whole, *([rest] if inner else [])], "default": default}
@@ -131,7 +139,8 @@ def _component(head: str) -> Schema:
 def _names(head: str) -> Schema:
     """The names of a component's kinds, and what each is."""
     about = {fields.model_fields["name"].default: first_paragraph(fields.__doc__) for fields in COMPONENTS[head]}
-    return {"type": "string", "enum": list(about), "enumDescriptions": list(about.values())}
+    shipped = {"type": "string", "enum": list(about), "enumDescriptions": list(about.values())}
+    return {"anyOf": [shipped, IMPORT_PATH]} if head in OWN_COMPONENTS else shipped
 
 
 def _own(fields: type[Fields]) -> dict[str, Schema]:
@@ -142,7 +151,8 @@ def _inner(head: str, name: str) -> Schema:
     """A field of a component's by itself: what any of the component's kinds that have it allows."""
     if name == "name":
         return _names(head)
-    owners = {fields.model_fields["name"].default: _schemas(fields) for fields in COMPONENTS[head]}
+    names = [fields.model_fields["name"].default for fields in COMPONENTS[head]] + [OWN]
+    owners = {kind: _schemas(fields) for kind, fields in zip(names, _kinds(head), strict=False)}
     schemas = {owner: schemas[name] for owner, schemas in owners.items() if name in schemas}
     bare = [
         {key: value for key, value in each.items() if key not in ("description", "default")}

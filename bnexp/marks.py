@@ -11,10 +11,13 @@ from typing import Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, GetJsonSchemaHandler, field_validator
 from pydantic_core import CoreSchema
 
+from bnexp import own
 from bnexp.errors import did_you_mean
 from bnexp.registry import enumerated
 
 MISSING: Any = object()
+
+IMPORT_PATH = {"type": "string", "pattern": f"^{own.WRITTEN}$", "description": "One of your own, by import path."}
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Mark:
     kind: Literal["static", "per_trial", "recorded"]
     unit: str
     column: str
-    """Its column in the database."""
+    """Its column in the database; empty where it has none."""
     origin: Any = MISSING
     """The value that all trials had before the field existed. A field at its origin is left out of the trial key, so
     a new field never renames old trials; its default may move later, its origin may not."""
@@ -59,20 +62,21 @@ class Named(AfterValidator):
     """A check of names, and the registry that has them."""
 
     known: Mapping[str, str]
+    or_own: bool
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return enumerated(self.known)
+        return {"anyOf": [enumerated(self.known), IMPORT_PATH]} if self.or_own else enumerated(self.known)
 
 
-def named(kind: str, known: Mapping[str, str]) -> Named:
-    """Accept the names in a registry only."""
+def named(kind: str, known: Mapping[str, str], or_own: bool = False) -> Named:
+    """Accept the names in a registry only, and import paths with `or_own`."""
 
     def check(name: str) -> str:
-        if name not in known:
+        if name not in known and not (or_own and own.is_own(name)):
             raise ValueError(f"no such {kind} ({did_you_mean(name, known)})")
         return name
 
-    return Named(check, known)
+    return Named(check, known, or_own)
 
 
 def _short(value: Any) -> Any:

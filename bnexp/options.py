@@ -4,8 +4,9 @@ augmentations."""
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from bnexp import own
 from bnexp.marks import SHORT, Fields, Written, per_trial, static
 
 LAYERS = r"(\d{1,4})x(\d{1,5})"
@@ -184,6 +185,50 @@ class BatchRenormOptions(BatchNormOptions):
     """d, the distance of the batch's mean from its moving average, is kept within [-dmax, dmax]."""
 
 
+def as_pairs(value: Any) -> Any:
+    """Names and values in the order of the names, which a configuration that never changes can hold."""
+    if isinstance(value, dict):
+        return tuple(sorted(value.items()))
+    return (
+        tuple(tuple(pair) if isinstance(pair, list) else pair for pair in value) if isinstance(value, list) else value
+    )
+
+
+def _pairs(value: Any) -> Any:
+    pairs = as_pairs(value)
+    if not isinstance(pairs, tuple) or not all(
+        isinstance(pair, tuple) and isinstance(pair[0], str) and isinstance(pair[1], bool | int | float | str)
+        for pair in pairs
+    ):
+        raise ValueError("they are names with a number, a word, true or false each")
+    return pairs
+
+
+def own_name(name: str) -> str:
+    """Accept import paths only."""
+    if not re.fullmatch(own.WRITTEN, name):
+        raise ValueError("not an import path; write package.module:name")
+    return name
+
+
+OwnName = Annotated[str, AfterValidator(own_name)]
+OwnOptions = Annotated[
+    tuple[tuple[str, bool | int | float | str], ...],
+    BeforeValidator(_pairs),
+    Field(strict=False),
+    Written(lambda _: {"type": "object", "additionalProperties": {"type": ["boolean", "number", "string"]}}),
+]
+"""A mapping of names to numbers, words, true or false."""
+
+
+class OwnNormOptions(Fields):
+    """A normalizer of your own, named by import path: a layer with a trial axis, or a plain torch.nn.Module."""
+
+    name: Annotated[OwnName, static("import path", "norm")]
+    options: Annotated[OwnOptions, static("names and values", "norm_options", origin=())] = ()
+    """What it is made with."""
+
+
 class SgdOptions(Fields):
     """Stochastic gradient descent with momentum, as torch.optim.SGD: v = momentum v + g; w = w - lr v."""
 
@@ -269,6 +314,15 @@ COMPONENTS: dict[str, tuple[type[Fields], ...]] = {
 """Fields with fields of their own, chosen by their `name`."""
 
 
+OWN_COMPONENTS: dict[str, type[Fields]] = {"norm": OwnNormOptions}
+"""The options of those that are named by import path."""
+
+
+def _whose(value: Any) -> str:
+    name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
+    return "own" if isinstance(name, str) and own.is_own(name) else "shipped"
+
+
 def _perceptron(value: Any) -> Any:
     return {"name": "mlp"} | value if isinstance(value, dict) else value
 
@@ -280,7 +334,7 @@ Model = Annotated[
     SHORT,
 ]
 """Without a name it is an mlp, as all models were once."""
-Norm = Annotated[
+ShippedNorm = Annotated[
     NoNormOptions
     | BatchNormOptions
     | NoisyBatchNormOptions
@@ -291,7 +345,9 @@ Norm = Annotated[
     | GhostBatchNormOptions
     | BatchRenormOptions,
     Field(discriminator="name"),
-    SHORT,
+]
+Norm = Annotated[
+    Annotated[ShippedNorm, Tag("shipped")] | Annotated[OwnNormOptions, Tag("own")], Discriminator(_whose), SHORT
 ]
 Optimizer = Annotated[SgdOptions | NesterovOptions | AdamOptions, Field(discriminator="name"), SHORT]
 Schedule = Annotated[ConstantOptions | ExponentialOptions, Field(discriminator="name"), SHORT]

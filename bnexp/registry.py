@@ -10,10 +10,12 @@ import importlib
 import importlib.util
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from bnexp import own
 
 DATASETS = {
     "cifar10": "bnexp.data.cifar:Cifar10",
@@ -125,6 +127,12 @@ FIGURES = {
 REVISIONS: dict[str, int] = {}
 """Component name to revision, raised by hand when a component changes what it computes; 1 where not listed. A raised
 revision enters the trial key, so that old results are not taken for new ones."""
+
+
+def component(known: Mapping[str, str], name: str, sources: Sequence[str]) -> Any:
+    """The object that `name` stands for in a registry, or that it is the import path of; then `sources` are as they
+    were when the trials were written down. Raises UsageError where it is not there or has changed."""
+    return load(known[name]) if name in known else own.load(name, sources)
 
 
 def load(path: str) -> Any:

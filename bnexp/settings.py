@@ -13,12 +13,14 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from bnexp.config import TrialConfig, columns_by_name, leaves
-from bnexp.errors import ConfigurationError, did_you_mean, nearest
+from bnexp.errors import ConfigurationError, UsageError, did_you_mean, nearest
 from bnexp.marks import Fields, Mark
-from bnexp.options import COMPONENTS, as_layers
+from bnexp.options import COMPONENTS, as_layers, as_pairs
 from bnexp.yamlfile import Path, parse_scalar
 
-SETTABLE = {name for name in TrialConfig.model_fields if name != "seed"}
+SETTABLE = TrialConfig.model_fields.keys() - {"seed", "sources"}
+SHORTHANDS: Mapping[str, Callable[[Any], Any]] = {"model.hidden": as_layers, "norm.options": as_pairs}
+"""What makes one thing of the ways in which a value may be written."""
 MOST_TRIALS = 5_000_000
 """Of an experiment, and so of its seeds too."""
 
@@ -59,9 +61,8 @@ def flatten(values: Mapping[str, Any], place: Callable[[Path], str]) -> Settings
             inner = {f"{key}.{name}": Setting(v, place((key, name))) for name, v in value.items()}
         else:
             inner = {f"{key}.name" if key in COMPONENTS else key: Setting(value, place((key,)))}
-        if "model.hidden" in inner:
-            hidden = inner["model.hidden"]
-            inner["model.hidden"] = Setting(as_layers(hidden.value), hidden.place)
+        for name in SHORTHANDS.keys() & inner.keys():
+            inner[name] = Setting(SHORTHANDS[name](inner[name].value), inner[name].place)
         for name, setting in inner.items():
             if name in settings:
                 raise ConfigurationError(f"{name} stands here a second time", setting.place)
@@ -90,9 +91,12 @@ def resolve(settings: Settings) -> TrialConfig:
         else:
             nested[name] = setting.value
     try:
-        return TrialConfig.model_validate(nested)
+        return TrialConfig.model_validate(nested).with_sources()
     except ValidationError as error:
         raise _refusal(error.errors()[0], settings) from error
+    except UsageError as error:
+        named = (setting.place for setting in settings.values() if str(error).startswith(str(setting.value)))
+        raise ConfigurationError(str(error), next(named, "") or None) from error
 
 
 def assigned(assignment: str) -> Settings:
@@ -126,9 +130,11 @@ def as_seeds(value: Any, place: str) -> list[int]:
 
 
 def in_words(value: Any) -> str:
-    """A configured value as a person would write it: 0.4, 5, relu, [100, 50], 3x100."""
+    """A configured value as a person would write it: 0.4, 5, relu, [100, 50], 3x100, {alpha: 1}."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
+    if isinstance(value, tuple) and value and all(isinstance(pair, tuple) for pair in value):
+        return "{" + ", ".join(f"{name}: {in_words(inner)}" for name, inner in value) + "}"
     if isinstance(value, list | tuple) and len(value) > 2 and len(set(map(str, value))) == 1:
         return f"{len(value)}x{value[0]}"
     return value if isinstance(value, str) else json.dumps(value, default=str)
@@ -145,7 +151,7 @@ def matches(config: TrialConfig, partial: Settings) -> bool:
 
 def _refusal(error: ErrorDetails, settings: Settings) -> ConfigurationError:
     """A sentence that names the value, what is allowed, and where it stands."""
-    location = [part for part in error["loc"] if isinstance(part, str)]
+    location = [part for part in error["loc"] if isinstance(part, str) and part not in ("shipped", "own")]
     head, inner = location[0], location[-1] if len(location) > 1 else None
     name = f"{head}.{inner}" if inner is not None else f"{head}.name" if head in COMPONENTS else head
     setting = settings.get(name) or settings.get(f"{head}.name") or next(iter(settings.values()), Setting(None, ""))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from bnexp import registry
+from bnexp import own, registry
 from bnexp.comparison import Comparison, Verified, compare
 from bnexp.config import TrialConfig, leaves
 from bnexp.data.dataset import source
@@ -155,6 +155,8 @@ def _prepare(trial: Stored, fingerprints: dict[str, str], data_dir: Path | None)
             return str(error)
     if fingerprints[config.dataset] != trial.fingerprint:
         return f"the dataset differs: {config.dataset} is not what it was trained on"
+    if changed := own.changed(config.sources):
+        return f"the source of {changed} is not what it was trained by"
     if trial_key(config, trial.fingerprint) == trial.key:
         return config
     used = {leaf.value for leaf in leaves(config) if isinstance(leaf.value, str)}

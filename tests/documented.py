@@ -18,6 +18,9 @@ EXAMPLE = "\n".join(
 )
 """The experiments file that the page about such files shows, in one."""
 
+OWN = "\n".join(re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "howto" / "normalizer.md").read_text(), re.DOTALL))
+"""The experiments file of the page about normalizers of one's own."""
+
 
 def begun() -> str:
     """The file that the tutorial ends with: the one to begin with, and the experiment and the claim that it adds."""

@@ -66,6 +66,7 @@ OTHER: dict[str, Any] = {
     "augment.name": "crop",
     "norm.per_activation": 1,
     "model.name": "cnn",
+    "sources": ("mine:Norm 0",),
 }
 """Another value of every field than FULL's."""
 

@@ -518,11 +518,20 @@ def test_the_present_schema_has_a_file_too(tmp_path: Path) -> None:
     path = tmp_path / "bnexp.db"
     shutil.copy(Path(__file__).parent / "databases" / f"{REVISION}.db", path)
     results = Results(str(path))
-    assert {info.name for info in results.instances()} == {"tiny", "overlap", "tuned", "long", "doomed", "maps", "adam"}
+    assert {info.name for info in results.instances()} == {
+        "tiny",
+        "overlap",
+        "tuned",
+        "long",
+        "doomed",
+        "maps",
+        "adam",
+        "own",
+    }
     with sqlite3.connect(path) as opened:
         query = "select outcome, count(*), count(resumed_at_step) from attempts group by 1"
         attempts = opened.execute(query).fetchall()
-    assert attempts == [("diverged", 12, 0), ("failed", 6, 0), ("finished", 37, 2), ("interrupted", 2, 0)]
+    assert attempts == [("diverged", 12, 0), ("failed", 6, 0), ("finished", 39, 2), ("interrupted", 2, 0)]
 
 
 @pytest.mark.parametrize("revision", sorted(path.stem for path in (Path(__file__).parent / "databases").glob("*.db")))

@@ -16,6 +16,7 @@ from tests.attacks import changed, invoke
 from tests.documented import (
     EXAMPLE,
     OTHERS,
+    OWN,
     PAGES,
     ROOT,
     Line,
@@ -40,10 +41,11 @@ ELSEWHERE = re.compile(r"postgresql://|^/data$|^~|^(old|other)\.db$")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[ExperimentsFile]:
     """The experiments files that pages are about: the shipped one, the example, the first one, the tutorial's."""
     folder = tmp_path_factory.mktemp("examples")
-    example, tutorial = folder / "example.yaml", folder / "tutorial.yaml"
+    example, tutorial, own = (folder / name for name in ("example.yaml", "tutorial.yaml", "own.yaml"))
     example.write_text(EXAMPLE)
+    own.write_text(OWN)
     tutorial.write_text(begun())
-    return [load(path) for path in (ROOT / "experiments.yaml", example, START, tutorial)]
+    return [load(path) for path in (ROOT / "experiments.yaml", example, START, tutorial, own)]
 
 
 def test_pages_show_commands() -> None:

@@ -31,7 +31,9 @@ LAYERS = [
     ["config", "yamlfile", "columns", "table"],
     ["options"],
     ["marks"],
-    ["registry", "records", "errors", "files", "text", "budget", "stopping"],
+    ["registry"],
+    ["own"],
+    ["records", "errors", "files", "text", "budget", "stopping"],
 ]
 HEIGHT = {name: -number for number, names in enumerate(LAYERS) for name in names}
 WITHOUT_TORCH = [
@@ -62,6 +64,7 @@ WITHOUT_TORCH = [
     "columns",
     "table",
     "budget",
+    "own",
 ]
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -194,10 +195,19 @@ def test_an_endless_statement_ends_in_time(database: Path) -> None:
         assert time.monotonic() - began < 5
 
 
+def _has_open(process: int, path: Path) -> bool:
+    with suppress(OSError):  # of a file that it has closed meanwhile
+        return any(file.readlink() == path for file in Path(f"/proc/{process}/fd").iterdir())
+    return False
+
+
 def test_ctrl_c_ends_a_statement(database: Path) -> None:
     command = [sys.executable, "-m", "bnexp", "query", f"{ENDLESS}count(*) from c", "--db", str(database)]
     process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
-    time.sleep(2)
+    deadline = time.monotonic() + 60
+    while not _has_open(process.pid, database):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130 and "Traceback" not in err

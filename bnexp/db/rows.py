@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from bnexp.config import TrialConfig, columns
+from bnexp.config import TrialConfig, columns, columns_by_name
 from bnexp.identity import cell_key
 from bnexp.records import Kept, Outcome, Point, Probe, Started
 
@@ -119,14 +119,6 @@ class Judged:
     """How many it rests on."""
 
 
-OPTIONAL = (
-    "hidden", "channels", "convolutions", "dense", "model_width", "stem", "modules", "local_response",
-    "norm_eps", "norm_momentum", "norm_groups", "norm_stop_gradient", "norm_shift", "norm_scale",
-    "norm_per_activation", "augment_area", "augment_flip", "augment_photometric", "schedule_decay", "schedule_every",
-)  # fmt: skip
-"""Columns of fields that do not apply to every trial."""
-
-
 def trial(wanted: WantedTrial) -> dict[str, Any]:
     """A row of `trials`, not yet trained. Every column is named, since rows of one insert must agree."""
     return {
@@ -137,7 +129,7 @@ def trial(wanted: WantedTrial) -> dict[str, Any]:
         "fingerprint": wanted.fingerprint,
         "cell": cell_key(wanted.config, wanted.fingerprint),
         "classes": wanted.classes,
-        **dict.fromkeys(OPTIONAL),
+        **dict.fromkeys(columns_by_name().values()),
         **columns(wanted.config),
     }
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from bnexp import registry
 from bnexp.config import TrialConfig
 from bnexp.errors import UsageError
+from bnexp.models.alone import normalizer
 from bnexp.models.convolution import Convolution, SeparableConvolution
 from bnexp.models.convolving import Window
 from bnexp.models.layers import Cohort, Layer, Linear, Nonlinearity, Sequential
@@ -31,8 +32,8 @@ class Builder:
         self.cohort, self.norm, self.model = cohort, config.norm, config.model.name
         if isinstance(config.norm, GhostBatchNormOptions):
             _refuse_uneven(config.norm.groups, config.batch_size)
-        self._normalizer = registry.load(registry.NORMS[config.norm.name])
-        self._function = registry.load(registry.NONLINEARITIES[config.nonlinearity])
+        self._normalizer = normalizer(config)
+        self._function = registry.component(registry.NONLINEARITIES, config.nonlinearity, config.sources)
 
     def first_per_activation(self, layers: int) -> int:
         """The number of the first of `layers` convolutional layers, or modules, in which each activation is normalized

@@ -108,7 +108,7 @@ def _show_factors(console: Console, outlook: Outlook, trials: Sequence[WantedTri
     """Whatever differs among the confirming trials, and the points beside the grid."""
     values: dict[str, dict[object, None]] = {}
     for kind in _kinds(trials):
-        for leaf in leaves(kind.config):
+        for leaf in (leaf for leaf in leaves(kind.config) if leaf.mark.column):
             values.setdefault(leaf.name, {})[leaf.value] = None
     values["seed"] = dict.fromkeys(trial.config.seed for trial in trials)
     values["variant"] = dict.fromkeys(trial.variant for trial in trials if trial.variant)

@@ -1,4 +1,4 @@
-"""The numbers of Adam."""
+"""The numbers of Adam, and the options of normalizers that are named by import path."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,7 +16,8 @@ FACTORS = """
     t.precision, t.eval_every, t.binarize, t.norm_groups, t.norm_stop_gradient, t.norm_shift, t.norm_scale, t.probes,
     t.channels, t.convolutions, t.dense, t.model_width, t.stem, t.modules, t.local_response, t.norm_per_activation,
     t.image_size, t.augment, t.augment_area, t.augment_flip, t.augment_photometric, t.crops, t.keep, t.member,
-    t.validation_top5_accuracy, t.test_top5_accuracy, t.adam_beta1, t.adam_beta2, t.adam_eps
+    t.validation_top5_accuracy, t.test_top5_accuracy, t.adam_beta1, t.adam_beta2, t.adam_eps,
+    t.norm_options
 """
 
 VIEWS = {
@@ -34,5 +35,6 @@ def upgrade() -> None:
         op.execute(f"drop view {name}")
     for name in ("adam_beta1", "adam_beta2", "adam_eps"):
         op.add_column("trials", sa.Column(name, sa.Double(), nullable=True))
+    op.add_column("trials", sa.Column("norm_options", sa.String(), nullable=True))
     for name, select in VIEWS.items():
         op.execute(f"create view {name} as {select}")

@@ -1,0 +1,72 @@
+"""Components of a person's own, named by import path, such as `mypackage.mymodule:MyNorm`: found, known by the hash of
+their source, and loaded. Naming one is what lets its code run: nothing is imported of a name without a colon."""
+
+import hashlib
+import importlib
+import importlib.util
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bnexp.errors import UsageError
+
+WRITTEN = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*"
+"""module:name, or package.module:name"""
+
+
+def is_own(name: str) -> bool:
+    """Whether it is an import path, and no name that a registry may have."""
+    return ":" in name
+
+
+def source_hash(name: str) -> str:
+    """SHA-256 (64 hexadecimal digits) of the file in which the component's module stands. What that imports is not in
+    it. Raises UsageError where there is no such file."""
+    return hashlib.sha256(_file(name).read_bytes()).hexdigest()
+
+
+def sourced(name: str) -> str:
+    """The name and the hash of its source, as a configuration keeps them."""
+    return f"{name} {source_hash(name)}"
+
+
+def changed(sources: Sequence[str]) -> str:
+    """The first of the components whose source is no longer what it was, or is gone; empty where there is none."""
+    for one in sources:
+        name = one.partition(" ")[0]
+        try:
+            if sourced(name) != one:
+                return name
+        except UsageError:
+            return name
+    return ""
+
+
+def load(name: str, sources: Sequence[str]) -> Any:
+    """The object of that name. Raises UsageError where it is not there, or its source is none of `sources`, which are
+    as `sourced` makes them: trials that are written down would be trained by other code than they say."""
+    if sourced(name) not in sources:
+        raise UsageError(f"{name}: its source has changed since these trials were written down; run again for new ones")
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except AttributeError:
+        raise UsageError(f"{name}: the module {module} has no {attribute!r}") from None
+
+
+def _file(name: str) -> Path:
+    if not re.fullmatch(WRITTEN, name):
+        raise UsageError(f"{name!r} is no import path; write package.module:name")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)  # a command has the folder of its program there instead; last, to hide nothing
+    module = name.partition(":")[0]
+    try:
+        found = importlib.util.find_spec(module)
+    except ModuleNotFoundError:  # of a package that it would be in
+        found = None
+    if found is None or found.origin is None or not found.has_location:
+        raise UsageError(f"{name}: no module {module!r} with a file is in {here} or installed")
+    return Path(found.origin)
