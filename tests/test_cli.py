@@ -4,6 +4,8 @@ import csv
 import io
 import itertools
 import json
+import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,7 @@ def test_screens_fit(tiny: Path, monkeypatch: pytest.MonkeyPatch, command: str, 
     assert ended.exit_code == 0, ended.stderr
     lines = [line for line in ended.stdout.splitlines() if not line.strip().startswith("/")]  # paths are left whole
     assert 40 < max(map(len, lines)) <= columns
+    assert [line for line in lines if line.endswith(" ")] == []
 
 
 def test_report_answers_every_claim(tiny: Path, bnexp: Bnexp) -> None:
@@ -65,7 +68,7 @@ def test_report_as_json_and_markdown(tiny: Path, bnexp: Bnexp) -> None:
 
 def test_report_into_a_file(tiny: Path, bnexp: Bnexp, tmp_path: Path) -> None:
     ended = bnexp("report", "--format", "markdown", "--output", str(tmp_path / "r.md"), cwd=tiny)
-    assert (ended.code, ended.out) == (0, "")
+    assert (ended.code, ended.out, ended.err) == (0, "", f"wrote {tmp_path / 'r.md'}\n")
     assert (tmp_path / "r.md").read_text() == bnexp("report", "--format", "markdown", cwd=tiny).out
     assert bnexp("report", "--output", str(tmp_path / "r.txt"), cwd=tiny).code == 0
     assert "Inconclusive. 6 seeds" in (tmp_path / "r.txt").read_text()
@@ -145,6 +148,23 @@ def test_refusals_name_the_value_and_the_remedy(tiny: Path, bnexp: Bnexp, comman
     assert ended.code == (1 if "mnist" in command or "status" in command else 2)
     assert REFUSALS[command] in ended.err, ended.err
     assert ended.out == ""
+
+
+@pytest.mark.parametrize(
+    "command", ["status", "report", "query 'select * from learning_curves' --format csv", "export curves", "--help"]
+)
+def test_output_that_nobody_reads_ends_it_without_a_word(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: str
+) -> None:
+    monkeypatch.chdir(tiny)
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w") as pipe:  # noqa: PTH123 (a descriptor)
+        monkeypatch.setattr("sys.stdout", pipe)
+        with pytest.raises(SystemExit) as ended:
+            main(shlex.split(command))
+    assert ended.value.code == 141
+    assert capfd.readouterr().err == ""
 
 
 def test_a_broken_file_is_refused_with_its_place(tmp_path: Path, bnexp: Bnexp) -> None:

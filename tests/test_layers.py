@@ -31,7 +31,7 @@ LAYERS = [
     ["config", "yamlfile", "columns", "table"],
     ["options"],
     ["marks"],
-    ["registry", "records", "errors", "files", "text", "budget"],
+    ["registry", "records", "errors", "files", "text", "budget", "unread"],
 ]
 HEIGHT = {name: -number for number, names in enumerate(LAYERS) for name in names}
 WITHOUT_TORCH = [
@@ -62,6 +62,7 @@ WITHOUT_TORCH = [
     "columns",
     "table",
     "budget",
+    "unread",
 ]
 
 
