@@ -228,6 +228,8 @@ class Tally:
     """Trial-steps trained."""
     total_steps: int = 0
     """Trial-steps to be trained, those that had to be trained again included."""
+    saved: int = 0
+    """Trials that it was stopped in, and of which there is a checkpoint."""
     device: str = ""
     errors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
