@@ -13,6 +13,8 @@ from click.testing import CliRunner
 
 from bnexp.cli import main
 from bnexp.cli.commands import paths
+from bnexp.reports.fitted import show_table
+from bnexp.reports.screen import Screen
 from tests.attacks import invoke
 from tests.conftest import TINY, Bnexp, enroll_impossible
 
@@ -39,6 +41,28 @@ def test_screens_fit(tiny: Path, monkeypatch: pytest.MonkeyPatch, command: str, 
     lines = [line for line in ended.stdout.splitlines() if not line.strip().startswith("/")]  # paths are left whole
     assert 40 < max(map(len, lines)) <= columns
     assert [line for line in lines if line.endswith(" ")] == []
+
+
+def test_no_table_breaks_a_word_or_is_wider_than_the_terminal() -> None:
+    rows = [["16", "small-batches (dataset=fashion-mnist)", "233 finished, 3 diverged", "2026-11-26 21:02"]]
+    rows.append(["1", "[bold]", "1 failed", "2026-11-26 20:39"])
+    tables = set()
+    for width in range(27, 100):  # the longest word and its indent
+        file = io.StringIO()
+        show_table(Screen(width=width, file=file), ["no", "experiment", "trials", "last run"], rows, whole=(0, 3))
+        shown = file.getvalue()
+        assert max(map(len, shown.splitlines())) <= width
+        assert {word for row in rows for cell in row for word in cell.split()} <= set(shown.split()), width
+        tables |= {width} if "───" in shown else set()
+    assert tables == set(range(77, 100))  # 2, twice 23, and 16; 3 beside each; and the edge
+
+
+def test_a_phone_shows_whole_words(tiny: Path, bnexp: Bnexp) -> None:
+    for command in ("status", "plan tiny"):
+        wide, narrow = (
+            bnexp(*command.split(), cwd=tiny, columns=columns).out.replace(":", " ").split() for columns in (200, 40)
+        )
+        assert {word for word in wide if not word.startswith("─")} <= set(narrow), command
 
 
 def test_report_answers_every_claim(tiny: Path, bnexp: Bnexp) -> None:

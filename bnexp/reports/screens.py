@@ -6,11 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import click
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from bnexp.claims.partial import shown
@@ -20,6 +18,7 @@ from bnexp.db.results import Results
 from bnexp.errors import UsageError
 from bnexp.reports.csvlines import plain, write_csv
 from bnexp.reports.data import dump
+from bnexp.reports.fitted import plain_table, show_table
 from bnexp.reports.screen import Screen
 from bnexp.text import with_overrides
 
@@ -27,31 +26,26 @@ MOST_ROWS = {"table": 10_000, "json": 100_000}
 """Of a query; they stand in memory."""
 
 
-def plain_table(*columns: str, header: bool = True) -> Table:
-    """A table without lines between its columns."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_header=header)
-    for column in columns:
-        table.add_column(escape(column), overflow="fold")
-    return table
-
-
 def show_status(results: Results) -> None:
     """Every instance and how its trials stand."""
     statuses = ("finished", "diverged", "failed", "running", "pending")
-    table = plain_table("no", "experiment", "trials", "last run (UTC)")
-    table.columns[0].no_wrap = table.columns[3].no_wrap = True
+    rows = []
     for info in results.instances():
         name = with_overrides(info.name, info.overrides)
         counts = results.counts(info.id)
         trials = ", ".join(f"{counts[status]:,} {status}" for status in statuses if counts.get(status)) or "none"
-        table.add_row(str(info.id), escape(name), trials, f"{info.last_run_at:%Y-%m-%d %H:%M}")
-    Screen().print(table if table.row_count else Text("nothing has been run into this database yet"))
+        rows.append([str(info.id), name, trials, f"{info.last_run_at:%Y-%m-%d %H:%M}"])
+    if rows:
+        show_table(Screen(), ["no", "experiment", "trials", "last run (UTC)"], rows, whole=(0, 3))
+    else:
+        Screen().print(Text("nothing has been run into this database yet"))
 
 
 def show_trial(trial: dict[str, Any]) -> None:
     """One trial: configuration and result, experiments, attempts, kept files, probes, curve."""
     console = Screen()
     fields = plain_table("field", "value", header=False)
+    fields.columns[0].no_wrap = True
     for name, value in trial["trial"].items():
         if value is not None:
             fields.add_row(escape(name), escape(shown(value)))
