@@ -67,7 +67,7 @@ def test_a_phone_shows_whole_words(tiny: Path, bnexp: Bnexp) -> None:
 
 def test_report_answers_every_claim(tiny: Path, bnexp: Bnexp) -> None:
     out = bnexp("report", cwd=tiny).out
-    assert "tiny: on digits, mlp [8], 6 seeds" in out and "12 diverged, 12 finished" in out
+    assert "tiny: on digits, mlp [8], 6 seeds" in out and "12 finished, 12 diverged" in out
     assert "Is BN better at rate 1?" in out and "6 seeds are too few" in out
     assert 'a "quote" [bold]with markup[/bold]' in out, "text from files is never markup"
     assert "Not tested here" in out and "It takes ImageNet." in out
@@ -114,7 +114,7 @@ def test_a_failed_and_an_unfinished_experiment_are_not_judged(
 
 def test_plan_counts_what_is_left(tiny: Path, bnexp: Bnexp, tmp_path: Path) -> None:
     done = bnexp("plan", "tiny", cwd=tiny).out
-    assert "24 trials: 12 diverged, 12 finished" in done and "left" not in done
+    assert "24 trials: 12 finished, 12 diverged" in done and "left" not in done
     more = bnexp("plan", "tiny", "--seeds", "8", cwd=tiny).out
     assert "left to train: 8 trials in 2 cohorts, 480 trial-steps" in more and "as measured" in more
     (tmp_path / "experiments.yaml").write_text(TINY)

@@ -217,6 +217,7 @@ def test_cells_are_means_over_seeds_with_what_diverged() -> None:
     assert found.accuracy == [60.0, pytest.approx((40 + 10) / 2), 20.0]
     assert (found.ended, found.diverged, found.waiting) == ([2, 2, 1], [0, 1, 0], [0, 0, 1])
     assert found.notes == ["6 trials in 3 cells; the trials of a cell differ in their seeds."]
+    assert cells("e", table, tuning=4).notes[1:] == ["4 trials to tune are in no cell."]
 
 
 def test_too_many_cells_are_put_together_and_it_is_said() -> None:
@@ -266,7 +267,7 @@ def test_the_command_writes_a_page(asked: Asked, tmp_path: Path) -> None:
     options = ["--db", str(folder / "bnexp.db"), "--file", str(folder / "experiments.yaml")]
     command = ["report", "named", *options, "--format", "html"]
     ended = CliRunner().invoke(main, [*command, "--output", str(tmp_path / "r.html")])
-    assert (ended.exit_code, ended.output) == (0, "")
+    assert (ended.exit_code, ended.stdout) == (0, "")
     assert (tmp_path / "r.html").read_text().startswith("<!DOCTYPE html>")
     refused = CliRunner().invoke(main, [*command, "--claim", "better"])
     assert refused.exit_code == 2 and "leave --claim out" in refused.output

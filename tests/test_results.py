@@ -24,6 +24,7 @@ from bnexp.db import reading
 from bnexp.db.leases import LeaseLostError
 from bnexp.db.results import Results
 from bnexp.db.store import Store
+from bnexp.db.summaries import Counts, count_each, count_trials
 from bnexp.engine.cohort import group
 from bnexp.identity import cell_key
 from bnexp.records import Final, Outcome, Point, Probe
@@ -144,7 +145,7 @@ def test_a_stages_trials_are_read_alone_with_their_arms(store: Store, monkeypatc
             ("v, dropout 0", "v", 1),
             ("w, dropout 0", "w", 1),
         ]
-    assert results.counts(number) == {"pending": 5}, "of both stages, each trial once"
+    assert count_trials(results, [number]) == Counts({"pending": 5}, tuning=4), "of both stages, each trial once"
 
 
 PROBES = (
@@ -246,14 +247,13 @@ def test_an_instance_without_trials_is_read_and_reported(store: Store) -> None:
     results = Results(store.database)
     assert len(results.trials(1)["seed"]) == 0
     report = make_report(results, results.latest(), {"c": BETTER})
-    assert (report.counts, report.machines, report.findings[0].answer) == ({}, [], "not tested")
+    assert (report.counts, report.machines, report.findings[0].answer) == (Counts({}), [], "not tested")
 
 
 def test_counts_are_of_trials_whichever_variants_want_them(ended: Results) -> None:
     expected = {"diverged": 3, "failed": 1, "finished": 25}
-    assert ended.counts(1) == expected
-    assert make_report(ended, ended.latest("e"), {}).counts == expected
-    assert ended.counts(2) == {"finished": 7, "pending": 1}
+    assert count_trials(ended, [1]) == make_report(ended, ended.latest("e"), {}).counts == Counts(expected)
+    assert count_each(ended) == {1: Counts(expected), 2: Counts({"finished": 7, "pending": 1})}
 
 
 def test_machines_count_the_instances_trials_by_device(store: Store) -> None:

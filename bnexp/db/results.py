@@ -134,15 +134,6 @@ class Results:
         with self._read() as connection:
             return stored.choices(connection, experiment_id)
 
-    def counts(self, experiment_id: int) -> dict[str, int]:
-        """How many of the instance's trials, of both stages, have each status."""
-        query = text(
-            "select status, count(*) as trials from trials "
-            "where id in (select trial_id from experiment_trials where experiment_id = :id) group by 1 order by 1"
-        )
-        with self._read() as connection:
-            return {row.status: row.trials for row in connection.execute(query, {"id": experiment_id})}
-
     def locked_before_data(self, experiment_id: int) -> set[str]:
         """The keys of the claims that stood in the database before the instance's first trial began."""
         query = text(

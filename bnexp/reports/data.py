@@ -39,7 +39,8 @@ def instance(report: Report) -> dict[str, Any]:
         "models": report.models,
         "seeds": report.seeds,
         "margin": report.instance.margin,
-        "counts": report.counts,
+        "counts": report.counts.statuses,
+        "tuning_trials": report.counts.tuning,
         "machines": report.machines,
         "paper": None if report.beside is None else beside(report.beside),
     }

@@ -13,6 +13,7 @@ from bnexp.claims.expectations import Expectation
 from bnexp.config import TrialConfig, columns, leaves
 from bnexp.db.results import Network, Results
 from bnexp.db.rows import Instance, WantedTrial
+from bnexp.db.summaries import Counts
 from bnexp.design import Experiment
 from bnexp.engine.cohort import CAPACITY, group
 from bnexp.identity import cohort_key
@@ -21,6 +22,7 @@ from bnexp.reports.fitted import show_table
 from bnexp.reports.numbers import amount
 from bnexp.reports.progress import duration
 from bnexp.reports.screen import Screen
+from bnexp.reports.tallies import tallied
 from bnexp.settings import in_words
 from bnexp.text import counted
 
@@ -69,12 +71,13 @@ def show_plan(outlook: Outlook, results: Results | None, workers: int) -> None:
         _show_arms(console, outlook)
     lines = []
     if tuning:
-        lines.append(f"tuning: {counted(len(tuning), 'trial')}: {_statuses(tuning, known)}")
+        lines.append(f"{counted(len(tuning), 'trial')} to tune: {_statuses(tuning, known)}")
     if outlook.chosen:
-        lines.append(f"{counted(len(confirming), 'trial')}: {_statuses(confirming, known)}")
+        stage = " to confirm" if tuning else ""
+        lines.append(f"{counted(len(confirming), 'trial')}{stage}: {_statuses(confirming, known)}")
         left = [_left(tuning, known), _left(confirming, known)]
     else:
-        lines.append(f"{counted(len(confirming), 'trial')} when the levels are chosen")
+        lines.append(f"{counted(len(confirming), 'trial')} to confirm when the levels are chosen")
         left = [_left(tuning, known), confirming]
     if any(left):
         lines += _what_is_left(left, results, workers)
@@ -85,7 +88,7 @@ def show_plan(outlook: Outlook, results: Results | None, workers: int) -> None:
 
 def _statuses(trials: Iterable[WantedTrial], known: dict[str, str]) -> str:
     counts = Counter(known.get(trial.key, "pending") for trial in trials)
-    return ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items()))
+    return tallied(Counts(counts))
 
 
 def _left(trials: Iterable[WantedTrial], known: dict[str, str]) -> list[WantedTrial]:

@@ -15,11 +15,13 @@ from bnexp.claims.partial import shown
 from bnexp.data.dataset import Source
 from bnexp.db.asking import Answer
 from bnexp.db.results import Results
+from bnexp.db.summaries import Counts, count_each
 from bnexp.errors import UsageError
 from bnexp.reports.csvlines import plain, write_csv
 from bnexp.reports.data import dump
 from bnexp.reports.fitted import plain_table, show_table
 from bnexp.reports.screen import Screen
+from bnexp.reports.tallies import tallied
 from bnexp.text import with_overrides
 
 MOST_ROWS = {"table": 10_000, "json": 100_000}
@@ -28,12 +30,11 @@ MOST_ROWS = {"table": 10_000, "json": 100_000}
 
 def show_status(results: Results) -> None:
     """Every instance and how its trials stand."""
-    statuses = ("finished", "diverged", "failed", "running", "pending")
+    counts = count_each(results)
     rows = []
     for info in results.instances():
         name = with_overrides(info.name, info.overrides)
-        counts = results.counts(info.id)
-        trials = ", ".join(f"{counts[status]:,} {status}" for status in statuses if counts.get(status)) or "none"
+        trials = tallied(counts.get(info.id, Counts({})))
         rows.append([str(info.id), name, trials, f"{info.last_run_at:%Y-%m-%d %H:%M}"])
     if rows:
         show_table(Screen(), ["no", "experiment", "trials", "last run (UTC)"], rows, whole=(0, 3))

@@ -28,6 +28,7 @@ from bnexp.reports.page import drawing
 from bnexp.reports.page.cells import Cells, cells
 from bnexp.reports.page.drawing import Picture
 from bnexp.reports.section import advice, verdict
+from bnexp.reports.tallies import tallied
 from bnexp.text import counted, with_overrides
 
 DataOf = Callable[[int], Data]
@@ -106,7 +107,7 @@ def page(asked: Asked, now: datetime) -> Page:
         [_claim(asked, number, entry, data) for number, entry in enumerate(reports.entries, 1)],
         overview.not_tested(reports),
         [_experiment(asked, report, data(report.instance.id)) for report in reports.reports],
-        [cells(_title(report), data(report.instance.id).trials) for report in reports.reports if _any(data, report)],
+        [_cells(report, data(report.instance.id)) for report in reports.reports if _any(data, report)],
         [*_again(asked, reports, text), *_seeds(reports, data)],
         text if len(text) <= LARGEST_FILE else "",
         f"Made by bnexp {bnexp.__version__} at {claim.time_of(now)} from {_source(asked)}.",
@@ -150,6 +151,10 @@ def _experiment(asked: Asked, report: Report, data: Data) -> Experiment:
     return Experiment(_title(report), blocks, pictures)
 
 
+def _cells(report: Report, data: Data) -> Cells:
+    return cells(_title(report), data.trials, report.counts.tuning)
+
+
 def _again(asked: Asked, reports: Reports, text: str) -> Iterator[Block]:
     """The commands, and the file that they read."""
     name = Path(asked.file.document.name).name
@@ -180,7 +185,6 @@ def _seeds(reports: Reports, data: DataOf) -> Iterator[Block]:
         one = report.instance
         known = data(one.id)
         tuned = _listed(known.tuning["seed"]) if known.tuning is not None and length(known.tuning) else "-"
-        trials = ", ".join(f"{count:,} {status}" for status, count in report.counts.items()) or "-"
         rows.append(
             Row(
                 [
@@ -188,7 +192,7 @@ def _seeds(reports: Reports, data: DataOf) -> Iterator[Block]:
                     one.overrides or "-",
                     _listed(known.trials["seed"]),
                     tuned,
-                    trials,
+                    tallied(report.counts),
                     claim.time_of(one.last_run_at),
                 ]
             )
