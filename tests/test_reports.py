@@ -25,6 +25,7 @@ from bnexp.claims.rules import Rule
 from bnexp.claims.statistics import Interval
 from bnexp.claims.stored import judged
 from bnexp.claims.tables import Cell, Row
+from bnexp.db.origins import Origin
 from bnexp.db.results import InstanceInfo, Results
 from bnexp.db.summaries import Counts
 from bnexp.errors import ConfigurationError, UsageError
@@ -70,15 +71,14 @@ def finding(name: str = "better", *measured: Number, **changes: Any) -> Finding:
     return Finding(name, about, "supported", "It is so.", list(known), 0.002, 0.01, look_at(10, about.looks), 5)
 
 
+ORIGIN = Origin(20, "x", "1.0", None, "2.13.0", "3.11.7")
 INSTANCE = InstanceInfo(3, "e", "", "", 1.0, NOW, NOW)
 
 
 def reports(*findings: Finding, post_hoc: frozenset[str] = frozenset(), overrides: str = "") -> Reports:
     """One instance with these findings."""
     instance = replace(INSTANCE, overrides=overrides)
-    report = Report(
-        instance, Counts({"finished": 20}), ["digits"], ["mlp 3x100"], 10, ["20 trials on x"], [*findings], post_hoc
-    )
+    report = Report(instance, Counts({"finished": 20}), ["digits"], ["mlp 3x100"], 10, [ORIGIN], [*findings], post_hoc)
     return Reports("e", [report], Counts({"finished": 20}), [Entry(found, report) for found in findings], [], [])
 
 

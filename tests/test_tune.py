@@ -14,6 +14,8 @@ import pytest
 from bnexp.artifacts import folder_for
 from bnexp.claims.tuning import choose, unfinished
 from bnexp.config import TrialConfig
+from bnexp.db.expanding import expands_alike
+from bnexp.db.origins import origins
 from bnexp.db.results import Results
 from bnexp.db.store import Store
 from bnexp.design import Experiment, Trial
@@ -390,7 +392,9 @@ def test_plan_and_status_show_both_stages(ran: Path, bnexp: Bnexp, folder: Path)
     edges = [edge for _, _, _, edge in rows(ran, CHOICES)]
     borrowed = rows(ran, "select sum(at_edge) from choices where arm like 'none%'")[0][0]
     assert done.count("at the edge") == sum(edges) + borrowed
-    assert Results(str(ran / "bnexp.db")).machines(1)[0].startswith("36 trials on cpu")
+    stored = Results(str(ran / "bnexp.db"))
+    assert expands_alike(stored, load(ran / "experiments.yaml").experiments["tuned"], stored.latest()) is True
+    assert str(origins(stored, 1)[0]).startswith("36 trials on cpu")
     status = " ".join(bnexp("status", cwd=ran, columns=120).out.split())
     [finished, diverged] = [
         dict(rows(ran, "select status, count(*) from trials group by 1"))[s] for s in ("finished", "diverged")

@@ -15,6 +15,7 @@ from bnexp.claims.overrides import but_seeds, run_command
 from bnexp.claims.partial import shown
 from bnexp.claims.verdicts import judge
 from bnexp.columns import combinations, counts, length, take
+from bnexp.db.origins import Origin, origins
 from bnexp.db.results import InstanceInfo, Results
 from bnexp.db.summaries import Counts, Decided, count_trials, decided
 from bnexp.errors import UsageError
@@ -33,7 +34,7 @@ class Report:
     models: list[str]
     seeds: int
     """How many different ones its trials have."""
-    machines: list[str]
+    origins: list[Origin]
     """What the trials ran on: device and versions."""
     findings: list[Finding]
     post_hoc: frozenset[str]
@@ -106,7 +107,7 @@ def make_report(
     ]
     with ThreadPoolExecutor(1) as aside:  # the database looks through all attempts while we compute
         locked = aside.submit(results.locked_before_data, instance.id)
-        machines = aside.submit(results.machines, instance.id)
+        ran_on = aside.submit(origins, results, instance.id)
         findings = [at_first_look(finding, before) for finding in judge(claims, data)]
     younger = (f.name for f in findings if f.numbers and f.claim.key(f.name) not in locked.result())
     networks, _ = combinations(data.trials, ("model", "hidden"))
@@ -116,7 +117,7 @@ def make_report(
         sorted(counts(data.trials, "dataset")),
         [f"{model} {shown(hidden)}" if hidden else model for model, hidden in sorted(networks, key=_by_depth)],
         len(counts(data.trials, "seed")),
-        machines.result(),
+        ran_on.result(),
         findings,
         frozenset(younger),
         beside(paper, data, findings, results.top5) if paper else None,

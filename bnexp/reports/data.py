@@ -41,7 +41,7 @@ def instance(report: Report) -> dict[str, Any]:
         "margin": report.instance.margin,
         "counts": report.counts.statuses,
         "tuning_trials": report.counts.tuning,
-        "machines": report.machines,
+        "machines": list(map(str, report.origins)),
         "paper": None if report.beside is None else beside(report.beside),
     }
 
