@@ -209,7 +209,7 @@ def test_nothing_is_loaded_and_only_our_scripts_run(text: str, read: Read) -> No
     assert "unsafe" not in policy.partition("script-src")[2].partition(";")[0]
     scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
     hashes = [base64.b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in scripts]
-    assert len(scripts) == 5 and re.findall("'sha256-([^']+)'", policy) == hashes
+    assert len(scripts) == 6 and re.findall("'sha256-([^']+)'", policy) == hashes
 
 
 @pytest.mark.parametrize("name", ["page", "evil"])
