@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
-Columns = Mapping[str, npt.NDArray[Any]]
+    Columns = Mapping[str, npt.NDArray[Any]]
+else:
+    Columns = Mapping[str, Any]  # commands that compute nothing need not wait for numpy
 """A table by columns, all of one length; missing numbers are NaN."""
 
 

@@ -117,6 +117,12 @@ def test_the_engine_knows_no_database() -> None:
                 assert not any(module.startswith(("bnexp.db", "sqlalchemy")) for module in imports(path)), path
 
 
+def test_status_and_query_import_little() -> None:
+    script = "import sys, bnexp.db.results, bnexp.reports.screens\n"
+    script += "assert not {'torch', 'numpy', 'sqlalchemy.orm', 'bnexp.claims.model'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
 def test_help_imports_little() -> None:
     script = "import sys, bnexp.cli; assert not {'torch', 'sqlalchemy', 'pydantic', 'numpy', 'rich'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)

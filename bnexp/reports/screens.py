@@ -3,7 +3,7 @@
 import itertools
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -12,17 +12,19 @@ from rich.padding import Padding
 from rich.text import Text
 
 from bnexp.claims.partial import shown
-from bnexp.data.dataset import Source
 from bnexp.db.asking import Answer
 from bnexp.db.results import Results
 from bnexp.db.summaries import Counts, count_each
 from bnexp.errors import UsageError
 from bnexp.reports.csvlines import plain, write_csv
-from bnexp.reports.data import dump
+from bnexp.reports.dumping import dump
 from bnexp.reports.fitted import plain_table, show_table
 from bnexp.reports.screen import Screen
 from bnexp.reports.tallies import tallied
 from bnexp.text import with_overrides
+
+if TYPE_CHECKING:
+    from bnexp.data.dataset import Source
 
 MOST_ROWS = {"table": 10_000, "json": 100_000}
 """Of a query; they stand in memory."""
@@ -139,7 +141,7 @@ def _show_table(columns: list[str], rows: list[list[str]]) -> None:
         console.print()
 
 
-def show_datasets(sources: Iterable[Source]) -> None:
+def show_datasets(sources: "Iterable[Source]") -> None:
     """Every dataset, and where it is or how to get it; and how to make one."""
     console = Screen()
     for source in sources:
