@@ -11,12 +11,12 @@ from bnexp.claims.model import Claim, about
 from bnexp.claims.report import make_report
 from bnexp.claims.stored import judged
 from bnexp.data.dataset import Dataset, Source, source
+from bnexp.db.expanding import identified
 from bnexp.db.results import Results
 from bnexp.db.rows import Instance, WantedTrial
 from bnexp.db.store import Store
 from bnexp.design import Experiment, Trial
 from bnexp.errors import UsageError
-from bnexp.identity import trial_keys
 
 
 def instantiate(experiment: Experiment, overrides: str, data_dir: Path | None) -> Instance:
@@ -59,21 +59,14 @@ class Identifier:
 
     def __call__(self, trials: Iterable[Trial]) -> list[WantedTrial]:
         """The trials with their identities. Raises DatasetError where a dataset is missing."""
-        wanted = []
-        # Trials of one arm and level differ in their seed only.
-        for (variant, arm, _), same in groupby(trials, key=lambda trial: (trial.variant, trial.arm, trial.level)):
-            configs = [trial.config for trial in same]
-            name = configs[0].dataset
-            if name not in self._sources:
-                found = source(name, self.data_dir)
-                self._sources[name] = found, found.fingerprint()
-            dataset, fingerprint = self._sources[name]
-            keys = trial_keys(configs[0], fingerprint, (config.seed for config in configs))
-            wanted += [
-                WantedTrial(key, config, fingerprint, dataset.classes, variant, arm)
-                for key, config in zip(keys, configs, strict=True)
-            ]
-        return wanted
+        return identified(trials, self._data)
+
+    def _data(self, name: str) -> tuple[str, int]:
+        if name not in self._sources:
+            found = source(name, self.data_dir)
+            self._sources[name] = found, found.fingerprint()
+        dataset, fingerprint = self._sources[name]
+        return fingerprint, dataset.classes
 
     @property
     def margin(self) -> float:

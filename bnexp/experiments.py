@@ -40,9 +40,15 @@ class ExperimentsFile:
 
 def default_file() -> Path:
     """experiments.yaml here, else the one that came with bnexp."""
-    here, package = Path("experiments.yaml"), Path(__file__).parent
+    here = Path("experiments.yaml")
+    return here if here.exists() else shipped_file()
+
+
+def shipped_file() -> Path:
+    """The one that came with bnexp."""
+    package = Path(__file__).parent
     shipped = package / "experiments.yaml"
-    return here if here.exists() else shipped if shipped.exists() else package.parent / "experiments.yaml"
+    return shipped if shipped.exists() else package.parent / "experiments.yaml"
 
 
 def load(path: Path) -> ExperimentsFile:

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
-Columns = Mapping[str, npt.NDArray[Any]]
+    Columns = Mapping[str, npt.NDArray[Any]]
+else:
+    Columns = Mapping[str, Any]  # commands that compute nothing need not wait for numpy
 """A table by columns, all of one length; missing numbers are NaN."""
 
 
@@ -228,6 +231,8 @@ class Tally:
     """Trial-steps trained."""
     total_steps: int = 0
     """Trial-steps to be trained, those that had to be trained again included."""
+    saved: int = 0
+    """Trials that it was stopped in, and of which there is a checkpoint."""
     device: str = ""
     errors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

@@ -83,6 +83,7 @@ class Run:
 
     def _leave(self) -> None:
         """Store what has ended of what was begun, and give the rest back: each is tried once, all of it for a while."""
+        self.tally.saved = sum(len(training.left) for training in self._training.values() if training.kept)
         self.store.hurry(ENDING_SECONDS)
         within(ENDING_SECONDS, self._give_all_back)
         if self._training:
@@ -185,7 +186,7 @@ class Run:
                 with suppress(LeaseLostError):
                     self.store.begin(training.job, self.worker, record)
             case Resumed(step, trials):
-                training.step, training.done = step, training.done + step * trials
+                training.step, training.done, training.kept = step, training.done + step * trials, True
                 self.tally.notes.append(f"{counted(trials, 'trial')} to go on from step {step:,}")
             case Progress(step, _, steps):
                 training.step = step

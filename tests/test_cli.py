@@ -4,6 +4,8 @@ import csv
 import io
 import itertools
 import json
+import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ from click.testing import CliRunner
 
 from bnexp.cli import main
 from bnexp.cli.commands import paths
+from bnexp.reports.fitted import show_table
+from bnexp.reports.screen import Screen
 from tests.attacks import invoke
 from tests.conftest import TINY, Bnexp, enroll_impossible
 
@@ -36,11 +40,34 @@ def test_screens_fit(tiny: Path, monkeypatch: pytest.MonkeyPatch, command: str, 
     assert ended.exit_code == 0, ended.stderr
     lines = [line for line in ended.stdout.splitlines() if not line.strip().startswith("/")]  # paths are left whole
     assert 40 < max(map(len, lines)) <= columns
+    assert [line for line in lines if line.endswith(" ")] == []
+
+
+def test_no_table_breaks_a_word_or_is_wider_than_the_terminal() -> None:
+    rows = [["16", "small-batches (dataset=fashion-mnist)", "233 finished, 3 diverged", "2026-11-26 21:02"]]
+    rows.append(["1", "[bold]", "1 failed", "2026-11-26 20:39"])
+    tables = set()
+    for width in range(27, 100):  # the longest word and its indent
+        file = io.StringIO()
+        show_table(Screen(width=width, file=file), ["no", "experiment", "trials", "last run"], rows, whole=(0, 3))
+        shown = file.getvalue()
+        assert max(map(len, shown.splitlines())) <= width
+        assert {word for row in rows for cell in row for word in cell.split()} <= set(shown.split()), width
+        tables |= {width} if "───" in shown else set()
+    assert tables == set(range(77, 100))  # 2, twice 23, and 16; 3 beside each; and the edge
+
+
+def test_a_phone_shows_whole_words(tiny: Path, bnexp: Bnexp) -> None:
+    for command in ("status", "plan tiny"):
+        wide, narrow = (
+            bnexp(*command.split(), cwd=tiny, columns=columns).out.replace(":", " ").split() for columns in (200, 40)
+        )
+        assert {word for word in wide if not word.startswith("─")} <= set(narrow), command
 
 
 def test_report_answers_every_claim(tiny: Path, bnexp: Bnexp) -> None:
     out = bnexp("report", cwd=tiny).out
-    assert "tiny: on digits, mlp [8], 6 seeds" in out and "12 diverged, 12 finished" in out
+    assert "tiny: on digits, mlp [8], 6 seeds" in out and "12 finished, 12 diverged" in out
     assert "Is BN better at rate 1?" in out and "6 seeds are too few" in out
     assert 'a "quote" [bold]with markup[/bold]' in out, "text from files is never markup"
     assert "Not tested here" in out and "It takes ImageNet." in out
@@ -65,7 +92,7 @@ def test_report_as_json_and_markdown(tiny: Path, bnexp: Bnexp) -> None:
 
 def test_report_into_a_file(tiny: Path, bnexp: Bnexp, tmp_path: Path) -> None:
     ended = bnexp("report", "--format", "markdown", "--output", str(tmp_path / "r.md"), cwd=tiny)
-    assert (ended.code, ended.out) == (0, "")
+    assert (ended.code, ended.out, ended.err) == (0, "", f"wrote {tmp_path / 'r.md'}\n")
     assert (tmp_path / "r.md").read_text() == bnexp("report", "--format", "markdown", cwd=tiny).out
     assert bnexp("report", "--output", str(tmp_path / "r.txt"), cwd=tiny).code == 0
     assert "Inconclusive. 6 seeds" in (tmp_path / "r.txt").read_text()
@@ -87,7 +114,7 @@ def test_a_failed_and_an_unfinished_experiment_are_not_judged(
 
 def test_plan_counts_what_is_left(tiny: Path, bnexp: Bnexp, tmp_path: Path) -> None:
     done = bnexp("plan", "tiny", cwd=tiny).out
-    assert "24 trials: 12 diverged, 12 finished" in done and "left" not in done
+    assert "24 trials: 12 finished, 12 diverged" in done and "left" not in done
     more = bnexp("plan", "tiny", "--seeds", "8", cwd=tiny).out
     assert "left to train: 8 trials in 2 cohorts, 480 trial-steps" in more and "as measured" in more
     (tmp_path / "experiments.yaml").write_text(TINY)
@@ -145,6 +172,23 @@ def test_refusals_name_the_value_and_the_remedy(tiny: Path, bnexp: Bnexp, comman
     assert ended.code == (1 if "mnist" in command or "status" in command else 2)
     assert REFUSALS[command] in ended.err, ended.err
     assert ended.out == ""
+
+
+@pytest.mark.parametrize(
+    "command", ["status", "report", "query 'select * from learning_curves' --format csv", "export curves", "--help"]
+)
+def test_output_that_nobody_reads_ends_it_without_a_word(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: str
+) -> None:
+    monkeypatch.chdir(tiny)
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w") as pipe:  # noqa: PTH123 (a descriptor)
+        monkeypatch.setattr("sys.stdout", pipe)
+        with pytest.raises(SystemExit) as ended:
+            main(shlex.split(command))
+    assert ended.value.code == 141
+    assert capfd.readouterr().err == ""
 
 
 def test_a_broken_file_is_refused_with_its_place(tmp_path: Path, bnexp: Bnexp) -> None:

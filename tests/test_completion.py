@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.shell_completion import BashComplete
+from click import Context
+from click.shell_completion import BashComplete, CompletionItem
 
-from bnexp.cli import main
+from bnexp.cli import completing, main
 from bnexp.cli.bash import Bash
 from bnexp.cli.completing import SHELLS, VARIABLE
+from bnexp.cli.shells import Fish, Zsh
 from bnexp.registry import NORMS
 from tests.conftest import Bnexp, environment
 
@@ -108,6 +110,27 @@ def test_bash_is_told_what_takes_the_place_of_its_piece(
     monkeypatch.setenv("COMP_WORD", word if word.startswith("'") else re.split("[=:]", word)[-1])
     told = Bash(main, {}, "bnexp", VARIABLE).complete().splitlines()
     assert told == [f"plain,{value}" for value in PRESSED[typed]]
+
+
+ZSH_LINE, FISH_LINE = "bnexp run tiny --set=binarize=t", "bnexp run tiny --set nonlinearity=re"
+
+
+def test_zsh_and_fish_are_told_whole_words(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what each means; fish not only up to a comma."""
+    monkeypatch.setenv("COMP_WORDS", ZSH_LINE)
+    monkeypatch.setenv("COMP_CWORD", "3")
+    kind, word, about = Zsh(main, {}, "bnexp", VARIABLE).complete().splitlines()
+    assert (kind, word) == ("plain", "--set=binarize=true") and about
+    monkeypatch.setenv("COMP_WORDS", FISH_LINE)
+    monkeypatch.setenv("COMP_CWORD", "nonlinearity=re")
+    assert Fish(main, {}, "bnexp", VARIABLE).complete() == "plain,nonlinearity=relu\ty = max(x, 0)."
+
+
+def test_what_is_told_is_one_line_and_nothing_that_a_terminal_obeys() -> None:
+    items = [CompletionItem("a", help="two\nlines\x1b[31m"), CompletionItem("a\nb"), CompletionItem("a\x1b[31m")]
+    complete = completing._completes(lambda ctx, incomplete: items)
+    context = Context(main)
+    assert [(item.value, item.help) for item in complete(context, main.params[0], "a")] == [("a", "two lines\\x1b[31m")]
 
 
 def test_bash_completes_with_it(tmp_path: Path, bnexp: Bnexp) -> None:

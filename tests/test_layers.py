@@ -33,7 +33,7 @@ LAYERS = [
     ["marks"],
     ["registry"],
     ["own"],
-    ["records", "errors", "files", "text", "budget", "stopping"],
+    ["records", "errors", "files", "text", "budget", "stopping", "unread"],
 ]
 HEIGHT = {name: -number for number, names in enumerate(LAYERS) for name in names}
 WITHOUT_TORCH = [
@@ -65,6 +65,7 @@ WITHOUT_TORCH = [
     "table",
     "budget",
     "own",
+    "unread",
 ]
 
 
@@ -117,6 +118,12 @@ def test_the_engine_knows_no_database() -> None:
         for path in modules():
             if part(path) == name:
                 assert not any(module.startswith(("bnexp.db", "sqlalchemy")) for module in imports(path)), path
+
+
+def test_status_and_query_import_little() -> None:
+    script = "import sys, bnexp.db.results, bnexp.reports.screens\n"
+    script += "assert not {'torch', 'numpy', 'sqlalchemy.orm', 'bnexp.claims.model'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 
 def test_help_imports_little() -> None:

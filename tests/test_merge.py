@@ -376,7 +376,7 @@ def test_through_the_command_line(tiny: Path, tmp_path: Path, bnexp: Bnexp) -> N
     assert (again.code, again.out) == (0, "from b.db: nothing that is not here already\n")
     options = (("--db", "a.db", "--instance", "2"), ("--db", "b.db", "--instance", "1"))
     ours, theirs = (bnexp("report", *these, cwd=tmp_path).out for these in options)
-    assert "12 diverged, 12 finished" in ours
+    assert "12 finished, 12 diverged" in ours
     assert ours.split("trials on")[0] == theirs.split("trials on")[0]
     nothing = bnexp(*run, cwd=tmp_path)
     assert nothing.code == 0 and "to train" not in nothing.err

@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,13 @@ import pytest
 from click.testing import CliRunner
 
 from bnexp.cli import main
+from bnexp.db.expanding import expands_alike
+from bnexp.db.origins import Origin
+from bnexp.db.results import Results
+from bnexp.experiments import load
 from bnexp.reports.blocks import Code, Grid, Heading, Line, Quote, Row
 from bnexp.reports.charts.asked import Asked
-from bnexp.reports.page import contents, drawing, html
+from bnexp.reports.page import again, contents, drawing, html
 from bnexp.reports.page.cells import cells
 from bnexp.reports.page.contents import Page
 from tests import tables
@@ -136,7 +141,10 @@ def test_the_verdict_is_the_finding_s_own(asked: Asked, page: Page) -> None:
 
 def test_it_says_how_to_do_it_again(page: Page, asked: Asked) -> None:
     code = [block.text for block in page.again if isinstance(block, Code)]
-    assert code == ["bnexp run crossed named\nbnexp report both --format html --output report.html"]
+    assert code == [
+        "bnexp run crossed named --file experiments.yaml\n"
+        "bnexp report both --file experiments.yaml --format html --output report.html"
+    ]
     digest = hashlib.sha256(Path(asked.file.document.name).read_bytes()).hexdigest()
     assert any(digest in block.text for block in page.again if isinstance(block, Line))
     [seeds] = [block for block in page.again if isinstance(block, Grid)]
@@ -144,8 +152,48 @@ def test_it_says_how_to_do_it_again(page: Page, asked: Asked) -> None:
     assert page.file == Path(asked.file.document.name).read_text()
 
 
+COMMITS = {
+    "one": (["a" * 40], "The trials were trained at the commit `aaa", f"git checkout {'a' * 40}\n", ""),
+    "several": (["b" * 40, "a" * 40 + "+"], "at `aaaa", f"git checkout {'b' * 40}\n", "A + says that files differed"),
+    "some": (
+        ["a" * 40, None],
+        "at the commit `aaa",
+        f"git checkout {'a' * 40}\n",
+        "Some of the trials were trained by",
+    ),
+    "none": ([None], "The trials were trained by bnexp 1.0, installed where no checkout", "", ""),
+}
+
+
+@pytest.mark.parametrize("case", COMMITS)
+def test_the_commits_of_the_trials_are_named(asked: Asked, case: str) -> None:
+    commits, said, code, more = COMMITS[case]
+    ran_on = [Origin(9 - number, "cpu", "1.0", commit, "2", "3") for number, commit in enumerate(commits)]
+    known = replace(asked.reports, reports=[replace(asked.reports.reports[0], origins=ran_on)])
+    blocks = list(again.again(replace(asked, known=known), ""))
+    lines = "\n".join(block.text for block in blocks if isinstance(block, Line))
+    assert said in lines and more in lines
+    assert next(block.text for block in blocks if isinstance(block, Code)).startswith(code)
+    assert bool(code) == ("git checkout" in str(blocks))
+
+
+def test_a_file_that_has_other_trials_by_now_is_said(tiny: Path, page: Page, asked: Asked) -> None:
+    results, experiment = Results(str(tiny / "bnexp.db")), load(tiny / "experiments.yaml").experiments["tiny"]
+    [stored] = results.instances()
+    assert expands_alike(results, experiment, stored) is True
+    assert expands_alike(results, replace(experiment, seeds=[0, 1]), stored) is False
+    assert expands_alike(results, experiment, replace(stored, overrides="seeds=2")) is False
+    assert expands_alike(results, experiment, replace(stored, overrides="dataset=fashion-mnist")) is False
+    assert expands_alike(results, experiment, replace(stored, overrides="dropuot=2")) is None
+    results.close()
+    notes = [block.text for block in page.again if isinstance(block, Line) and block.lead == "Note: "]
+    assert len(notes) == 1 and notes[0].startswith("This file has other trials of crossed and named")
+    [gone] = [block.text for block in about(asked, EVIL).again if isinstance(block, Line) and block.lead == "Note: "]
+    assert gone == f"This file has no {EVIL} any more: take an older one."
+
+
 def test_commands_to_copy_quote_names(asked: Asked) -> None:
-    [code] = [block.text for block in about(asked, EVIL).again if isinstance(block, Code)]
+    *_, code = [block.text for block in about(asked, EVIL).again if isinstance(block, Code)]
     assert [shlex.split(line)[2] for line in code.splitlines()] == [EVIL, EVIL]
 
 
@@ -161,7 +209,7 @@ def test_nothing_is_loaded_and_only_our_scripts_run(text: str, read: Read) -> No
     assert "unsafe" not in policy.partition("script-src")[2].partition(";")[0]
     scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
     hashes = [base64.b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in scripts]
-    assert len(scripts) == 5 and re.findall("'sha256-([^']+)'", policy) == hashes
+    assert len(scripts) == 6 and re.findall("'sha256-([^']+)'", policy) == hashes
 
 
 @pytest.mark.parametrize("name", ["page", "evil"])
@@ -217,6 +265,7 @@ def test_cells_are_means_over_seeds_with_what_diverged() -> None:
     assert found.accuracy == [60.0, pytest.approx((40 + 10) / 2), 20.0]
     assert (found.ended, found.diverged, found.waiting) == ([2, 2, 1], [0, 1, 0], [0, 0, 1])
     assert found.notes == ["6 trials in 3 cells; the trials of a cell differ in their seeds."]
+    assert cells("e", table, tuning=4).notes[1:] == ["4 trials to tune are in no cell."]
 
 
 def test_too_many_cells_are_put_together_and_it_is_said() -> None:
@@ -266,7 +315,7 @@ def test_the_command_writes_a_page(asked: Asked, tmp_path: Path) -> None:
     options = ["--db", str(folder / "bnexp.db"), "--file", str(folder / "experiments.yaml")]
     command = ["report", "named", *options, "--format", "html"]
     ended = CliRunner().invoke(main, [*command, "--output", str(tmp_path / "r.html")])
-    assert (ended.exit_code, ended.output) == (0, "")
+    assert (ended.exit_code, ended.stdout) == (0, "")
     assert (tmp_path / "r.html").read_text().startswith("<!DOCTYPE html>")
     refused = CliRunner().invoke(main, [*command, "--claim", "better"])
     assert refused.exit_code == 2 and "leave --claim out" in refused.output

@@ -40,6 +40,29 @@ def test_it_opens_in_silence(browser: Browser, page: Path, name: str, width: int
     assert browser.run(drawn) == browser.run(charts) * (1 + dark) > 0  # and once more for paper
 
 
+@pytest.mark.parametrize("width", [360, 400])
+def test_charts_are_whole_on_a_phone(browser: Browser, page: Path, width: int) -> None:
+    browser.open(page, width=width)
+    browser.run("document.querySelectorAll('details').forEach((each) => { each.open = true })")
+    charts = "Array.from(document.querySelectorAll('figure svg'))"
+    places = browser.run(
+        f"{charts}.map((each) => each.getBoundingClientRect()).map(({{left, right}}) => [left, right])"
+    )
+    assert places and all(0 <= left < right <= width for left, right in places), places
+    shrunk = f"{charts}.map((each) => each.getBoundingClientRect().width / each.viewBox.baseVal.width)"
+    assert max(browser.run(shrunk)) > 0.98, "a chart of one plot is drawn so narrow that its letters keep their size"
+    smallest = browser.run(f"{shrunk}.findIndex((each) => each < 0.95)")
+    button = f"{charts}[{smallest}].closest('figure').querySelector('button')"
+    assert browser.run(f"{button}.innerText") == "Full size"
+    browser.run(f"{button}.click()")
+    assert (
+        browser.run(f"({shrunk})[{smallest}]") == pytest.approx(1)
+        and browser.run(f"{button}.innerText") == "Fit the screen"
+    )
+    assert browser.run("document.documentElement.scrollWidth") <= width  # the chart alone is scrolled
+    assert browser.errors() == []
+
+
 def test_the_policy_stops_what_is_not_ours(browser: Browser, page: Path) -> None:
     changed = page.with_name("changed.html")
     changed.write_text(page.read_text().replace("<h1>", "<script>window.hurt = 1</script><h1>", 1))

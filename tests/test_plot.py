@@ -67,7 +67,7 @@ def test_a_page_has_all_that_it_needs_and_no_name_gets_out_of_its_text(asked: As
 
 def test_the_command_writes_a_figure(here: Path) -> None:
     ended = plot("curves", "--experiment", "raced", "--metric", "train_accuracy", "--output", "figure.json")
-    assert (ended.exit_code, ended.output) == (0, "")
+    assert (ended.exit_code, ended.stdout, ended.stderr) == (0, "", "wrote figure.json\n")
     written = json.loads((here / "figure.json").read_text())
     assert "Train accuracy by training steps: raced" in " ".join(written["title"]["text"])
 

@@ -21,6 +21,7 @@ from bnexp.db.leases import LeaseLostError
 from bnexp.db.results import Results
 from bnexp.db.rows import Job, Worker
 from bnexp.db.store import Store
+from bnexp.db.summaries import count_trials
 from bnexp.engine.cohort import group
 from bnexp.records import Outcome, Point, Probe
 from tests.conftest import TINY, environment
@@ -45,7 +46,7 @@ def test_a_trial_goes_its_way(postgresql: str) -> None:
     store.store(job, ONE, ended, STARTED, 1.0)  # what has ended stays
     assert store.take([number], ONE) is None
     results = Results(postgresql)
-    assert results.counts(number) == {"finished": 2}
+    assert count_trials(results, [number]).statuses == {"finished": 2}
     assert len(results.curves(results.trials(number)["trial_key"])["step"]) == 2
     results.close()
     store.close()

@@ -25,7 +25,9 @@ from bnexp.claims.rules import Rule
 from bnexp.claims.statistics import Interval
 from bnexp.claims.stored import judged
 from bnexp.claims.tables import Cell, Row
+from bnexp.db.origins import Origin
 from bnexp.db.results import InstanceInfo, Results
+from bnexp.db.summaries import Counts
 from bnexp.errors import ConfigurationError, UsageError
 from bnexp.experiments import default_file, load
 from bnexp.reports import document, limits, markdown, numbers, words
@@ -69,16 +71,15 @@ def finding(name: str = "better", *measured: Number, **changes: Any) -> Finding:
     return Finding(name, about, "supported", "It is so.", list(known), 0.002, 0.01, look_at(10, about.looks), 5)
 
 
+ORIGIN = Origin(20, "x", "1.0", None, "2.13.0", "3.11.7")
 INSTANCE = InstanceInfo(3, "e", "", "", 1.0, NOW, NOW)
 
 
 def reports(*findings: Finding, post_hoc: frozenset[str] = frozenset(), overrides: str = "") -> Reports:
     """One instance with these findings."""
     instance = replace(INSTANCE, overrides=overrides)
-    report = Report(
-        instance, {"finished": 20}, ["digits"], ["mlp 3x100"], 10, ["20 trials on x"], [*findings], post_hoc
-    )
-    return Reports("e", [report], {"finished": 20}, [Entry(found, report) for found in findings], [], [])
+    report = Report(instance, Counts({"finished": 20}), ["digits"], ["mlp 3x100"], 10, [ORIGIN], [*findings], post_hoc)
+    return Reports("e", [report], Counts({"finished": 20}), [Entry(found, report) for found in findings], [], [])
 
 
 # Numbers
@@ -462,7 +463,7 @@ def test_a_suites_report_joins_the_claims_of_its_members(suite: Path, bnexp: Bne
     assert ended.code == 0, ended.err
     screen = ended.out.partition("──")[0]
     assert screen.startswith(
-        "both: on digits, mlp [8], 3 to 6 seeds\n2 of 3 experiments run: 12 diverged, 15 finished."
+        "both: on digits, mlp [8], 3 to 6 seeds\n2 of 3 experiments run: 15 finished, 12 diverged."
     ), "the three trials that both members want count once"
     order = ["at-any-rate", "two-measures", "rates", "waits", "better", "elsewhere"]
     assert re.findall(r"^([a-z-]+) .*(?:supported|refuted|inconclusive|not tested)$", screen, re.MULTILINE) == order

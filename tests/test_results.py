@@ -22,8 +22,10 @@ from bnexp.columns import Repeating, combinations, counts, in_both, levels, mean
 from bnexp.config import TrialConfig, columns_by_name
 from bnexp.db import reading
 from bnexp.db.leases import LeaseLostError
+from bnexp.db.origins import origins
 from bnexp.db.results import Results
 from bnexp.db.store import Store
+from bnexp.db.summaries import Counts, count_each, count_trials
 from bnexp.engine.cohort import group
 from bnexp.identity import cell_key
 from bnexp.records import Final, Outcome, Point, Probe
@@ -144,7 +146,7 @@ def test_a_stages_trials_are_read_alone_with_their_arms(store: Store, monkeypatc
             ("v, dropout 0", "v", 1),
             ("w, dropout 0", "w", 1),
         ]
-    assert results.counts(number) == {"pending": 5}, "of both stages, each trial once"
+    assert count_trials(results, [number]) == Counts({"pending": 5}, tuning=4), "of both stages, each trial once"
 
 
 PROBES = (
@@ -246,17 +248,16 @@ def test_an_instance_without_trials_is_read_and_reported(store: Store) -> None:
     results = Results(store.database)
     assert len(results.trials(1)["seed"]) == 0
     report = make_report(results, results.latest(), {"c": BETTER})
-    assert (report.counts, report.machines, report.findings[0].answer) == ({}, [], "not tested")
+    assert (report.counts, report.origins, report.findings[0].answer) == (Counts({}), [], "not tested")
 
 
 def test_counts_are_of_trials_whichever_variants_want_them(ended: Results) -> None:
     expected = {"diverged": 3, "failed": 1, "finished": 25}
-    assert ended.counts(1) == expected
-    assert make_report(ended, ended.latest("e"), {}).counts == expected
-    assert ended.counts(2) == {"finished": 7, "pending": 1}
+    assert count_trials(ended, [1]) == make_report(ended, ended.latest("e"), {}).counts == Counts(expected)
+    assert count_each(ended) == {1: Counts(expected), 2: Counts({"finished": 7, "pending": 1})}
 
 
-def test_machines_count_the_instances_trials_by_device(store: Store) -> None:
+def test_origins_count_the_instances_trials_by_device(store: Store) -> None:
     number = store.register(instance(*(wanted(seed=seed) for seed in range(5))))
     store.plan(number, group)
     job = store.take([number], ONE)
@@ -267,8 +268,9 @@ def test_machines_count_the_instances_trials_by_device(store: Store) -> None:
         store.store(job, ONE, [Outcome(slot, "finished", (), good)], device, 1.0)
     other = store.register(instance(wanted(seed=1), wanted(seed=2), wanted(seed=9), name="other"))
     results = Results(store.database)
-    assert [line.partition(";")[0] for line in results.machines(number)] == ["3 trials on cpu", "2 trials on gpu"]
-    assert sorted(line.partition(";")[0] for line in results.machines(other)) == ["1 trials on cpu", "1 trials on gpu"]
+    assert [(one.trials, one.device) for one in origins(results, number)] == [(3, "cpu"), (2, "gpu")]
+    assert sorted((one.trials, one.device) for one in origins(results, other)) == [(1, "cpu"), (1, "gpu")]
+    assert str(origins(results, number)[0]).startswith("3 trials on cpu; bnexp ")
 
 
 def test_repeating_columns_are_judged_as_plain_ones(ended: Results) -> None:

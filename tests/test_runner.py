@@ -28,7 +28,8 @@ from bnexp.executors import Event, Failed, Idle, Lost, Told
 from bnexp.executors import local as local_module
 from bnexp.executors.local import LocalExecutor
 from bnexp.provenance import _machine
-from bnexp.records import Checkpoint, Final, Outcome, Progress, Resumed, Tally, Working
+from bnexp.records import Checkpoint, Final, Outcome, Progress, Record, Resumed, Saved, Tally, Working
+from bnexp.reports.progress import Progress as Screen
 from bnexp.runner import Run
 from bnexp.stopping import Stopped
 from tests.test_db import GOOD, ONE, STARTED, TWO, expire, instance, wanted
@@ -408,6 +409,41 @@ def test_trial_steps_are_counted_once_more_where_they_are_trained_again(store: S
         [*resumed, outcome(0, 0.5), outcome(1, 0.5), idle],
     )
     assert tally.steps == 2 * 500 + 2 * 700 == tally.total_steps and tally.finished == 2
+
+
+class ByHand(Scripted):
+    """ByHand by hand when what was written down has come to its end."""
+
+    def poll(self, seconds: float) -> list[Event]:
+        if not self.polls:
+            raise KeyboardInterrupt
+        return super().poll(seconds)
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ([], "trains the 3 left."),
+        ([Saved("cohort-1.safetensors")], "trains the 3 left, 2 of them from the last checkpoint on."),
+        ([Resumed(500, 2)], "trains the 3 left, 2 of them from the last checkpoint on."),
+    ],
+)
+def test_a_run_that_is_stopped_speaks_of_the_checkpoints_that_there_are(
+    store: Store, capsys: pytest.CaptureFixture[str], told: list[Record], said: str
+) -> None:
+    """Of two cohorts of two trials, one trial has ended, in the cohort that tells of no checkpoint."""
+    number = store.register(instance(*(wanted(seed=seed) for seed in range(4))))
+    idle = [Idle(worker, capacity=2) for worker in (0, 1)]
+    began = [Told(worker, STARTED) for worker in (0, 1)]
+    executor = ByHand(idle, [*began, *(Told(1, record) for record in told), outcome(0, 0.5)])
+    run = Run(store, lambda: executor, [number], folder_for(store.database))
+    progress = Screen(["it"])
+    progress.begin(run.tally, tuning=0)
+    with pytest.raises(KeyboardInterrupt):
+        run.go(progress.show)
+    progress.interrupted("bnexp run it")
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"ByHand; 1 trial of this run kept. `bnexp run it` again {said}"
 
 
 def test_whoever_watches_sees_each_cohort(store: Store) -> None:

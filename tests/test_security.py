@@ -305,7 +305,10 @@ def test_a_database_that_would_be_gone_at_once_is_refused(url: str) -> None:
 
 def test_a_url_is_shown_without_its_password() -> None:
     url = parse_url(f"postgresql://u:{SECRET}@host/x?sslmode=disable&password={SECRET}")
-    assert shown(url) == "postgresql+psycopg://u:***@host/x?password=***&sslmode=disable"
+    assert shown(url) == "postgresql://u@host/x"
+    socket = parse_url(f"postgresql://u:{SECRET}@/x?host=/run/p%20g&port=5433&connect_timeout=9")
+    assert shown(socket) == "postgresql://u@/x?host=/run/p+g&port=5433"
+    assert parse_url(shown(socket)).query["host"] == "/run/p g"
     assert without_passwords(f"at x://u:p@{SECRET}@h/y, a://b and c@d") == "at x://u:***@h/y, a://b and c@d"
     assert without_passwords("x://user@host/name") == "x://user@host/name"
 

@@ -14,6 +14,8 @@ import pytest
 from bnexp.artifacts import folder_for
 from bnexp.claims.tuning import choose, unfinished
 from bnexp.config import TrialConfig
+from bnexp.db.expanding import expands_alike
+from bnexp.db.origins import origins
 from bnexp.db.results import Results
 from bnexp.db.store import Store
 from bnexp.design import Experiment, Trial
@@ -379,23 +381,27 @@ def test_plan_and_status_show_both_stages(ran: Path, bnexp: Bnexp, folder: Path)
     fresh = bnexp("plan", "tuned", cwd=folder).out
     for line in (
         "6 arms; optimizer.lr is chosen from 0.02, 0.5, 1e+30 by validation_accuracy on 2",
-        "tuning: 24 trials: 24 pending",
-        "12 trials when the levels are chosen",
+        "24 trials to tune: 24 pending",
+        "12 trials to confirm when the levels are chosen",
         "left to train: 36 trials in 4 cohorts, 1,440 trial-steps",
     ):
         assert line in fresh
     assert fresh.count("to be chosen") == 6 and fresh.count("as none, dropout") == 2
     done = bnexp("plan", "tuned", cwd=ran).out
-    assert "12 trials: 12 finished" in done and "left" not in done and "to be chosen" not in done
+    assert "12 trials to confirm: 12 finished" in done and "left" not in done and "to be chosen" not in done
     edges = [edge for _, _, _, edge in rows(ran, CHOICES)]
     borrowed = rows(ran, "select sum(at_edge) from choices where arm like 'none%'")[0][0]
     assert done.count("at the edge") == sum(edges) + borrowed
-    assert Results(str(ran / "bnexp.db")).machines(1)[0].startswith("36 trials on cpu")
-    status = " ".join(bnexp("status", cwd=ran).out.split())
+    stored = Results(str(ran / "bnexp.db"))
+    assert expands_alike(stored, load(ran / "experiments.yaml").experiments["tuned"], stored.latest()) is True
+    assert str(origins(stored, 1)[0]).startswith("36 trials on cpu")
+    status = " ".join(bnexp("status", cwd=ran, columns=120).out.split())
     [finished, diverged] = [
         dict(rows(ran, "select status, count(*) from trials group by 1"))[s] for s in ("finished", "diverged")
     ]
-    assert f"tuned {finished} finished, {diverged} diverged 2" in status and finished + diverged == 36
+    counts = f"{finished} finished, {diverged} diverged; 24 of these to tune"
+    assert f"tuned {counts} 2" in status and finished + diverged == 36
+    assert counts in bnexp("report", "tuned", cwd=ran).out
 
 
 def test_a_run_says_what_its_trials_were_trained_without(folder: Path) -> None:

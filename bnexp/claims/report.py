@@ -15,12 +15,12 @@ from bnexp.claims.overrides import but_seeds, run_command
 from bnexp.claims.partial import shown
 from bnexp.claims.verdicts import judge
 from bnexp.columns import combinations, counts, length, take
+from bnexp.db.origins import Origin, origins
 from bnexp.db.results import InstanceInfo, Results
-from bnexp.db.summaries import Decided, count_trials, decided
+from bnexp.db.summaries import Counts, Decided, count_trials, decided
 from bnexp.errors import UsageError
 from bnexp.experiments import ExperimentsFile
 from bnexp.paper import PaperTable
-from bnexp.records import Columns
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class Report:
     """Every claim's finding for one experiment instance."""
 
     instance: InstanceInfo
-    counts: dict[str, int]
-    """Trial status to number of trials."""
+    counts: Counts
+    """Of its trials, those of the tune stage included."""
     datasets: list[str]
     models: list[str]
     seeds: int
     """How many different ones its trials have."""
-    machines: list[str]
+    origins: list[Origin]
     """What the trials ran on: device and versions."""
     findings: list[Finding]
     post_hoc: frozenset[str]
@@ -62,8 +62,8 @@ class Reports:
     name: str
     """The experiment's or the suite's."""
     reports: list[Report]
-    counts: dict[str, int]
-    """Trial status to number of trials; one that two experiments want counts once, and one that chose a rate too."""
+    counts: Counts
+    """Of the trials of all reports together."""
     entries: list[Entry]
     """The claims about what was asked for, in the file's order; those that no experiment tests last."""
     elsewhere: list[Finding]
@@ -107,17 +107,17 @@ def make_report(
     ]
     with ThreadPoolExecutor(1) as aside:  # the database looks through all attempts while we compute
         locked = aside.submit(results.locked_before_data, instance.id)
-        machines = aside.submit(results.machines, instance.id)
+        ran_on = aside.submit(origins, results, instance.id)
         findings = [at_first_look(finding, before) for finding in judge(claims, data)]
     younger = (f.name for f in findings if f.numbers and f.claim.key(f.name) not in locked.result())
     networks, _ = combinations(data.trials, ("model", "hidden"))
     return Report(
         instance,
-        _statuses(data.trials),
+        _counts(results, instance, data),
         sorted(counts(data.trials, "dataset")),
         [f"{model} {shown(hidden)}" if hidden else model for model, hidden in sorted(networks, key=_by_depth)],
         len(counts(data.trials, "seed")),
-        machines.result(),
+        ran_on.result(),
         findings,
         frozenset(younger),
         beside(paper, data, findings, results.top5) if paper else None,
@@ -140,10 +140,8 @@ def report_on(
     data = data_of(results, instance)
     report = make_report(results, instance, ours, data, papers(file).get(instance.name))
     others = [unmeasured(other, claim) for other, claim in claims.items() if other not in ours]
-    tuned = data.tuning is not None and length(data.tuning)
-    statuses = count_trials(results, [instance.id]) if tuned else report.counts
     return Reports(
-        instance.name, [report], statuses, [Entry(finding, report) for finding in report.findings], others, []
+        instance.name, [report], report.counts, [Entry(finding, report) for finding in report.findings], others, []
     )
 
 
@@ -220,9 +218,11 @@ def _by_depth(network: tuple[str, str | None]) -> tuple[str, int, str]:
     return model, (hidden or "").count(","), hidden or ""
 
 
-def _statuses(trials: Columns) -> dict[str, int]:
-    """How many trials have each status; one that two variants want stands twice in a row, and counts once."""
-    keys = trials["trial_key"]
+def _counts(results: Results, instance: InstanceInfo, data: Data) -> Counts:
+    """Of the instance's trials. One that two variants want stands twice in a row, and counts once."""
+    if data.tuning is not None and length(data.tuning):
+        return count_trials(results, [instance.id])
+    keys = data.trials["trial_key"]
     first = np.ones(len(keys), dtype=bool)
     first[1:] = keys[1:] != keys[:-1]
-    return dict(sorted(counts(take(trials, first), "status").items()))
+    return Counts(counts(take(data.trials, first), "status"))

@@ -36,7 +36,7 @@ def main() -> None:
     cls=Command,
     examples=[
         ('eval "$(bnexp completion bash)"', "in ~/.bashrc"),
-        ('eval "$(bnexp completion zsh)"', "in ~/.zshrc"),
+        ('eval "$(bnexp completion zsh)"', "in ~/.zshrc, behind compinit"),
         ("bnexp completion fish | source", "in ~/.config/fish/config.fish"),
     ],
 )

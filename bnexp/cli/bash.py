@@ -7,6 +7,8 @@ import os
 
 from click.shell_completion import BashComplete, CompletionItem, split_arg_string
 
+from bnexp.cli.shells import joined
+
 SOURCE = """\
 %(complete_func)s() {
     local IFS=$'\\n' response type value
@@ -47,6 +49,5 @@ class Bash(BashComplete):
     def format_completion(self, item: CompletionItem) -> str:
         """Of a value that goes on with what is typed, what stands in the place of readline's word."""
         word = os.environ["COMP_WORD"].lstrip("\"'")
-        start = next(n for n in range(len(self.typed) + 1) if item.value.startswith(self.typed[n:]))
-        kept = max(0, len(self.typed) - start - len(word))
+        kept = max(0, len(self.typed) - joined(self.typed, item.value) - len(word))
         return f"{item.type},{item.value[kept:]}"

@@ -1,7 +1,6 @@
 """How commands are explained and refused: their order, their examples, errors as a sentence and an exit code, and what
 was meant by a name that there is not."""
 
-import errno
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +11,7 @@ import click
 
 from bnexp.errors import BnexpError, UsageError, did_you_mean, nearest
 from bnexp.text import message
+from bnexp.unread import UNREAD, silent
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -21,6 +21,7 @@ EXIT_CODES = {
     BnexpError.exit_code: "something failed",
     UsageError.exit_code: "what was asked cannot be done",
     INTERRUPTED: "stopped with Ctrl-C, SIGTERM or SIGHUP",
+    UNREAD: "whoever read the output stopped before its end",
 }
 
 BESIDE = 42
@@ -70,19 +71,22 @@ class Commands(click.Group):
             ctx.fail(f"No such command {args[0]!r} ({hint}).")
         return super().resolve_command(ctx, args)
 
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        with silent():  # --help prints here
+            return super().make_context(*arguments, **options)
+
     def invoke(self, ctx: click.Context) -> Any:
         if isinstance(sys.stdout, TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack a character that we print
         try:
-            return super().invoke(ctx)
+            with silent():
+                return super().invoke(ctx)
         except BnexpError as error:
             _fail(error, error.exit_code)
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends by now; a second Ctrl-C would change how
             sys.exit(INTERRUPTED)
         except OSError as error:
-            if error.errno == errno.EPIPE:
-                raise  # whoever read our output has seen enough; click ends quietly
             _fail(error, BnexpError.exit_code)
 
 

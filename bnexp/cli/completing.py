@@ -10,11 +10,14 @@ import click
 from click.shell_completion import CompletionItem, add_completion_class, get_completion_class
 
 from bnexp.cli.bash import Bash
+from bnexp.cli.shells import Fish, Zsh
+from bnexp.text import printable
 
 if TYPE_CHECKING:
     from bnexp.experiments import ExperimentsFile
 
-add_completion_class(Bash)
+for shell in (Bash, Zsh, Fish):
+    add_completion_class(shell)
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -40,7 +43,10 @@ def _completes(function: Callable[[click.Context, str], Iterable[CompletionItem]
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         found: list[CompletionItem] = []
         with suppress(Exception):  # of whatever kind: the line that is typed stays as it is
-            found += [item for item in function(ctx, incomplete) if item.value.startswith(incomplete)]
+            for item in function(ctx, incomplete):
+                if item.value.startswith(incomplete) and item.value.isprintable():
+                    about = printable(" ".join((item.help or "").split()))  # shells are told line by line
+                    found.append(CompletionItem(item.value, help=about or None))
         return found
 
     return complete

@@ -50,4 +50,4 @@ def export(what: "What", database: str, experiment: str | None, instance: int | 
     with Database(database) as opened:
         count = write(opened.batches(what, experiment, instance), output)
     if output is not None:
-        click.echo(f"{counted(count, 'row')} in {output}", err=True)
+        click.echo(f"wrote {output}: {counted(count, 'row')}", err=True)

@@ -94,3 +94,4 @@ def plot(
 
     asked = Asked(Results(database, checkpoints), load_file(file), experiment, instance, trials, metric)
     written.write(figures.draw(figure, asked), output, theme)
+    click.echo(f"wrote {output}", err=True)

@@ -39,15 +39,17 @@ EVERY_SECONDS = 5
 def status(database: str, watch: bool, every: float | None) -> None:
     """Show what has been run: finished, diverged, failed, running."""
     from bnexp.db.results import Results
-    from bnexp.reports.screens import show_status
-    from bnexp.reports.watching import Watcher
 
     if every is not None and not watch:
         raise UsageError("--every: says how often --watch looks, which is not given")
     results = Results(database)
     if not watch:
+        from bnexp.reports.screens import show_status
+
         show_status(results)
         return
+    from bnexp.reports.watching import Watcher
+
     stop_as_by_hand()
     Watcher(results, every or EVERY_SECONDS).go()
 

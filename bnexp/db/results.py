@@ -41,6 +41,8 @@ class InstanceInfo:
     margin: float
     created_at: datetime
     last_run_at: datetime
+    expansion: str = ""
+    """Hash of its trials, as `bnexp.db.rows.Instance` has it."""
 
 
 class Network(NamedTuple):
@@ -61,7 +63,7 @@ class Network(NamedTuple):
 
 
 INSTANCES = text(
-    "select id, name, about, overrides, margin, created_at, last_run_at from experiments "
+    "select id, name, about, overrides, margin, created_at, last_run_at, expansion from experiments "
     "order by last_run_at desc, id desc"
 ).columns(created_at=DateTime, last_run_at=DateTime)
 
@@ -134,15 +136,6 @@ class Results:
         with self._read() as connection:
             return stored.choices(connection, experiment_id)
 
-    def counts(self, experiment_id: int) -> dict[str, int]:
-        """How many of the instance's trials, of both stages, have each status."""
-        query = text(
-            "select status, count(*) as trials from trials "
-            "where id in (select trial_id from experiment_trials where experiment_id = :id) group by 1 order by 1"
-        )
-        with self._read() as connection:
-            return {row.status: row.trials for row in connection.execute(query, {"id": experiment_id})}
-
     def locked_before_data(self, experiment_id: int) -> set[str]:
         """The keys of the claims that stood in the database before the instance's first trial began."""
         query = text(
@@ -208,25 +201,6 @@ class Results:
         )
         with self._read() as connection:
             return {Network(*row[:-2]): (float(row.steps), float(row.seconds)) for row in connection.execute(query)}
-
-    def machines(self, experiment_id: int) -> list[str]:
-        """What the instance's trials ran on, a line for each combination of device and versions."""
-        # A worker is one process of one installation. So attempts that share it, a cohort and a device are counted
-        # first, in the order of an index, and the names of versions sorted once for each cohort.
-        query = text(
-            "select a.device, a.bnexp_version, a.git_commit, a.torch_version, a.python_version, sum(n) as trials from ("
-            "select min(id) as first, count(*) as n from attempts where outcome in ('finished', 'diverged') and exists "
-            "(select 1 from experiment_trials e where e.experiment_id = :id and e.trial_id = attempts.trial_id) "
-            "group by cohort_id, worker, device) cohort join attempts a on a.id = first "
-            "group by 1, 2, 3, 4, 5 order by 6 desc"
-        )
-        with self._read() as connection:
-            return [
-                f"{row.trials:,} trials on {row.device}; bnexp {row.bnexp_version}"
-                + (f" at {row.git_commit[:10]}{'+' * row.git_commit.endswith('+')}" if row.git_commit else "")
-                + f", torch {row.torch_version}, Python {row.python_version}"
-                for row in connection.execute(query, {"id": experiment_id})
-            ]
 
     def keys(self, prefix: str, most: int) -> list[tuple[str, str]]:
         """The first `most` trial keys that begin with `prefix`, in order, each with the trial's status."""

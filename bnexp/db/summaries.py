@@ -1,10 +1,12 @@
 """What a report says of several instances at once, and when claims were fixed and data began to exist."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import DateTime, bindparam, text
+from sqlalchemy import DateTime, TextClause, bindparam, text
 
 from bnexp.db.connection import explained
 from bnexp.db.results import Results
@@ -23,10 +25,26 @@ DECIDED = text(
 )
 
 
-COUNTS = text(
-    "select status, count(*) as trials from trials "
-    "where id in (select trial_id from experiment_trials where experiment_id in :ids) group by 1 order by 1"
+TOGETHER = text(
+    "select 0 as instance, t.status, w.tunes, count(*) as trials from trials t join ("
+    "select trial_id, min(case when stage = 'tune' then 1 else 0 end) as tunes from experiment_trials "
+    "where experiment_id in :ids group by trial_id) w on w.trial_id = t.id group by 1, 2, 3 order by 2"
 ).bindparams(bindparam("ids", expanding=True))
+EACH = text(
+    "select w.instance, t.status, w.tunes, count(*) as trials from trials t join ("
+    "select experiment_id as instance, trial_id, min(case when stage = 'tune' then 1 else 0 end) as tunes "
+    "from experiment_trials group by 1, 2) w on w.trial_id = t.id group by 1, 2, 3 order by 2"
+)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Trials of one or several instances, of both stages. One that several want, or both stages, counts once."""
+
+    statuses: dict[str, int]
+    """Trial status to number of trials."""
+    tuning: int = 0
+    """How many of them are there to tune only."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +83,22 @@ def decided(results: Results, experiment: str) -> list[Decided]:
         return [Decided(*row) for row in connection.execute(DECIDED, {"name": experiment})]
 
 
-def count_trials(results: Results, experiment_ids: Sequence[int]) -> dict[str, int]:
-    """How many trials of these instances have each status; one that two of them want counts once."""
+def count_trials(results: Results, experiment_ids: Sequence[int]) -> Counts:
+    """The trials of these instances together."""
+    found = _count(results, TOGETHER, ids=list(experiment_ids))
+    return found.get(0, Counts({}))
+
+
+def count_each(results: Results) -> dict[int, Counts]:
+    """The trials of every instance, by its number; of one without trials there is nothing."""
+    return _count(results, EACH)
+
+
+def _count(results: Results, query: TextClause, **parameters: Any) -> dict[int, Counts]:
+    statuses: dict[int, Counter[str]] = {}
+    tuning: Counter[int] = Counter()
     with explained(results.url), results.engine.connect() as connection:
-        rows = connection.execute(COUNTS, {"ids": list(experiment_ids)})
-        return {row.status: row.trials for row in rows}
+        for row in connection.execute(query, parameters):
+            statuses.setdefault(row.instance, Counter())[row.status] += row.trials
+            tuning[row.instance] += row.tunes * row.trials
+    return {instance: Counts(dict(found), tuning[instance]) for instance, found in statuses.items()}

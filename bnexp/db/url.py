@@ -15,6 +15,10 @@ PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
 """Where a server listens unless its URL says otherwise."""
 
 WRITE = "write a path, or dialect://user@host/name"
+DRIVER = "postgresql+psycopg"
+"""What postgresql:// means here."""
+PLACE = ("host", "hostaddr", "port", "service", "dbname", "user")
+"""The options of PostgreSQL's client that say which database it is."""
 
 
 def parse_url(database: str) -> URL:
@@ -35,7 +39,7 @@ def parse_url(database: str) -> URL:
         raise UsageError("--db: has a NUL character")
     if url.get_backend_name() == "sqlite":
         return _sqlite(url)
-    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
+    return url.set(drivername=DRIVER) if url.drivername == "postgresql" else url
 
 
 def _sqlite(url: URL) -> URL:
@@ -52,10 +56,15 @@ def _sqlite(url: URL) -> URL:
 
 
 def shown(url: URL) -> str:
-    """The database as it may be printed and stored: no password stands in it, wherever the URL has one."""
+    """The database as it may be printed and stored, and as people write it: with what says which one is meant, without
+    the driver that we chose. No password stands in it, wherever the URL has one."""
     if url.get_backend_name() == "sqlite":
         return url.database or ""
-    return without_passwords(url.render_as_string(hide_password=True))
+    name = "postgresql" if url.drivername == DRIVER else url.drivername
+    where = {option: value for option, value in url.query.items() if option in PLACE}
+    plain = URL.create(name, url.username, None, url.host, url.port, url.database, where)
+    address, mark, options = plain.render_as_string().partition("?")
+    return without_passwords(address + mark + options.replace("%2F", "/"))
 
 
 def place(url: URL) -> str:

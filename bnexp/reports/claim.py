@@ -9,6 +9,7 @@ from bnexp.reports import data, numbers, words
 from bnexp.reports.blocks import Block, Code, Grid, Heading, Line, Row
 from bnexp.reports.claims import definition
 from bnexp.reports.document import machines_of
+from bnexp.reports.dumping import dump
 from bnexp.reports.overview import answer
 from bnexp.reports.section import advice, rows_of, significance, verdict
 from bnexp.reports.sparkline import sparkline
@@ -128,4 +129,4 @@ def to_json(evidence: Evidence) -> str:
         "sql": evidence.sql,
         **asdict(evidence.times),
     }
-    return data.dump(content)
+    return dump(content)

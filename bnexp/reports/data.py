@@ -1,15 +1,12 @@
 """A report as JSON, for other programs. Effects in "log2" are logarithms of ratios; infinite numbers are text."""
 
-import json
-import math
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
 from bnexp.claims.beside import Beside
 from bnexp.claims.findings import Finding, Number
 from bnexp.claims.report import Entry, Report, Reports
-from bnexp.text import CONTROLS
+from bnexp.reports.dumping import dump
 
 
 def to_json(reports: Reports) -> str:
@@ -24,11 +21,6 @@ def to_json(reports: Reports) -> str:
     return dump(content)
 
 
-def dump(content: Any) -> str:
-    text = json.dumps(_jsonable(content), indent=2, ensure_ascii=False, default=str) + "\n"
-    return CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)  # they stand in strings only
-
-
 def instance(report: Report) -> dict[str, Any]:
     return {
         "instance": report.instance.id,
@@ -39,8 +31,9 @@ def instance(report: Report) -> dict[str, Any]:
         "models": report.models,
         "seeds": report.seeds,
         "margin": report.instance.margin,
-        "counts": report.counts,
-        "machines": report.machines,
+        "counts": report.counts.statuses,
+        "tuning_trials": report.counts.tuning,
+        "machines": list(map(str, report.origins)),
         "paper": None if report.beside is None else beside(report.beside),
     }
 
@@ -96,13 +89,3 @@ def finding(entry: Entry) -> dict[str, Any]:
         "instance": entry.report.instance.id if entry.report else None,
         "margin": entry.report.instance.margin if entry.report else None,
     }
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _jsonable(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_jsonable(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value.isoformat() if isinstance(value, datetime) else value

@@ -31,10 +31,10 @@ def machines(reports: Reports) -> list[Block]:
     """What the trials of all experiments ran on."""
     if len(reports.reports) == 1:
         return machines_of(reports.reports[0])
-    without_counts = (line.partition(" ")[2] for report in reports.reports for line in report.machines)
+    without_counts = (line.partition(" ")[2] for report in reports.reports for line in map(str, report.origins))
     return [Line(words.sentence(line), "faint") for line in dict.fromkeys(without_counts)]
 
 
 def machines_of(report: Report) -> list[Block]:
     """What an instance's trials ran on, a line for each device and set of versions."""
-    return [Line(words.sentence(machine), "faint") for machine in report.machines]
+    return [Line(words.sentence(str(origin)), "faint") for origin in report.origins]

@@ -26,7 +26,8 @@ def render(blocks: Sequence[Block], form: str, output: Path | None, to_json: Cal
 
 
 def write(text: str, output: Path | None) -> None:
-    """Write `text` to a file, or to standard output where there is none. Raises UsageError where that fails."""
+    """Write `text` to a file, and say so, or to standard output where there is none. Raises UsageError where that
+    fails."""
     if output is None:
         click.echo(text, nl=False)
         return
@@ -34,6 +35,7 @@ def write(text: str, output: Path | None) -> None:
         write_file(output, text)
     except OSError as error:
         raise UsageError(f"--output {output}: cannot be written ({error.strerror})") from error
+    click.echo(f"wrote {output}", err=True)
 
 
 def show(blocks: Sequence[Block]) -> None:

@@ -7,21 +7,22 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from rich.console import Console
-from rich.markup import escape
 from rich.text import Text
 
 from bnexp.claims.expectations import Expectation
 from bnexp.config import TrialConfig, columns, leaves
 from bnexp.db.results import Network, Results
 from bnexp.db.rows import Instance, WantedTrial
+from bnexp.db.summaries import Counts
 from bnexp.design import Experiment
 from bnexp.engine.cohort import CAPACITY, group
 from bnexp.identity import cohort_key
 from bnexp.records import Choice
+from bnexp.reports.fitted import show_table
 from bnexp.reports.numbers import amount
 from bnexp.reports.progress import duration
 from bnexp.reports.screen import Screen
-from bnexp.reports.screens import plain_table
+from bnexp.reports.tallies import tallied
 from bnexp.settings import in_words
 from bnexp.text import counted
 
@@ -70,12 +71,13 @@ def show_plan(outlook: Outlook, results: Results | None, workers: int) -> None:
         _show_arms(console, outlook)
     lines = []
     if tuning:
-        lines.append(f"tuning: {counted(len(tuning), 'trial')}: {_statuses(tuning, known)}")
+        lines.append(f"{counted(len(tuning), 'trial')} to tune: {_statuses(tuning, known)}")
     if outlook.chosen:
-        lines.append(f"{counted(len(confirming), 'trial')}: {_statuses(confirming, known)}")
+        stage = " to confirm" if tuning else ""
+        lines.append(f"{counted(len(confirming), 'trial')}{stage}: {_statuses(confirming, known)}")
         left = [_left(tuning, known), _left(confirming, known)]
     else:
-        lines.append(f"{counted(len(confirming), 'trial')} when the levels are chosen")
+        lines.append(f"{counted(len(confirming), 'trial')} to confirm when the levels are chosen")
         left = [_left(tuning, known), confirming]
     if any(left):
         lines += _what_is_left(left, results, workers)
@@ -86,7 +88,7 @@ def show_plan(outlook: Outlook, results: Results | None, workers: int) -> None:
 
 def _statuses(trials: Iterable[WantedTrial], known: dict[str, str]) -> str:
     counts = Counter(known.get(trial.key, "pending") for trial in trials)
-    return ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items()))
+    return tallied(Counts(counts))
 
 
 def _left(trials: Iterable[WantedTrial], known: dict[str, str]) -> list[WantedTrial]:
@@ -112,12 +114,12 @@ def _show_factors(console: Console, outlook: Outlook, trials: Sequence[WantedTri
             values.setdefault(leaf.name, {})[leaf.value] = None
     values["seed"] = dict.fromkeys(trial.config.seed for trial in trials)
     values["variant"] = dict.fromkeys(trial.variant for trial in trials if trial.variant)
-    table = plain_table("factor", "levels")
+    rows = []
     for name, levels in values.items():
         if len(levels) > 1 or (name == "variant" and levels):
             text = ", ".join(map(in_words, list(levels)[:12])) + (", ..." if len(levels) > 12 else "")
-            table.add_row(escape(name.removesuffix(".name")), escape(text))
-    console.print(table)
+            rows.append([name.removesuffix(".name"), text])
+    show_table(console, ["factor", "levels"], rows)
     beside = {"include": len(outlook.experiment.include), "exclude": len(outlook.experiment.exclude)}
     if any(beside.values()):
         console.print(Text(", ".join(f"{count:,} under {name}" for name, count in beside.items() if count)))
@@ -132,28 +134,27 @@ def _show_arms(console: Console, outlook: Outlook) -> None:
         Text(f"{len(arms):,} arms; {tune.factor} is chosen from {levels} by {tune.by} on {len(tune.seeds):,} seeds")
     )
     chosen = {choice.arm: choice for choice in outlook.choices}
-    table = plain_table("arm", tune.factor, "")
+    rows = []
     for arm in arms[:MOST_ARMS]:
         choice = chosen.get(arm.source)
         edge = "at the edge" if choice and choice.at_edge else ""
         lent = f"as {arm.source}" if arm.source != arm.name else ""
         level = in_words(choice.level) if choice else "to be chosen"
-        table.add_row(escape(arm.name), level, escape(", ".join(filter(None, (lent, edge)))))
+        rows.append([arm.name, level, ", ".join(filter(None, (lent, edge)))])
     if len(arms) > MOST_ARMS:
-        table.add_row(f"and {len(arms) - MOST_ARMS:,} more", "", "")
-    console.print(table)
+        rows.append([f"and {len(arms) - MOST_ARMS:,} more", "", ""])
+    show_table(console, ["arm", tune.factor, ""], rows)
 
 
 def _show_expected(console: Console, outlook: Outlook) -> None:
     """What the claims have to expect of so many seeds."""
-    table = plain_table("claim", "95% interval", "80% power from", "")
-    table.columns[0].no_wrap = True
+    rows = []
     for expected in outlook.expected:
         width, finds = (_distance(number, expected) for number in (expected.half_width, expected.finds))
-        row = (f"± {width}" if width else "none", finds or "never", "underpowered" if expected.underpowered else "")
-        table.add_row(escape(expected.name), *row)
+        power = "underpowered" if expected.underpowered else ""
+        rows.append([expected.name, f"± {width}" if width else "none", finds or "never", power])
     console.print(Text(f"What {counted(len(outlook.experiment.seeds), 'seed')} can tell:"))
-    console.print(table)
+    show_table(console, ["claim", "95% interval", "80% power from", ""], rows)
     console.print(
         Text(
             "Power: how far beyond its limit an effect must be to be found in 4 of 5 such experiments; underpowered: "

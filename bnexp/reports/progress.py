@@ -100,9 +100,12 @@ class Progress:
             return
         self._tell_notes(self.tally)
         left = self.tally.total - self.tally.ended - self.tally.elsewhere
-        then = ", and then those at the chosen levels" if self.tuning else ""
-        kept = f"{counted(self.tally.ended, 'trial')} of this run kept"
-        self.say(f"Stopped; {kept}. `{command}` again trains the {left:,} left, from their last checkpoints on{then}.")
+        again = f"trains the {left:,} left" if left else "goes on"
+        if saved := self.tally.saved:
+            again += f", {'all' if saved == left else f'{saved:,}'} of them from the last checkpoint on"
+        if self.tuning:
+            again += ", and then those at the chosen levels"
+        self.say(f"Stopped; {counted(self.tally.ended, 'trial')} of this run kept. `{command}` again {again}.")
 
     def _tell_notes(self, tally: Tally) -> None:
         for note in tally.notes[self.told :]:

@@ -3,55 +3,52 @@
 import itertools
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from bnexp.claims.partial import shown
-from bnexp.data.dataset import Source
 from bnexp.db.asking import Answer
 from bnexp.db.results import Results
+from bnexp.db.summaries import Counts, count_each
 from bnexp.errors import UsageError
 from bnexp.reports.csvlines import plain, write_csv
-from bnexp.reports.data import dump
+from bnexp.reports.dumping import dump
+from bnexp.reports.fitted import plain_table, show_table
 from bnexp.reports.screen import Screen
+from bnexp.reports.tallies import tallied
 from bnexp.text import with_overrides
+
+if TYPE_CHECKING:
+    from bnexp.data.dataset import Source
 
 MOST_ROWS = {"table": 10_000, "json": 100_000}
 """Of a query; they stand in memory."""
 
 
-def plain_table(*columns: str, header: bool = True) -> Table:
-    """A table without lines between its columns."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_header=header)
-    for column in columns:
-        table.add_column(escape(column), overflow="fold")
-    return table
-
-
 def show_status(results: Results) -> None:
     """Every instance and how its trials stand."""
-    statuses = ("finished", "diverged", "failed", "running", "pending")
-    table = plain_table("no", "experiment", "trials", "last run (UTC)")
-    table.columns[0].no_wrap = table.columns[3].no_wrap = True
+    counts = count_each(results)
+    rows = []
     for info in results.instances():
         name = with_overrides(info.name, info.overrides)
-        counts = results.counts(info.id)
-        trials = ", ".join(f"{counts[status]:,} {status}" for status in statuses if counts.get(status)) or "none"
-        table.add_row(str(info.id), escape(name), trials, f"{info.last_run_at:%Y-%m-%d %H:%M}")
-    Screen().print(table if table.row_count else Text("nothing has been run into this database yet"))
+        trials = tallied(counts.get(info.id, Counts({})))
+        rows.append([str(info.id), name, trials, f"{info.last_run_at:%Y-%m-%d %H:%M}"])
+    if rows:
+        show_table(Screen(), ["no", "experiment", "trials", "last run (UTC)"], rows, whole=(0, 3))
+    else:
+        Screen().print(Text("nothing has been run into this database yet"))
 
 
 def show_trial(trial: dict[str, Any]) -> None:
     """One trial: configuration and result, experiments, attempts, kept files, probes, curve."""
     console = Screen()
     fields = plain_table("field", "value", header=False)
+    fields.columns[0].no_wrap = True
     for name, value in trial["trial"].items():
         if value is not None:
             fields.add_row(escape(name), escape(shown(value)))
@@ -144,7 +141,7 @@ def _show_table(columns: list[str], rows: list[list[str]]) -> None:
         console.print()
 
 
-def show_datasets(sources: Iterable[Source]) -> None:
+def show_datasets(sources: "Iterable[Source]") -> None:
     """Every dataset, and where it is or how to get it; and how to make one."""
     console = Screen()
     for source in sources:

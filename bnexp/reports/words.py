@@ -8,6 +8,7 @@ from bnexp.claims.model import Arms, Claim, Estimator
 from bnexp.claims.partial import Partial, described, shown
 from bnexp.claims.report import Report, Reports
 from bnexp.claims.tables import Row, table_parts
+from bnexp.reports.tallies import tallied
 from bnexp.text import with_overrides
 
 CONTROL_FIRST = ("steps_ratio", "percentile_drift", "matched_loss_gap")
@@ -141,7 +142,7 @@ def titled(name: str, reports: Sequence[Report]) -> str:
 
 def counted(reports: Reports) -> str:
     """How the trials ended, and of a suite which members have any."""
-    ended = ", ".join(f"{count:,} {status}" for status, count in sorted(reports.counts.items())) or "no trials"
+    ended = tallied(reports.counts)
     members = len(reports.reports) + len(reports.missing)
     return f"{len(reports.reports)} of {members} experiments run: {ended}." if reports.of_several else f"{ended}."
 

@@ -49,8 +49,9 @@ class Cells:
     """What was put together beforehand, in sentences."""
 
 
-def cells(title: str, trials: Columns, most: int = MOST_CELLS) -> Cells:
-    """The cells of these trials, at most `most`: factors that would make them more are averaged over, and named."""
+def cells(title: str, trials: Columns, tuning: int = 0, most: int = MOST_CELLS) -> Cells:
+    """The cells of these trials, at most `most`: factors that would make them more are averaged over, and named. Of
+    their experiment there are `tuning` others, to tune."""
     chosen: list[str] = []
     averaged: list[str] = []
     found: list[tuple[Any, ...]] = [()]
@@ -72,7 +73,7 @@ def cells(title: str, trials: Columns, most: int = MOST_CELLS) -> Cells:
         [None if not count else round(100 * float(mean), DIGITS) for mean, count in zip(accuracy, ended, strict=True)],
         diverged.tolist(),
         (sizes - ended).tolist(),
-        _notes(trials, len(found), averaged),
+        _notes(trials, len(found), averaged, tuning),
     )
 
 
@@ -110,7 +111,7 @@ def _level(level: Any) -> str:
     return "-" if level is None or level != level or level == "" else shown(level)
 
 
-def _notes(trials: Columns, count: int, averaged: Sequence[str]) -> list[str]:
+def _notes(trials: Columns, count: int, averaged: Sequence[str], tuning: int) -> list[str]:
     """What the cells are made of."""
     links = length(trials)
     there = len(np.unique(trials["trial_key"].astype(str)))
@@ -122,4 +123,6 @@ def _notes(trials: Columns, count: int, averaged: Sequence[str]) -> list[str]:
         ]
     if links > there:
         notes.append(f"{counted(links - there, 'trial')} that another variant shares count in both.")
+    if tuning:
+        notes.append(f"{counted(tuning, 'trial')} to tune {'is' if tuning == 1 else 'are'} in no cell.")
     return notes

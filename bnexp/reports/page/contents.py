@@ -1,34 +1,28 @@
 """What stands on the page, gathered once: blocks, pictures and cells, but no HTML."""
 
-import hashlib
-import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 import bnexp
 from bnexp.claims.data import Data
 from bnexp.claims.evidence import Evidence, rests_on
 from bnexp.claims.findings import Answer
-from bnexp.claims.overrides import run_command
-from bnexp.claims.report import Entry, Report, Reports, data_of
+from bnexp.claims.report import Entry, Report, data_of
 from bnexp.columns import length
 from bnexp.db.url import shown
 from bnexp.reports import beside, claim, overview, words
-from bnexp.reports.blocks import Block, Code, Grid, Line, Row
+from bnexp.reports.blocks import Block, Grid, Line, Row
 from bnexp.reports.charts.asked import Asked
 from bnexp.reports.claims import definition
-from bnexp.reports.document import machines, machines_of
-from bnexp.reports.page import drawing
+from bnexp.reports.document import machines_of
+from bnexp.reports.page import again, drawing
 from bnexp.reports.page.cells import Cells, cells
 from bnexp.reports.page.drawing import Picture
 from bnexp.reports.section import advice, verdict
-from bnexp.text import counted, with_overrides
+from bnexp.text import with_overrides
 
 DataOf = Callable[[int], Data]
 """What is stored of an instance, by its number."""
@@ -97,7 +91,7 @@ def page(asked: Asked, now: datetime) -> Page:
 
     first = overview.overview(reports)
     table = next((index for index, block in enumerate(first) if isinstance(block, Grid)), len(first))
-    text = _text(asked.file.document.name)
+    text = again.text_of(asked.file.document.name)
     return Page(
         words.titled(reports.name, reports.reports),
         first[1:table],
@@ -106,8 +100,8 @@ def page(asked: Asked, now: datetime) -> Page:
         [_claim(asked, number, entry, data) for number, entry in enumerate(reports.entries, 1)],
         overview.not_tested(reports),
         [_experiment(asked, report, data(report.instance.id)) for report in reports.reports],
-        [cells(_title(report), data(report.instance.id).trials) for report in reports.reports if _any(data, report)],
-        [*_again(asked, reports, text), *_seeds(reports, data)],
+        [_cells(report, data(report.instance.id)) for report in reports.reports if _any(data, report)],
+        [*again.again(asked, text), *again.seeds(reports, data)],
         text if len(text) <= LARGEST_FILE else "",
         f"Made by bnexp {bnexp.__version__} at {claim.time_of(now)} from {_source(asked)}.",
     )
@@ -150,60 +144,8 @@ def _experiment(asked: Asked, report: Report, data: Data) -> Experiment:
     return Experiment(_title(report), blocks, pictures)
 
 
-def _again(asked: Asked, reports: Reports, text: str) -> Iterator[Block]:
-    """The commands, and the file that they read."""
-    name = Path(asked.file.document.name).name
-    together: dict[str, list[str]] = {}
-    for one in reports.reports:
-        together.setdefault(one.instance.overrides, []).append(one.instance.name)
-    commands = [run_command(names, overrides) for overrides, names in together.items()]
-    yield Line(
-        "Install the version of bnexp that is named below, with its exact set of packages "
-        "(`pip install --constraint constraints.txt .` in its checkout), put the experiments file beside you, and:"
-    )
-    report = f"bnexp report {shlex.quote(reports.name)} --format html --output report.html"
-    yield Code("\n".join([*commands, report]), "sh")
-    yield Line(
-        "On the same kind of processor the same versions give the same numbers, bit by bit; elsewhere other last "
-        "digits. `bnexp verify` trains a sample again and compares."
-    )
-    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-    yield Line(f"{name}, as it was when this page was made: SHA-256 `{digest}`.", "strong", "Experiments file: ")
-    yield Line("What the trials ran on:")
-    yield from machines(reports)
-
-
-def _seeds(reports: Reports, data: DataOf) -> Iterator[Block]:
-    """What each experiment was run with."""
-    rows = []
-    for report in reports.reports:
-        one = report.instance
-        known = data(one.id)
-        tuned = _listed(known.tuning["seed"]) if known.tuning is not None and length(known.tuning) else "-"
-        trials = ", ".join(f"{count:,} {status}" for status, count in report.counts.items()) or "-"
-        rows.append(
-            Row(
-                [
-                    one.name,
-                    one.overrides or "-",
-                    _listed(known.trials["seed"]),
-                    tuned,
-                    trials,
-                    claim.time_of(one.last_run_at),
-                ]
-            )
-        )
-    columns = ["experiment", "overrides", "seeds", "seeds that chose rates", "trials", "last run"]
-    yield Grid(columns, rows, title="Seeds, and when each experiment was run last")
-
-
-def _listed(seeds: npt.NDArray[np.int64]) -> str:
-    """Seeds in short: 0 to 9 where none is missing between."""
-    known = np.unique(seeds).tolist()
-    if len(known) > 2 and known[-1] - known[0] == len(known) - 1:
-        return f"{known[0]} to {known[-1]}"
-    more = f" and {counted(len(known) - 20, 'other')}" if len(known) > 20 else ""
-    return ", ".join(map(str, known[:20])) + more if known else "-"
+def _cells(report: Report, data: Data) -> Cells:
+    return cells(_title(report), data.trials, report.counts.tuning)
 
 
 def _title(report: Report) -> str:
@@ -219,12 +161,3 @@ def _source(asked: Asked) -> str:
 
 def _any(data: DataOf, report: Report) -> bool:
     return length(data(report.instance.id).trials) > 0
-
-
-def _text(path: str) -> str:
-    """The file as it is; a byte that is no text is told apart, so that the hash is the file's."""
-    try:
-        with Path(path).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            return file.read()
-    except OSError:  # gone meanwhile
-        return ""

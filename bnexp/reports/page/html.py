@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 HERE = Path(__file__).parent
-SCRIPTS = ("opening.js", "charts.js", "grids.js", "explorer.js")
+SCRIPTS = ("opening.js", "fitting.js", "charts.js", "grids.js", "explorer.js")
 SYMBOLS = {"supported": "●", "refuted": "■", "inconclusive": "◆", "not tested": "○"}
 """A shape for each verdict, as in the charts."""
 KINDS = {Heading: "heading", Line: "line", Quote: "quote", Code: "code", Grid: "grid", Gap: "gap"}

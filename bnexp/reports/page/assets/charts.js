@@ -13,9 +13,10 @@
     const place = document.createElement("div");
     place.dataset.theme = name;
     into.append(place);
-    const spec = { ...charts[Number(figure.dataset.chart)], config: themes[name] };
+    const spec = { ...fitting.narrowed(charts[Number(figure.dataset.chart)], into), config: themes[name] };
     await vegaEmbed(place, spec, { renderer: "svg", ast: true, actions: false, tooltip: { theme: name } });
     into.classList.add("full");
+    fitting.offer(figure, into);
   }
 
   const pause = () => new Promise((resolve) => setTimeout(resolve));
