@@ -326,26 +326,6 @@ def test_what_nothing_bounds_has_no_place() -> None:
     assert [panel.rows[0][name] for name in ("point", "low", "high", "below", "above")] == [None] * 5
 
 
-def test_of_several_numbers_the_one_is_drawn_that_decides() -> None:
-    measure = {"arms": {"treatment": {"norm": "batch"}}, "estimator": {"name": "rate"}}
-    several: dict[str, Any] = {
-        "arms": None,
-        "estimator": None,
-        "measures": {"a": measure, "b": measure},
-        "supported_if": {"all": [{"of": "a", "low": {"at_least": 0.6}}, {"of": "b", "low": {"at_least": 0.6}}]},
-        "refuted_if": {"any": [{"of": "a", "high": {"at_most": 0.4}}, {"of": "b", "high": {"at_most": 0.4}}]},
-    }
-    about = finding("c", number(1, 0.8, 1, "share", name="a"), number(0, 0, 0.2, "share", name="b"), **several)
-    names = {}
-    for answer in ("supported", "refuted", "inconclusive"):
-        [entry] = entries(replace(about, answer=answer))
-        names[answer] = effects.deciding(entry).name
-    assert names == {"supported": "a", "refuted": "b", "inconclusive": "b"}
-    [panel] = effects.panels(entries(replace(about, answer="refuted")))
-    assert [limit["of"] for limit in panel.rows[0]["limits"]] == ["supported", "refuted"]
-    assert "(1 of 2 numbers)" in " ".join(panel.rows[0]["contrast"])
-
-
 def test_the_forest_has_a_row_a_claim_and_names_those_without(asked: Asked) -> None:
     bare = replace(finding("bare"), numbers=[], answer="not tested")
     known: Reports = reports(finding("one"), finding("two"), bare, post_hoc=frozenset({"two"}))

@@ -47,7 +47,7 @@ def _title(reports: Reports) -> dict[str, object]:
         f"{told[:1].upper()}{told[1:]}. Numbers in different units or of different contrasts have axes of their own.",
         "Lines: 95% intervals over seeds (exact sign-flip; Wilson of shares); an arrow: it goes on, or has no end.",
         "Thin bars: above a line, where all of it must be for support; below it, for refutation.",
-        "Of a claim with several numbers, one is drawn: that which its verdict hangs on, else the first.",
+        "Of a claim with several numbers, the one is drawn that its verdict hangs on.",
         f"Without a number, and not drawn: {', '.join(map(label, bare))}." if bare else "",
         "†: post hoc, younger than its data." if any(entry.post_hoc for entry in reports.entries) else "",
     )

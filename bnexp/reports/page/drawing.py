@@ -43,14 +43,13 @@ def of_all(asked: Asked) -> list[Picture]:
     """The effects of all claims; nothing where none has a number."""
     if not any(entry.finding.numbers for entry in asked.reports.entries):
         return []
-    several = "Of a claim with several numbers the table above has the first; drawn is that which its verdict hangs on."
-    return [_picture(draw("claims", asked), f"{about('claims')} {several}")]
+    return [_picture(draw("claims", asked), about("claims"))]
 
 
 def of_claim(asked: Asked, entry: Entry, data: Data) -> Iterator[Picture]:
     """One claim's effect against its limits, and the curves of its arms."""
     finding = entry.finding
-    if finding.numbers:
+    if shown := finding.shown:
         alone = Reports(asked.reports.name, asked.reports.reports, asked.reports.counts, [entry], [], [])
         spec = draw("claims", replace(asked, known=alone))
         spec["title"] = {
@@ -61,8 +60,8 @@ def of_claim(asked: Asked, entry: Entry, data: Data) -> Iterator[Picture]:
             ],
         }
         margin = entry.report.instance.margin if entry.report else None
-        told = words.measured(finding.claim, finding.numbers[0].name)
-        yield _picture(spec, f"{told}: {numbers.sentence(finding.numbers[0])}. {limits(finding.claim, margin)}")
+        told = words.measured(finding.claim, shown.name)
+        yield _picture(spec, f"{told}: {numbers.sentence(shown)}. {limits(finding.claim, margin)}")
     drawn = _courses(finding.claim, data)
     if drawn is not None:
         yield drawn
