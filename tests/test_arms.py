@@ -166,6 +166,15 @@ def test_an_arm_looks_the_same_in_all_figures(asked: Asked) -> None:
     assert looks(draw("figure-1", replace(asked, name="inside"))) == {"norm none": {0}, "norm batch": {1}}
 
 
+def test_an_arm_keeps_its_looks_where_others_are_not_drawn(asked: Asked) -> None:
+    """The paper's table has a row for one of the two variants."""
+    raced = asked.file.experiments["raced"]
+    assert raced.paper
+    table = raced.paper.model_copy(update={"control": "BN", "rows": {"BN": raced.paper.rows["BN"]}})
+    file = replace(asked.file, experiments={"raced": replace(raced, paper=table)})
+    assert looks(draw("figure-2", replace(asked, file=file, name="raced"))) == {"none": {0}, "BN": {1}}
+
+
 def test_an_arm_looks_the_same_on_the_whole_page(tmp_path: Path) -> None:
     made_here = page.made(tmp_path)
     found = page.about(made_here)
