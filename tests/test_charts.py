@@ -338,6 +338,7 @@ def test_names_stay_text() -> None:
     assert label("x" * 100) == "x" * 59 + "…"
     assert len(set(labels(["x" * 100 + str(number) for number in range(3)]).values())) == 3
     assert all(len(line) <= 100 for line in titled("t", "word " * 90)["subtitle"])  # type: ignore[attr-defined]
+    assert titled(f"{'x' * 70} fashion-mnist")["text"] == ["x" * 70, "fashion-mnist"]
 
 
 def test_a_hostile_name_reaches_a_title_as_text(asked: Asked) -> None:
