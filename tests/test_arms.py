@@ -109,7 +109,7 @@ def test_what_is_made_of_no_lines_has_one_of_its_own_after_them() -> None:
     known = crossed(1, 3, 10)
     one, other = (claim(where={"lr_multiplier": rate}) for rate in (10, 3))
     found = with_claims(arms_of(known), [one, claim(), other, one], known)
-    own = [f"norm {norm}, lr multiplier {rate}" for rate in (10, 3) for norm in ("batch", "none")]
+    own = [f"norm {norm}, lr multiplier {rate}" for rate in (10, 3) for norm in ("none", "batch")]
     assert [*found.lines] == ["norm none", "norm batch", "norm group", *own]
     assert [*of_claim(found, other, known)] == own[2:]
     assert [*of_claim(found, claim(), known)] == ["norm none", "norm batch"]

@@ -94,6 +94,12 @@ def test_tables_have_captions_and_the_scope_of_headers(read: Read) -> None:
     tables_ = [tag for tag, attributes in read.tags if tag == "table" and attributes.get("id") != "grid"]
     assert len(tables_) == 4 and len(read.text["caption"]) == len(tables_)
     assert all(caption.strip() for caption in read.text["caption"])
+    heard = [
+        text
+        for text, look in zip(read.text["caption"], read.having("caption", "class"), strict=True)
+        if look == "unseen"
+    ]
+    assert heard and set(heard) <= {"Numbers of better", "How to reproduce this"}, "which the headings say"
     assert set(read.having("th", "scope")) == {"row", "col"}
 
 

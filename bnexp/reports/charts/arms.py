@@ -36,7 +36,7 @@ class Arms:
     sets: dict[str, Columns]
     """The trials of each line by its name, in order; no trial stands in two."""
     whole: dict[str, int]
-    """How many trials each arm of the instance has."""
+    """How many trials each arm of the instance has, in the order of the arms."""
     about: str = ""
     """A sentence that says over what the lines go; empty where each is an arm."""
     others: dict[str, Columns] = field(default_factory=dict)
@@ -61,6 +61,11 @@ class Arms:
             inside = [name for name, part in parts.items() if isinstance(part, frozenset) and part <= wanted]
         return inside if sum(length(self.sets[name]) for name in inside) == length(trials) else None
 
+    def first(self, trials: Columns) -> int:
+        """The place of the first of the arms that these trials are of."""
+        own = counts(trials, "arm")
+        return next((place for place, arm in enumerate(self.whole) if arm in own), len(self.whole))
+
     def joined(self, name: str, trials: Columns) -> "Arms":
         """With a line for these trials, unless there is one. Where another has its name, it is numbered."""
         if self.known(trials) is not None:
@@ -80,15 +85,12 @@ def arms_of(data: Data, experiment: Experiment | None = None) -> Arms:
     """The lines of an instance: its arms, where these are few, else arms together by what differs most plainly. The
     experiment of the file gives variants their order, and the paper's names; None where the file has none."""
     trials = data.trials
-    named = counts(trials, "arm") if length(trials) else {}
-    varied = factors(trials)
-    variants = list(experiment.variants) if experiment else []
+    varied, variants = factors(trials), list(experiment.variants) if experiment else []
+    count = counts(trials, "arm") if length(trials) else {}
+    named = {arm: count[arm] for arm in _in_order(trials, varied, variants)}
     if len(named) <= SERIES and (len(named) > 1 or not varied):  # those of an older database have no names
         papers = _papers(experiment)
-        sets = {
-            papers.get(arm, called(arm)) or ALL: take(trials, trials["arm"] == arm)
-            for arm in _in_order(trials, varied, variants)
-        }
+        sets = {papers.get(arm, called(arm)) or ALL: take(trials, trials["arm"] == arm) for arm in named}
         return Arms(sets, named)
     chosen: list[str] = []
     for name in varied:
@@ -109,7 +111,7 @@ def with_claims(arms: Arms, claims: Iterable[Claim], data: Data) -> Arms:
     for claim in claims:
         sides = list(_sides(claim, data))
         if any(arms.made_of(trials) is None for _, trials in sides):
-            for name, trials in sides:
+            for name, trials in sorted(sides, key=lambda side: arms.first(side[1])):
                 arms = arms.joined(name, trials)
     return arms
 
