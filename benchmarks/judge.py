@@ -53,9 +53,10 @@ def follow(world: World, random: Random) -> tuple[dict[str, set[Answer]], dict[s
         advised = [re.search(r"--seeds (\d+)", finding.advice) for finding in findings]
         for finding in findings:
             answers[finding.name].add(finding.answer)
-            if finding.effect and finding.name not in covered:
-                limit = _limit(finding.numbers[0].unit, finding.claim.supported_if)
-                covered[finding.name] = finding.effect.low <= limit + 1e-9 and limit - 1e-9 <= finding.effect.high
+            if finding.numbers and finding.name not in covered:
+                first = finding.numbers[0]
+                limit = _limit(first.unit, finding.claim.supported_if)
+                covered[finding.name] = first.effect.low <= limit + 1e-9 and limit - 1e-9 <= first.effect.high
         n = max((int(found[1]) for found in advised if found), default=0)
     return answers, covered
 

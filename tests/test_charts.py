@@ -19,7 +19,7 @@ from bnexp.claims.report import Entry, Reports
 from bnexp.errors import UsageError
 from bnexp.reports.charts import effects, grid, means, output, percentiles
 from bnexp.reports.charts.asked import Asked
-from bnexp.reports.charts.curves import split, within
+from bnexp.reports.charts.curves import within
 from bnexp.reports.charts.figures import Spec, about, draw
 from bnexp.reports.charts.names import label, labels, titled
 from bnexp.reports.charts.themes import THEMES
@@ -134,7 +134,7 @@ def test_a_long_curve_is_thinned_up_to_its_end(monkeypatch: pytest.MonkeyPatch) 
 def test_losses_have_geometric_means(asked: Asked) -> None:
     spec = draw("curves", replace(asked, name="raced", metric="train_loss"))
     drawn = {(row["series"], row["step"]): row["mean"] for row in rows(spec, "mean")}
-    assert drawn["none", 10.0] == pytest.approx(0.1) and drawn["BN", 20.0] == pytest.approx(0.01)
+    assert drawn["none (Inception)", 10.0] == pytest.approx(0.1) and drawn["BN", 20.0] == pytest.approx(0.01)
     assert "geometric mean" in subtitle(spec)
 
 
@@ -166,7 +166,9 @@ def test_every_figure_is_valid(drawn: Drawn, name: str) -> None:
 def test_curves_of_an_experiment_are_those_of_its_arms(asked: Asked) -> None:
     spec = draw("curves", replace(asked, name="raced"))
     drawn = {(row["series"], row["step"]): row["mean"] for row in rows(spec, "mean")}
-    assert [drawn["none", step] for step in (1.0, 10.0, 20.0)] == pytest.approx([100 * each + 1 for each in SLOW])
+    assert [drawn["none (Inception)", step] for step in (1.0, 10.0, 20.0)] == pytest.approx(
+        [100 * each + 1 for each in SLOW]
+    )
     assert drawn["BN", 20.0] == pytest.approx(71)
     assert "95% interval" in subtitle(spec) and "config" not in spec
 
@@ -175,30 +177,20 @@ def test_curves_of_trials_by_their_keys(asked: Asked) -> None:
     [key, *others] = [key for key, status in asked.results.keys("", 50) if status == "diverged"]
     spec = draw("curves", replace(asked, trials=(key[:20], others[0])))
     assert {row["series"] for row in rows(spec, "runs")} == {f"{each[:12]} (diverged)" for each in (key, others[0])}
-    assert rows(spec, "mean") == []
+    assert rows(spec, "mean") == [] and spec["title"]["text"][0].endswith(": 2 trials")
+    alone = draw("curves", replace(asked, trials=(key[:20],)))
+    assert alone["title"]["text"] == [f"Validation accuracy by training steps: trial {key[:12]} (diverged)"]
     with pytest.raises(UsageError, match="--trial: at most 8 trials have a colour each"):
         draw("curves", replace(asked, trials=(key,) * 9))
-
-
-def test_many_arms_are_taken_together_and_it_is_said(asked: Asked) -> None:
-    data = asked.data(asked.results.latest("crossed"))
-    groups, said = split(data)
-    assert len(groups) == 8 and said == ""
-    wide = tables.data(
-        *(tables.seeds([0.5], norm=norm, lr_multiplier=rate) for norm in ("none", "batch") for rate in range(1, 6))
-    )
-    arms = {**wide.trials, "arm": np.array([f"arm {index}" for index in range(10)], dtype=object)}
-    groups, said = split(replace(wide, trials=arms))
-    assert [*groups] == ["norm batch", "norm none"] and said == "Each seed's mean over all levels of lr multiplier."
 
 
 def test_figure_1_has_percentiles_of_all_units(drawn: Drawn) -> None:
     spec = drawn("figure-1")
     seen = {(row["series"], row["percentile"], row["step"]): row for row in rows(spec, "percentile", "mean")}
-    assert seen["without BN", "p50", 20]["mean"] == pytest.approx(3.0)  # 2.5 and 3.5
-    assert seen["without BN", "p50", 20]["high"] == pytest.approx(3.0 + T_HALF / 2)
-    assert seen["with BN", "p85", 0]["mean"] == seen["with BN", "p85", 20]["mean"] == pytest.approx(1.5)
-    [outer] = [row for row in rows(spec, "low", "high") if row["series"] == "without BN" and row["step"] == 20
+    assert seen["norm none", "p50", 20]["mean"] == pytest.approx(3.0)  # 2.5 and 3.5
+    assert seen["norm none", "p50", 20]["high"] == pytest.approx(3.0 + T_HALF / 2)
+    assert seen["norm batch", "p85", 0]["mean"] == seen["norm batch", "p85", 20]["mean"] == pytest.approx(1.5)
+    [outer] = [row for row in rows(spec, "low", "high") if row["series"] == "norm none" and row["step"] == 20
                and "percentile" not in row and "mean" not in row]  # fmt: skip
     # p15 of the units is 1, 2, 2, 3; p85 is 3, 4, 4, 5
     assert (outer["low"], outer["high"]) == (pytest.approx(1.3), pytest.approx(4.7))
@@ -217,16 +209,16 @@ def test_figure_2_marks_the_steps_to_the_controls_best(drawn: Drawn) -> None:
     spec = drawn("figure-2")
     assert "nothing of it has ended here: BN-x5-Sigmoid." in subtitle(spec)
     assert {(row["series"], row["step"]) for row in rows(spec, "target")} == {
-        ("Inception (none): 20", 20.0),
+        ("none (Inception): 20", 20.0),
         ("BN: 10", 10.0),
     }
     [level] = [row for row in rows(spec, "level", "text") if row["text"]]
-    assert level["level"] == pytest.approx(51) and level["text"] == "best of Inception: 51.0%"
+    assert level["level"] == pytest.approx(51) and level["text"] == "best of none (Inception): 51.0%"
 
 
 def test_figure_3_has_ours_and_the_papers(drawn: Drawn) -> None:
     found = {(row["variant"], row["who"]): row for row in rows(drawn("figure-3"), "variant")}
-    assert set(found) == {(name, who) for name in ("Inception (none)", "BN") for who in ("measured here", "the paper")}
+    assert set(found) == {(name, who) for name in ("none (Inception)", "BN") for who in ("measured here", "the paper")}
     assert found["BN", "the paper"]["times"] == pytest.approx(31 / 13.3)
     assert found["BN", "the paper"]["words"] == "13.3 million steps"
     assert found["BN", "measured here"]["times"] == 2 and found["BN", "measured here"]["words"] == "10 steps"
@@ -326,31 +318,13 @@ def test_what_nothing_bounds_has_no_place() -> None:
     assert [panel.rows[0][name] for name in ("point", "low", "high", "below", "above")] == [None] * 5
 
 
-def test_of_several_numbers_the_one_is_drawn_that_decides() -> None:
-    measure = {"arms": {"treatment": {"norm": "batch"}}, "estimator": {"name": "rate"}}
-    several: dict[str, Any] = {
-        "arms": None,
-        "estimator": None,
-        "measures": {"a": measure, "b": measure},
-        "supported_if": {"all": [{"of": "a", "low": {"at_least": 0.6}}, {"of": "b", "low": {"at_least": 0.6}}]},
-        "refuted_if": {"any": [{"of": "a", "high": {"at_most": 0.4}}, {"of": "b", "high": {"at_most": 0.4}}]},
-    }
-    about = finding("c", number(1, 0.8, 1, "share", name="a"), number(0, 0, 0.2, "share", name="b"), **several)
-    names = {}
-    for answer in ("supported", "refuted", "inconclusive"):
-        [entry] = entries(replace(about, answer=answer))
-        names[answer] = effects.deciding(entry).name
-    assert names == {"supported": "a", "refuted": "b", "inconclusive": "b"}
-    [panel] = effects.panels(entries(replace(about, answer="refuted")))
-    assert [limit["of"] for limit in panel.rows[0]["limits"]] == ["supported", "refuted"]
-    assert "(1 of 2 numbers)" in " ".join(panel.rows[0]["contrast"])
-
-
 def test_the_forest_has_a_row_a_claim_and_names_those_without(asked: Asked) -> None:
     bare = replace(finding("bare"), numbers=[], answer="not tested")
     known: Reports = reports(finding("one"), finding("two"), bare, post_hoc=frozenset({"two"}))
     spec = draw("claims", replace(asked, known=known))
     assert [row["claim"] for row in rows(spec, "verdict")] == ["one", "two†"]
+    assert '"symbolOpacity"' in json.dumps(spec), "the legend"
+    assert '"symbolOpacity"' not in json.dumps(draw("claims", replace(asked, known=reports(finding("one")))))
     assert "2 supported, 1 not tested" in subtitle(spec) and "not drawn: bare" in subtitle(spec)
     with pytest.raises(UsageError, match="no claim about e has a number"):
         draw("claims", replace(asked, known=reports(bare)))
@@ -364,6 +338,7 @@ def test_names_stay_text() -> None:
     assert label("x" * 100) == "x" * 59 + "…"
     assert len(set(labels(["x" * 100 + str(number) for number in range(3)]).values())) == 3
     assert all(len(line) <= 100 for line in titled("t", "word " * 90)["subtitle"])  # type: ignore[attr-defined]
+    assert titled(f"{'x' * 70} fashion-mnist")["text"] == ["x" * 70, "fashion-mnist"]
 
 
 def test_a_hostile_name_reaches_a_title_as_text(asked: Asked) -> None:

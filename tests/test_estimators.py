@@ -160,7 +160,7 @@ def test_spread_difference_goes_over_levels_that_both_arms_have() -> None:
         if (norm, scale) != ("batch", 10.0)
     ]
     [finding] = judge({"c": spread}, data(*cells))
-    assert finding.effect is not None and finding.effect.point == pytest.approx(0)
+    assert finding.shown is not None and finding.shown.effect.point == pytest.approx(0)
     assert any("without a counterpart" in note for note in finding.notes)
 
 

@@ -13,12 +13,15 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pyarrow import parquet
 
 import bnexp
 from bnexp.db import tabulating
 from bnexp.db.views import What
 from bnexp.errors import DatabaseError, UsageError
+from bnexp.reports.csvlines import guarded, unguarded
 from bnexp.reports.exporting import export
 from bnexp.table import Field, Table
 from tests.attacks import changed, invoke
@@ -170,7 +173,7 @@ def _read(cell: str, field: Field) -> Any:
         return None
     if field.kind == "time":
         return datetime.fromisoformat(cell).astimezone(UTC).replace(tzinfo=None)
-    kinds = {"integer": int, "float": float, "boolean": {"true": True, "false": False}.__getitem__, "text": str}
+    kinds = {"integer": int, "float": float, "boolean": {"true": True, "false": False}.__getitem__, "text": unguarded}
     return kinds[field.kind](cell)
 
 
@@ -202,11 +205,31 @@ def test_both_kinds_of_database_give_the_same_file(databases: Mapping[str, str],
         assert one == other, what
 
 
-def test_hostile_texts_are_as_they_are(database: str) -> None:
+def test_hostile_texts_are_as_they_are_but_no_formulas(database: str) -> None:
     out = invoke("export", "trials", "--experiment", "e", "--db", database).out
-    assert {row["variant"] for row in csv.DictReader(out.splitlines(keepends=True))} == {HOSTILE}
+    assert {row["variant"] for row in csv.DictReader(out.splitlines(keepends=True))} == {f"'{HOSTILE}"}
     asked = invoke("query", "select variant from experiment_results", "--format", "csv", "--db", database).out
-    assert HOSTILE in {row["variant"] for row in csv.DictReader(asked.splitlines(keepends=True))}
+    assert f"'{HOSTILE}" in {row["variant"] for row in csv.DictReader(asked.splitlines(keepends=True))}
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+x", "-", "-x", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "'", "'=1", "''"])
+def test_a_text_that_a_spreadsheet_would_run_has_an_apostrophe_in_front(text: str) -> None:
+    assert guarded(text) == f"'{text}" and unguarded(f"'{text}") == text
+
+
+@pytest.mark.parametrize("value", [-1.5, -3, "-1.5", "+.5e-3", "-1e308", "a=b", "1", "", " =", "[-1]", None, True])
+def test_numbers_and_other_texts_are_as_they_are(value: Any) -> None:
+    assert guarded(value) is value and (not isinstance(value, str) or unguarded(value) == value)
+
+
+@given(st.text(alphabet="=+-@'\t\r\nx1.e", max_size=6))
+def test_every_text_comes_back(text: str) -> None:
+    assert unguarded(guarded(text)) == text
+
+
+def test_names_of_columns_are_no_formulas_either(database: str) -> None:
+    out = invoke("query", "select -2 as \"=a\", '@b' as b", "--format", "csv", "--db", database).out
+    assert out == "'=a,b\n-2,'@b\n"
 
 
 def test_rows_are_written_in_parts(

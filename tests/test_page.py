@@ -99,6 +99,12 @@ def test_tables_have_captions_and_the_scope_of_headers(read: Read) -> None:
     tables_ = [tag for tag, attributes in read.tags if tag == "table" and attributes.get("id") != "grid"]
     assert len(tables_) == 4 and len(read.text["caption"]) == len(tables_)
     assert all(caption.strip() for caption in read.text["caption"])
+    heard = [
+        text
+        for text, look in zip(read.text["caption"], read.having("caption", "class"), strict=True)
+        if look == "unseen"
+    ]
+    assert heard and set(heard) <= {"Numbers of better", "How to reproduce this"}, "which the headings say"
     assert set(read.having("th", "scope")) == {"row", "col"}
 
 
@@ -124,8 +130,8 @@ def test_a_claim_has_all_its_evidence(page: Page) -> None:
     assert any(isinstance(block, Quote) and SAID in block.text for block in claim.fixed)
     assert sum(isinstance(block, Grid) for block in claim.numbers) == 2
     # Two seeds each at 1 and 30 times the rate: with BN 70 and 72%, without 50 and 52%, and what diverged.
-    assert "norm batch, init scale 1: 71.0% at step 20, 2 seeds" in claim.pictures[1].told
-    assert "norm none, init scale 1: 51.0% at step 20, 2 seeds, 2 diverged" in claim.pictures[1].told
+    assert "norm batch, init scale 1, lr multiplier 1: 71.0% at step 20, 2 seeds" in claim.pictures[1].told
+    assert "norm none, init scale 1, lr multiplier 30: 2 diverged" in claim.pictures[1].told
 
 
 def test_charts_say_in_words_what_they_show(text: str, read: Read) -> None:
@@ -258,10 +264,10 @@ def test_cells_are_means_over_seeds_with_what_diverged() -> None:
     table["status"][-1] = "running"
     found = cells("e", table)
     assert [(factor.name, factor.levels) for factor in found.factors] == [
-        ("norm", ["batch", "none"]),
+        ("norm", ["none", "batch"]),
         ("lr multiplier", ["1", "30"]),
     ]
-    assert found.places == [[0, 1, 1], [0, 0, 1]]
+    assert found.places == [[1, 0, 0], [0, 0, 1]]
     assert found.accuracy == [60.0, pytest.approx((40 + 10) / 2), 20.0]
     assert (found.ended, found.diverged, found.waiting) == ([2, 2, 1], [0, 1, 0], [0, 0, 1])
     assert found.notes == ["6 trials in 3 cells; the trials of a cell differ in their seeds."]
@@ -297,13 +303,11 @@ def test_a_level_that_some_trials_lack_is_a_dash() -> None:
     assert found.accuracy == [70.0, 50.0]
 
 
-def test_curves_of_many_trials_are_those_of_the_first_seeds(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_curves_of_too_many_trials_are_left_out_and_it_is_said(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing, "MOST_TRIALS", 4)
     [entry] = [entry for entry in asked.reports.entries if entry.report]
     assert entry.report
     known = contents.data_of(asked.results, entry.report.instance)
-    arms, said = drawing.arms_of(entry.finding.claim, known)
-    assert [len(own["seed"]) for own in arms.values()] == [2, 2] and said == ["The first 1 of 2 seeds."]
     assert "`bnexp plot curves --instance 1" in drawing.left_out(entry.report, known.trials)
 
 

@@ -116,15 +116,15 @@ def test_the_grid_is_turned_and_filtered(browser: Browser, page: Path) -> None:
     choose(browser, "row", "0")
     choose(browser, "column", "2")
     assert cells(browser) == [  # BN: 70 and 72% at each of two init scales; none diverges at 30 times the rate
-        ["batch", "71.0\nn 4", "71.0\nn 4"],
         ["none", "51.0\nn 4", "10.0\nn 4\n× 100% diverged"],
+        ["batch", "71.0\nn 4", "71.0\nn 4"],
     ]
     choose(browser, "filter-1", "0")
-    assert [row[1] for row in cells(browser)] == ["71.0\nn 2", "51.0\nn 2"]
+    assert [row[1] for row in cells(browser)] == ["51.0\nn 2", "71.0\nn 2"]
     assert "init scale 1" in browser.run("document.querySelector('#grid caption').innerText")
     assert browser.run("document.getElementById('told').innerText").startswith("8 trials shown.")
     choose(browser, "column", "")
-    assert [row[1] for row in cells(browser)] == ["71.0\nn 4", "30.5\nn 4\n× 50% diverged"]  # the filter stays
+    assert [row[1] for row in cells(browser)] == ["30.5\nn 4\n× 50% diverged", "71.0\nn 4"]  # the filter stays
     assert browser.errors() == []
 
 

@@ -126,7 +126,7 @@ def test_no_number_is_ever_written_as_infinite(unit: Unit, values: list[float], 
 
 def test_numbers_are_short_in_narrow_columns() -> None:
     assert numbers.short(number(1.24, 0, 2)) == "+1.2 pt"
-    assert numbers.short(number(1, 0.7, 1, "share")) == "10/10"
+    assert numbers.short(number(1, 0.7, 1, "share")) == "10/10 trained"
     assert numbers.short(number(1.467, 1, 2, "factor")) == "1.47x/layer"
     assert numbers.short(number(-INF, -INF, INF, "log2")) == "-"
 
@@ -294,7 +294,7 @@ def test_several_measures_stand_in_a_table_of_their_own() -> None:
     found = finding("both", *measured, arms=None, estimator=None, measures=PARTS, supported_if=rule)
     text = as_text(section(Entry(found, reports(found).reports[0])))
     assert re.search(r"^one +\+1\.0 pt +\[\+0\.0, \+2\.0\] +10$", text, re.MULTILINE)
-    assert re.search(r"^two +10/10 +\[0\.72, 1\.00\] +10$", text, re.MULTILINE)
+    assert re.search(r"^two +10/10 trained +\[0\.72, 1\.00\] +10$", text, re.MULTILINE)
     assert "  Share of seeds that trained, norm batch" in text
 
 
@@ -360,8 +360,8 @@ def test_a_verdict_is_stored_with_all_its_numbers() -> None:
     assert (stored.effect, stored.low, stored.high, stored.unit, stored.n) == (4, 2, 8, "times", 10)
     assert (stored.look, stored.alpha, stored.trials) == (1, 0.025, 3)
     assert stored.measures == [
-        {"name": "one", "effect": 4, "low": 2, "high": 8, "unit": "times", "n": 10},
-        {"name": "two", "effect": "inf", "low": 2, "high": "inf", "unit": "times", "n": 10},
+        {"name": "one", "effect": 4, "low": 2, "high": 8, "unit": "times", "n": 10, "deciding": True},
+        {"name": "two", "effect": "inf", "low": 2, "high": "inf", "unit": "times", "n": 10, "deciding": False},
     ]
     json.dumps(stored.measures, allow_nan=False)
     assert judged(finding("a", number(20, 10, 30, "rate"))).unit == "points"

@@ -443,7 +443,7 @@ def test_a_run_that_is_stopped_speaks_of_the_checkpoints_that_there_are(
         run.go(progress.show)
     progress.interrupted("bnexp run it")
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last == f"ByHand; 1 trial of this run kept. `bnexp run it` again {said}"
+    assert last == f"Stopped; 1 trial of this run kept. `bnexp run it` again {said}"
 
 
 def test_whoever_watches_sees_each_cohort(store: Store) -> None:

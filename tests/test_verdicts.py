@@ -376,7 +376,7 @@ def test_every_measure_is_shown_and_its_trials_named_once() -> None:
     assert [number.name for number in finding.numbers] == ["deep", "wet"]
     points = [number.effect.point for number in finding.numbers]
     assert points == [pytest.approx(4.25), pytest.approx(-4.25)]
-    assert finding.effect is finding.numbers[0].effect and finding.n == 10
+    assert finding.shown is finding.numbers[1] and finding.effect is finding.numbers[1].effect and finding.n == 10
     assert len(finding.trial_keys) == len(set(finding.trial_keys)) == 40
 
 
@@ -577,7 +577,7 @@ def test_more_seeds_do_not_undo_what_an_earlier_look_decided() -> None:
     wavering = verdict([1.0, -1, 2, -2, 3, -3, 1, -1, 2, -1] * 2)
     assert (wavering.answer, wavering.n) == ("inconclusive", 20)
     key = wavering.claim.key(wavering.name)
-    decided = at_first_look(wavering, [Decided(key, "refuted", 10, ""), Decided(key, "supported", 20, "")])
+    decided = at_first_look(wavering, [Decided(key, "refuted", 10, ""), Decided(key, "supported", 20, "")], 1.0)
     assert decided.answer == "refuted" and decided.sentence == wavering.claim.refuted and not decided.advice
     assert decided.notes[0] == "decided at 10 seeds, where its looks ended; by all 20 it would be inconclusive"
     for other in (
@@ -585,4 +585,4 @@ def test_more_seeds_do_not_undo_what_an_earlier_look_decided() -> None:
         Decided(key, "refuted", 15, ""),
         Decided(key, "refuted", 40, ""),
     ):
-        assert at_first_look(wavering, [other]) is wavering
+        assert at_first_look(wavering, [other], 1.0) is wavering

@@ -23,7 +23,7 @@ from bnexp.claims.arms import (
     no_predictions,
 )
 from bnexp.claims.model import Arms, Estimator, Measure, free_columns
-from bnexp.claims.partial import Partial, as_column, columns_of, described
+from bnexp.claims.partial import Partial, as_column, called, columns_of, described
 from bnexp.columns import counts, length, levels, take
 from bnexp.records import Choice, Columns
 
@@ -118,12 +118,15 @@ class Data:
         if len(choices) > MOST_NAMED:
             chosen = [choice.level for choice in choices]
             return f"{tuned} for {len(choices)} arms: {min(chosen):g} to {max(chosen):g}"
-        return f"{tuned}: " + ", ".join(f"{choice.level:g} ({choice.arm or 'every trial'})" for choice in choices)
+        told = [f"{choice.level:g} ({called(choice.arm) or 'every trial'})" for choice in choices]
+        return f"{tuned}: {', '.join(told)}"
 
     def _edges(self, sides: Sequence[Columns]) -> str:
         chance = [1 / float(np.min(side["classes"].astype(np.float64))) for side in sides]
         edges = [
-            choice.arm for choice in self.choices_of(sides) if choice.at_edge and choice.score > max(chance) + HOPELESS
+            called(choice.arm)
+            for choice in self.choices_of(sides)
+            if choice.at_edge and choice.score > max(chance) + HOPELESS
         ]
         edges += [arm for side in sides for arm in self._borrowed_edges(side)]
         return f"the best rate is at the edge of its grid ({'; '.join(edges)})" if edges else ""
@@ -136,7 +139,7 @@ class Data:
         tried = levels(self.tuning, column)
         borrowing = [arm for arm in counts(side, "arm") if arm not in self.chosen]
         taken = {arm: levels(exactly(side, {"arm": arm}), column) for arm in borrowing}
-        return [arm for arm, own in taken.items() if own[0] in (tried[0], tried[-1])]
+        return [called(arm) for arm, own in taken.items() if own[0] in (tried[0], tried[-1])]
 
 
 def _check_ended(side: Columns) -> None:

@@ -41,7 +41,7 @@ class Finding:
     answer: Answer
     sentence: str
     numbers: list[Number] = field(default_factory=list)
-    """What was measured; the one to show in front first."""
+    """What was measured, in the claim's order."""
     p: float | None = None
     """Two-sided: twice the smaller of the p-values of what would support and what would refute it."""
     p_adjusted: float | None = None
@@ -54,17 +54,27 @@ class Finding:
     """What would decide it, where it is inconclusive."""
     trial_keys: list[str] = field(default_factory=list)
     """The trials it is about."""
+    deciding: str = ""
+    """The name of the number that the answer hangs on, as bnexp.claims.deciding chooses it."""
+
+    @property
+    def shown(self) -> Number | None:
+        """The number that stands for the claim wherever one does: the one that the answer hangs on."""
+        named = (number for number in self.numbers if number.name == self.deciding)
+        return next(named, self.numbers[0] if self.numbers else None)
 
     @property
     def effect(self) -> Interval | None:
-        return self.numbers[0].effect if self.numbers else None
+        """That of the number that is shown."""
+        return self.shown.effect if self.shown else None
 
     @property
     def unit(self) -> Unit:
-        return self.numbers[0].unit if self.numbers else "points"
+        return self.shown.unit if self.shown else "points"
 
     @property
     def n(self) -> int:
+        """The fewest seeds that any of its numbers rests on."""
         return min((number.n for number in self.numbers), default=0)
 
 

@@ -164,7 +164,8 @@ class Claim(Fields):
     estimator: Estimator | None = None
     """How it is measured."""
     measures: dict[str, Measure] = Field(default_factory=dict)
-    """Where a claim takes several numbers, instead of `arms` and `estimator`; the first is shown in front."""
+    """Where a claim takes several numbers, instead of `arms` and `estimator`; the one that the verdict hangs on is
+    shown in front."""
     table: Table | None = None
     """What stands under it in the report."""
     supported_if: Rule | None = None

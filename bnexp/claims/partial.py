@@ -1,6 +1,7 @@
 """Partial configurations: which trials an arm, a claim or a table means."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,10 @@ from bnexp.settings import Setting, flatten, in_words
 Partial = dict[str, Any]
 """A partial configuration; the trials that have its values. A list stands for any of its members; `variant` may be
 named too."""
+
+
+PLAINEST = ("norm", "nonlinearity")
+"""The fields of an arm that are named first."""
 
 
 def as_column(factor: str) -> str:
@@ -33,6 +38,21 @@ def described(partial: Mapping[str, object] | None) -> str:
         alternatives = value if isinstance(value, list) and name != "model.hidden" else [value]
         words.append(f"{name.replace('_', ' ')} {' or '.join(map(shown, alternatives))}")
     return ", ".join(words)
+
+
+def called(arm: str) -> str:
+    """An arm by its name, as people read it: the variant, then norm and nonlinearity, then what else it has, each field
+    without underscores and without the name of what it belongs to."""
+    names = "|".join(map(re.escape, (name.removesuffix(".name") for name in columns_by_name())))
+    parts = re.split(rf"(?:^|, )(?=(?:{names}) )", arm)
+    variant, *fields = parts
+    fields.sort(key=lambda field: ([not field.startswith(f"{name} ") for name in PLAINEST], field))
+    return ", ".join(filter(None, [variant, *map(_spaced, fields)]))
+
+
+def _spaced(field: str) -> str:
+    name, _, level = field.partition(" ")
+    return f"{name.rpartition('.')[2].replace('_', ' ')} {level}"
 
 
 def columns_of(partial: Mapping[str, Any], place: Any = lambda _: "a claim") -> dict[str, tuple[Any, ...]]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from bnexp.claims.beside import Beside, beside
 from bnexp.claims.data import Data
+from bnexp.claims.deciding import with_deciding
 from bnexp.claims.findings import Answer, Finding
 from bnexp.claims.model import Claim, about
 from bnexp.claims.overrides import but_seeds, run_command
@@ -108,7 +109,7 @@ def make_report(
     with ThreadPoolExecutor(1) as aside:  # the database looks through all attempts while we compute
         locked = aside.submit(results.locked_before_data, instance.id)
         ran_on = aside.submit(origins, results, instance.id)
-        findings = [at_first_look(finding, before) for finding in judge(claims, data)]
+        findings = [at_first_look(finding, before, instance.margin) for finding in judge(claims, data)]
     younger = (f.name for f in findings if f.numbers and f.claim.key(f.name) not in locked.result())
     networks, _ = combinations(data.trials, ("model", "hidden"))
     return Report(
@@ -193,9 +194,9 @@ def latest_alike(instances: Sequence[InstanceInfo], members: Sequence[str]) -> d
     return {instance.name: instance for instance in reversed(alike)}
 
 
-def at_first_look(finding: Finding, before: Sequence[Decided]) -> Finding:
+def at_first_look(finding: Finding, before: Sequence[Decided], margin: float) -> Finding:
     """The finding, unless the claim was decided at an earlier look: looks end at the first verdict, and more seeds, run
-    for other claims, do not undo it."""
+    for other claims, do not undo it. `margin` is the dataset's, in points."""
     key, looks = finding.claim.key(finding.name), finding.claim.looks
     ours = [one for one in before if one.claim_key == key and one.n in looks and one.n < finding.n]
     if finding.look is None or not ours or finding.answer == ours[0].verdict:
@@ -204,7 +205,8 @@ def at_first_look(finding: Finding, before: Sequence[Decided]) -> Finding:
     answer: Answer = "supported" if earlier.verdict == "supported" else "refuted"
     words = finding.claim.supported if answer == "supported" else finding.claim.refuted
     note = f"decided at {earlier.n} seeds, where its looks ended; by all {finding.n} it would be {finding.answer}"
-    return replace(finding, answer=answer, sentence=words, notes=[note, *finding.notes], advice="")
+    decided = replace(finding, answer=answer, sentence=words, notes=[note, *finding.notes], advice="")
+    return with_deciding(decided, margin)
 
 
 def unmeasured(name: str, claim: Claim, overrides: str = "") -> Finding:

@@ -15,16 +15,16 @@ STORED_UNITS: dict[Unit, str] = {"rate": "points", "log2": "times"}
 
 
 def judged(finding: Finding) -> Judged:
-    """A finding as it is stored, its first number in front. Ratios are stored as ratios."""
-    measures = [stored(number) for number in finding.numbers]
-    first = measures[0] if measures else {}
+    """A finding as it is stored, the number that its answer hangs on in front. Ratios are stored as ratios."""
+    measures = [stored(number) | {"deciding": number is finding.shown} for number in finding.numbers]
+    shown = next((measure for measure in measures if measure["deciding"]), {})
     return Judged(
         finding.claim.key(finding.name),
         finding.answer,
-        effect=first.get("effect"),
-        low=first.get("low"),
-        high=first.get("high"),
-        unit=first.get("unit"),
+        effect=shown.get("effect"),
+        low=shown.get("low"),
+        high=shown.get("high"),
+        unit=shown.get("unit"),
         n=finding.n if measures else None,
         p=finding.p,
         p_adjusted=finding.p_adjusted,

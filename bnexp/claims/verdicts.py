@@ -9,6 +9,7 @@ import numpy as np
 from bnexp.claims.advice import advise
 from bnexp.claims.arms import Estimate, NotEstimableError
 from bnexp.claims.data import Data
+from bnexp.claims.deciding import with_deciding
 from bnexp.claims.findings import Answer, Finding, Limits, Number, Tested
 from bnexp.claims.looks import look_at
 from bnexp.claims.model import Claim
@@ -25,7 +26,9 @@ def judge(claims: Mapping[str, Claim], data: Data) -> list[Finding]:
     family = [entry for entry in measured if isinstance(entry, Tested) and not entry.finding.claim.exact]
     adjusted = dict(zip([t.finding.name for t in family], holm([t.p_both for t in family]), strict=True))
     return [
-        _answer(entry, adjusted.get(entry.finding.name), len(family), data) if isinstance(entry, Tested) else entry
+        with_deciding(_answer(entry, adjusted.get(entry.finding.name), len(family), data), data.margin)
+        if isinstance(entry, Tested)
+        else entry
         for entry in measured
     ]
 

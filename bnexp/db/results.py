@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Connection, DateTime, Engine, text
+from sqlalchemy import JSON, Connection, DateTime, Engine, text
 
 from bnexp.db import stored
 from bnexp.db.asking import Answer, ask
@@ -121,15 +121,21 @@ class Results:
             return registering.find(connection, name, overrides, expansion)
 
     def effects(self, experiment: str) -> dict[str, tuple[float, float, float, str, int]]:
-        """By claim, what was last measured of it in an instance of the experiment: effect, low, high, unit and n, as
-        `claim_verdicts` has them; ends that are not there are infinite."""
+        """By claim, what was last measured of it in an instance of the experiment, of several measures the first:
+        effect, low, high, unit and n, as `claim_verdicts` has them; ends that are not there are infinite."""
         query = text(
-            "select claim, effect, low, high, unit, n from claim_verdicts where experiment = :name "
+            "select claim, effect, low, high, unit, n, measures from claim_verdicts where experiment = :name "
             "and effect is not null order by judged_at"
-        )
+        ).columns(measures=JSON)
         with self._read() as connection:
             rows = connection.execute(query, {"name": experiment}).all()
-        return {row.claim: (row.effect, *_ends(row.low, row.high), row.unit, row.n) for row in rows}
+        found = {}
+        for row in rows:
+            first = {"low": row.low, "high": row.high, "n": row.n} | {"effect": row.effect, "unit": row.unit}
+            first |= (row.measures or [{}])[0]
+            ends = _ends(first["low"], first["high"])
+            found[row.claim] = (float(first["effect"]), *map(float, ends), first["unit"], first["n"])
+        return found
 
     def choices(self, experiment_id: int) -> list[Choice]:
         """The levels that the instance's tune stage chose, in order of the arms; none before it has ended."""

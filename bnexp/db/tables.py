@@ -191,7 +191,7 @@ class VerdictRow(Base):
     verdict: Mapped[str]
     """supported, refuted, inconclusive, not tested"""
     effect: Mapped[float | None]
-    """What was measured of it, in `unit`; of a claim of several measures, of the first."""
+    """What was measured of it, in `unit`; of a claim of several measures, of the one that its verdict hangs on."""
     low: Mapped[float | None]
     """The lower end of the effect's 95% interval, in `unit`; it may be infinite."""
     high: Mapped[float | None]
@@ -214,6 +214,7 @@ class VerdictRow(Base):
     alpha: Mapped[float | None]
     """What the look spends: the chance of a false verdict, 0 to 1."""
     measures: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
-    """Every measured part, as a JSON list; a number that is not finite is text there."""
+    """Every measured part, as a JSON list, with `deciding`, whether the verdict hangs on it; a number that is not
+    finite is text there."""
     trials: Mapped[int | None]
     """Trials that it rests on."""

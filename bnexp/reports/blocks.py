@@ -48,6 +48,9 @@ class Row:
     """Of the last cell."""
     under: str = ""
     """What stands on a line of its own below it in a terminal, and in the second column elsewhere."""
+    of: str = ""
+    """What the number in its second cell is of, where the row is about several: in a terminal on a line of its own,
+    elsewhere in front of the number."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from datetime import datetime
 
 from bnexp.claims.evidence import ArmSeen, Evidence
 from bnexp.claims.findings import Finding, Number
+from bnexp.claims.partial import called
+from bnexp.records import Choice
 from bnexp.reports import data, numbers, words
 from bnexp.reports.blocks import Block, Code, Grid, Heading, Line, Row
 from bnexp.reports.claims import definition
@@ -86,12 +88,14 @@ def rates(evidence: Evidence) -> list[Block]:
     """The rates that its arms were compared at."""
     if not evidence.choices:
         return []
-    found = [
-        Row([c.arm or "all", f"{words.spaced(c.factor)} {c.level:g}", f"{100 * c.score:.1f}%", "yes" * c.at_edge])
-        for c in evidence.choices
-    ]
+    found = [Row(_rate(choice)) for choice in evidence.choices]
     columns = ["arm", "chosen", "validation accuracy", "at the edge"]
     return [Heading("Chosen beforehand, on seeds of their own"), Grid(columns, found, right=(2,))]
+
+
+def _rate(choice: Choice) -> list[str]:
+    chosen = f"{words.spaced(choice.factor)} {choice.level:g}"
+    return [called(choice.arm) or "all", chosen, f"{100 * choice.score:.1f}%", "yes" * choice.at_edge]
 
 
 def trials(evidence: Evidence) -> list[Block]:

@@ -73,16 +73,18 @@ def number(values: Number) -> dict[str, Any]:
 
 
 def finding(entry: Entry) -> dict[str, Any]:
-    """One claim's finding, and the instance that it is about."""
+    """One claim's finding, and the instance that it is about: `effect`, `unit` and `n` are those of the number
+    `deciding`."""
     values: Finding = entry.finding
     numbers = [number(one) for one in values.numbers]
-    first = numbers[0] if numbers else {}
+    shown = number(values.shown) if values.shown else {}
     return {
         **asdict(values),
         "numbers": numbers,
-        "effect": first.get("effect"),
-        "unit": first.get("unit"),
-        "n": values.n or None,
+        "deciding": shown.get("name"),
+        "effect": shown.get("effect"),
+        "unit": shown.get("unit"),
+        "n": shown.get("n"),
         "claim": values.claim.definition(),
         "claim_key": values.claim.key(values.name),
         "post_hoc": entry.post_hoc,

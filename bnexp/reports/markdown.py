@@ -55,7 +55,8 @@ def _table(grid: Grid) -> str:
         return "| " + " | ".join(cells) + " |"
 
     def cells(row: Row) -> list[str]:
-        shown = [_cell(cell) for cell in row.cells]
+        first, second, *others = row.cells if row.of else ["", "", *row.cells]
+        shown = [_cell(cell) for cell in ([first, f"{row.of}: {second}"] if row.of else []) + others]
         if row.tone in ANSWERS:
             shown[-1] = f"**{shown[-1]}**"
         return [shown[0], _cell(row.under), *shown[1:]] if grid.under else shown

@@ -10,8 +10,8 @@ from bnexp.claims.tables import Cell
 LARGEST_LOG = 1000.0
 """Of a ratio that is a number still."""
 
-SHORT: dict[Unit, str] = {"points": " pt", "rate": " pt", "decades": " dec", "factor": "/layer"}
-"""A unit after a number in a narrow column; ratios, shares and errors have theirs in them."""
+SHORT: dict[Unit, str] = {"points": " pt", "rate": " pt", "decades": " dec", "factor": "/layer", "share": " trained"}
+"""A unit after a number in a narrow column; ratios and errors have theirs in them."""
 
 LONG: dict[Unit, str] = {
     "points": " points",

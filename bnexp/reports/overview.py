@@ -6,6 +6,10 @@ from bnexp.claims.report import Entry, Reports
 from bnexp.reports import numbers, words
 from bnexp.reports.blocks import Block, Grid, Heading, Line, Row, Tone
 
+SEVERAL = (
+    "Of a claim with several numbers, the one stands here that its verdict hangs on, by its name; "
+    "`bnexp report --claim NAME` has them all."
+)
 SHORTEST = 74
 """A quote that stands for the paper's figure is cut to one line."""
 
@@ -19,6 +23,8 @@ def overview(reports: Reports) -> list[Block]:
     if not reports.entries:
         return [*blocks, *(Line(words.no_claims(report)) for report in reports.reports)]
     blocks.append(table(reports.entries))
+    if any(len(entry.finding.numbers) > 1 for entry in reports.entries):
+        blocks.append(Line(SEVERAL, "faint"))
     if any(entry.post_hoc for entry in reports.entries):
         blocks.append(Line(words.POST_HOC + ".", "faint"))
     if reports.missing:
@@ -31,7 +37,8 @@ def overview(reports: Reports) -> list[Block]:
 
 
 def table(entries: list[Entry]) -> Grid:
-    """A line for each claim, and under it what the paper says, or why it is not tested."""
+    """A line for each claim, its number that which the verdict hangs on, and under it what the paper says, or why it is
+    not tested."""
     columns = ["claim", "measured", "95% interval", "n", "verdict"]
     return Grid(
         columns, list(map(_row, entries)), right=(1, 2, 3), under="what the paper says, or why it is not tested"
@@ -41,13 +48,13 @@ def table(entries: list[Entry]) -> Grid:
 def _row(entry: Entry) -> Row:
     finding = entry.finding
     cells = ["-", "-", "-"]
-    if finding.numbers:
-        first = finding.numbers[0]
-        cells = [numbers.short(first), numbers.ends(first.effect, first.unit), str(finding.n)]
+    if shown := finding.shown:
+        cells = [numbers.short(shown), numbers.ends(shown.effect, shown.unit), str(shown.n)]
     under = finding.claim.paper or _cut(finding.claim.quote)
     if finding.answer == "not tested":
         under = finding.sentence
-    return Row([finding.name, *cells, answer(entry)], tone(finding), under)
+    of = shown.name if shown and len(finding.numbers) > 1 else ""
+    return Row([finding.name, *cells, answer(entry)], tone(finding), under, of)
 
 
 def answer(entry: Entry) -> str:

@@ -113,7 +113,8 @@ def _two_lines(grid: Grid, width: int) -> Iterator[Text]:
             yield Text(cells[0], "bold")
             cells = ["", *cells[1:]]
         yield _styled(_aligned(cells, widths, grid.right), row, cells)
-        for part in row.under.splitlines():
+        of = f"{grid.columns[1]}: {row.of}\n" if row.of else ""
+        for part in f"{of}{row.under}".splitlines():
             yield from (Text(f"  {line}", "dim") for line in textwrap.wrap(part, width - 2))
 
 

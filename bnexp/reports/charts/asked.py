@@ -65,11 +65,6 @@ class Asked:
         """What is stored of the instance."""
         return data_of(self.results, instance)
 
-    def variants(self, name: str) -> list[str]:
-        """The variants of an experiment in the file's order; none where the file does not know it."""
-        known = self.file.experiments.get(name)
-        return list(known.variants) if known else []
-
 
 def _remedy(makers: Sequence[str]) -> str:
     """How the data of a figure are made."""

@@ -6,6 +6,7 @@ from bnexp.claims.beside import Beside, Line, beside, trials_beside
 from bnexp.db.results import InstanceInfo
 from bnexp.design import Experiment
 from bnexp.records import Columns
+from bnexp.reports.charts.arms import arms_of
 from bnexp.reports.charts.asked import Asked, nothing_ended
 
 NEEDS = "with a `paper` table of learning curves and its control"
@@ -19,6 +20,10 @@ class Variants:
     beside: Beside
     trials: dict[str, Columns]
     """By the row's name."""
+    names: dict[str, str]
+    """What each row's trials are called in every chart, by the row's name."""
+    order: list[str]
+    """The names of all lines of the instance."""
     scale: str
     """The dataset, the networks and the number of seeds."""
 
@@ -30,7 +35,9 @@ class Variants:
 
     @property
     def lines(self) -> list[Line]:
-        return [line for line in self.beside.lines if line.name in self.trials]
+        """The rows that are drawn, in the order of their names."""
+        known = [line for line in self.beside.lines if line.name in self.trials]
+        return sorted(known, key=lambda line: self.order.index(self.names[line.name]))
 
 
 def variants(asked: Asked) -> Variants:
@@ -46,16 +53,16 @@ def variants(asked: Asked) -> Variants:
         raise nothing_ended(instance.name)
     scale = found.scale
     about = f"{', '.join(scale['datasets'])}, {', '.join(scale['networks'])}, {scale['seeds'][0]} seeds"
-    return Variants(instance, found, {name: trials_beside(name, table.rows[name], data) for name in names}, about)
+    trials = {name: trials_beside(name, table.rows[name], data) for name in names}
+    arms = arms_of(data, experiment)
+    for name, own in trials.items():
+        arms = arms.joined(name, own)
+    named = {name: arms.known(own) or name for name, own in trials.items()}
+    return Variants(instance, found, trials, named, list(arms.lines), about)
 
 
 def _fits(experiment: Experiment) -> bool:
     return experiment.paper is not None and not experiment.paper.of_errors
-
-
-def called(line: Line) -> str:
-    """A row of the paper's table, and what ours is called where it is called otherwise."""
-    return f"{line.name} ({line.ours})" if line.ours else line.name
 
 
 def steps_of(line: Line) -> str:

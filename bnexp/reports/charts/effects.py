@@ -12,7 +12,7 @@ from typing import Any
 from bnexp.claims.findings import Finding, Limits, Number
 from bnexp.claims.model import Estimator, Unit
 from bnexp.claims.report import Entry
-from bnexp.claims.rules import Rule, bounds, holds
+from bnexp.claims.rules import Rule, bounds
 from bnexp.reports import numbers, words
 from bnexp.reports.charts.names import label
 
@@ -78,9 +78,9 @@ def panels(entries: list[Entry]) -> list[Panel]:
     """The claims that have numbers, those of one unit and contrast together, in the order of the entries."""
     together: dict[tuple[str, bool, float | None], list[Row]] = {}
     for entry in entries:
-        if entry.finding.numbers:
-            how = entry.finding.claim.parts()[deciding(entry).name].estimator
-            together.setdefault((*axis_of(how), NO_EFFECT.get(how.unit)), []).append(row_of(entry))
+        if shown := entry.finding.shown:
+            how = entry.finding.claim.parts()[shown.name].estimator
+            together.setdefault((*axis_of(how), NO_EFFECT.get(how.unit)), []).append(row_of(entry, shown))
     found = []
     for (title, logarithmic, no_effect), rows in together.items():
         for part, own in _by_size(title, rows, logarithmic):
@@ -99,11 +99,9 @@ def _by_size(title: str, rows: list[Row], logarithmic: bool) -> list[tuple[str, 
     return [(title, large), (f"{title} (enlarged)", small)]
 
 
-def row_of(entry: Entry) -> Row:
-    """A claim's number as it is drawn, ratios as ratios; ends may be infinite. Of several numbers it is the one that
-    the verdict hangs on."""
+def row_of(entry: Entry, number: Number) -> Row:
+    """A claim's number as it is drawn, ratios as ratios; ends may be infinite."""
     finding = entry.finding
-    number = deciding(entry)
     several = len(finding.numbers)
     more = f" (1 of {several} numbers)" if several > 1 else ""
     point, low, high = (_drawn(end, number) for end in (number.effect.point, number.effect.low, number.effect.high))
@@ -119,19 +117,6 @@ def row_of(entry: Entry) -> Row:
         "high": None if unbounded else high,
         "limits": list(limits(entry, number)),
     }
-
-
-def deciding(entry: Entry) -> Number:
-    """The first number that a refuted claim's refutation holds of, or that keeps an open one from support; else the
-    first."""
-    finding, scale = entry.finding, _scale(entry)
-    for number in finding.numbers:
-        about = {number.name: number.effect}
-        refutes = any(holds(leaf, about, scale) for leaf in _leaves(finding.claim.refuted_if, finding, number))
-        misses = any(not holds(leaf, about, scale) for leaf in _leaves(finding.claim.supported_if, finding, number))
-        if {"refuted": refutes, "inconclusive": misses}.get(finding.answer, False):
-            return number
-    return finding.numbers[0]
 
 
 def limits(entry: Entry, number: Number) -> Iterator[Row]:

@@ -11,8 +11,8 @@ from bnexp.columns import combinations, length, levels, take
 from bnexp.design import Experiment
 from bnexp.records import Columns
 from bnexp.reports.charts import inputs, lines
+from bnexp.reports.charts.arms import factors, named_by, rank
 from bnexp.reports.charts.asked import Asked, nothing_ended
-from bnexp.reports.charts.curves import factors
 from bnexp.reports.charts.means import left_out, notes, series_of
 from bnexp.reports.charts.names import label, titled
 from bnexp.reports.charts.percentiles import Inside, first_seeds, inside
@@ -22,14 +22,13 @@ from bnexp.text import with_overrides
 NEEDS = "with the probe `percentiles`"
 MOST_SETTINGS = 12
 """That have a small panel each."""
-NAMES = {"batch": "with BN", "none": "without BN"}
 
 Measured = dict[str, dict[str, Inside]]
 """By setting, and by norm."""
 
 
 def figure_1(asked: Asked) -> Any:
-    """Accuracy, and percentiles of the last hidden layer's inputs, by training steps, BN beside none (Figure 1)."""
+    """Accuracy, and percentiles of the last hidden layer's inputs, by training steps, a panel a norm (Figure 1)."""
     import altair as alt
 
     instance = asked.instance(_fits, NEEDS)
@@ -47,15 +46,22 @@ def figure_1(asked: Asked) -> Any:
     }
     if not any(one.lines for by_norm in measured.values() for one in by_norm.values()):
         raise asked.refusal(_fits, NEEDS, instance.name)
+    norms = list(_by_norm(known))
     series = {norm: series_of(own, asked.results.curves) for norm, own in _by_norm(settings[best]).items()}
-    axis = lines.even_steps()
+    axis = lines.even_steps(lines.reach(series)[1])
     accuracy = lines.chart(
-        series, "validation accuracy, %", width=inputs.WIDE, height=inputs.HIGH, x=axis, legend="bottom-right"
+        series,
+        "validation accuracy, %",
+        width=inputs.WIDE,
+        height=inputs.HIGH,
+        order=norms,
+        x=axis,
+        legend="bottom-right",
     )
-    row = [accuracy.properties(title=inputs.heading("(a) accuracy")), *inputs.panels(measured[best])]
+    row = [accuracy.properties(title=inputs.heading("(a) accuracy")), *inputs.panels(measured[best], norms)]
     parts = [alt.concat(*row, columns=3, spacing=10).resolve_scale(color="independent", strokeDash="independent")]
     if len(drawn) > 1:
-        parts.append(inputs.surface(measured))
+        parts.append(inputs.surface(measured, norms))
     about = [
         f"(a) to ({'abcdefgh'[len(measured[best])]}): {label(best, 120)}, the setting in which networks without "
         "normalization come to the highest validation accuracy." * (len(settings) > 1),
@@ -101,6 +107,6 @@ def _best(settings: dict[str, Columns]) -> str:
 
 
 def _by_norm(trials: Columns) -> dict[str, Columns]:
-    """The trials of each norm, by its name for people, BN first."""
-    found = sorted(levels(trials, "norm").tolist(), key=lambda norm: (norm == "none", norm != "batch", norm))
-    return {NAMES.get(norm, f"norm {norm}"): exactly(trials, {"norm": norm}) for norm in found}
+    """The trials of each norm, by its name, in the order of all charts."""
+    found = sorted(levels(trials, "norm").tolist(), key=rank)
+    return {named_by({"norm": norm}): exactly(trials, {"norm": norm}) for norm in found}

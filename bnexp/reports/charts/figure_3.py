@@ -4,7 +4,7 @@ from typing import Any
 
 from bnexp.claims.beside import Line
 from bnexp.reports.charts.asked import Asked
-from bnexp.reports.charts.beside import Variants, called, steps_of, variants
+from bnexp.reports.charts.beside import Variants, steps_of, variants
 from bnexp.reports.charts.means import Row
 from bnexp.reports.charts.names import labels, titled
 from bnexp.reports.charts.themes import WIDTH
@@ -15,7 +15,9 @@ PANEL = (WIDTH - 160) // 2
 """Pixels of each of two panels; the rest is for the names of the variants."""
 ROW = 44
 """Pixels of a variant."""
-LEFT, RIGHT = 1.5, 6
+BEYOND = 0.06
+"""Of the extent of the accuracies, on either side."""
+LEFT, RIGHT = 1.5, 8
 """Factors by which the axis of ratios goes on beyond the smallest and the largest, for words beside them."""
 
 
@@ -47,11 +49,11 @@ def _title(found: Variants) -> dict[str, object]:
 
 def _rows(found: Variants) -> list[Row]:
     """Two rows a variant: ours and the paper's."""
-    names = labels(called(line) for line in found.lines)
+    names = labels(found.names[line.name] for line in found.lines)
     control = found.beside.table.rows[found.beside.table.control or ""].steps
     rows = []
     for line in found.lines:
-        name = names[called(line)]
+        name = names[found.names[line.name]]
         rows.append({"variant": name, "who": OURS, **_ours(line)})
         rows.append({"variant": name, "who": PAPER, **_theirs(line, control)})
     return rows
@@ -82,6 +84,14 @@ def _theirs(line: Line, control: float | str | None) -> Row:
     }
 
 
+def shares(rows: list[Row]) -> list[float]:
+    """The ends of the axis of accuracies, some room beyond the outermost; none is below 0 or above 100%."""
+    known = [row[name] for row in rows for name in ("accuracy", "low", "high") if row.get(name) is not None]
+    low, high = min(known, default=0.0), max(known, default=100.0)
+    room = BEYOND * ((high - low) or 1.0)
+    return [max(0.0, low - room), min(100.0, high + room)]
+
+
 def _panel(rows: list[Row], order: list[str], field: str, title: str, *, log: bool) -> Any:
     """A dot for us and the paper in each variant's place, and our interval where there is one."""
     import altair as alt
@@ -92,7 +102,7 @@ def _panel(rows: list[Row], order: list[str], field: str, title: str, *, log: bo
         yOffset=alt.YOffset("who:N", sort=[OURS, PAPER]),
         color=alt.Color("who:N", title=None, scale=alt.Scale(domain=[OURS, PAPER]), legend=alt.Legend(orient="bottom")),
     )
-    scale, axis = alt.Scale(type="linear", zero=False, padding=12), alt.Axis(tickCount=4)
+    scale, axis = alt.Scale(domain=shares(rows), nice=False, zero=False), alt.Axis(tickCount=4)
     if log:
         known = [row["times"] for row in rows if row["times"]] or [1.0]
         scale = alt.Scale(type="log", nice=False, domain=[min(known) / LEFT, max(known) * RIGHT])

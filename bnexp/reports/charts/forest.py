@@ -34,7 +34,8 @@ def claims(asked: Asked) -> Any:
             f"no claim about {reports.name} has a number; `bnexp report` says why, and `bnexp claims` lists those of "
             "the experiments file"
         )
-    parts = [_panel(panel) for panel in drawn]
+    several = sum(len(panel.rows) for panel in drawn) > 1  # a lone claim's verdict needs no legend
+    parts = [_panel(panel, _legend() if several else None) for panel in drawn]
     return alt.vconcat(*parts, spacing=14).properties(title=_title(reports))
 
 
@@ -47,13 +48,13 @@ def _title(reports: Reports) -> dict[str, object]:
         f"{told[:1].upper()}{told[1:]}. Numbers in different units or of different contrasts have axes of their own.",
         "Lines: 95% intervals over seeds (exact sign-flip; Wilson of shares); an arrow: it goes on, or has no end.",
         "Thin bars: above a line, where all of it must be for support; below it, for refutation.",
-        "Of a claim with several numbers, one is drawn: that which its verdict hangs on, else the first.",
+        "Of a claim with several numbers, the one is drawn that its verdict hangs on.",
         f"Without a number, and not drawn: {', '.join(map(label, bare))}." if bare else "",
         "†: post hoc, younger than its data." if any(entry.post_hoc for entry in reports.entries) else "",
     )
 
 
-def _panel(panel: Panel) -> Any:
+def _panel(panel: Panel, legend: Any) -> Any:
     """The claims on one axis."""
     import altair as alt
 
@@ -70,11 +71,11 @@ def _panel(panel: Panel) -> Any:
         axis = alt.Axis(tickCount=6, grid=False, format="~g") if panel.logarithmic else even
         return alt.X(f"{field}:Q", title=panel.title, scale=kind, axis=axis)
 
-    marks = _marks(base, lower)
+    marks = _marks(base, lower, legend)
     nowhere = base.transform_filter("datum.point === null").mark_text(align="left", fontSize=11, dy=lower)
     layers = [
         *_no_effect(panel, x),
-        *_limits(panel, x, y, lower),
+        *_limits(panel, x, y, lower, legend),
         base.mark_rule(strokeWidth=2, yOffset=lower).encode(x=x("low"), x2="high:Q"),
         *_arrows(base, x, lower),
         marks.encode(x=x("point")),
@@ -97,24 +98,22 @@ def _arrows(base: Any, x: Any, lower: float) -> list[Any]:
     ]
 
 
-def _marks(base: Any, lower: float) -> Any:
+def _marks(base: Any, lower: float, legend: Any) -> Any:
     """The verdicts, by colour and by shape."""
     import altair as alt
 
     shapes = alt.Scale(domain=list(VERDICTS), range=list(SHAPES))
     return base.mark_point(filled=True, size=80, opacity=1, yOffset=lower).encode(
-        color=_colour("verdict"),
-        shape=alt.Shape("verdict:N", title=None, scale=shapes, legend=_legend()),
+        color=_colour("verdict", legend),
+        shape=alt.Shape("verdict:N", title=None, scale=shapes, legend=legend),
         tooltip=[alt.Tooltip(f"{name}:N") for name in ("claim", "verdict", "contrast", "measured")],
     )
 
 
-def _colour(field: str) -> Any:
+def _colour(field: str, legend: Any) -> Any:
     import altair as alt
 
-    return alt.Color(
-        f"{field}:N", title=None, scale=alt.Scale(domain=list(VERDICTS), range="ordinal"), legend=_legend()
-    )
+    return alt.Color(f"{field}:N", title=None, scale=alt.Scale(domain=list(VERDICTS), range="ordinal"), legend=legend)
 
 
 def _legend() -> Any:
@@ -133,7 +132,7 @@ def _no_effect(panel: Panel, x: Any) -> list[Any]:
     return [rule.encode(x=x("none"))]
 
 
-def _limits(panel: Panel, x: Any, y: Any, lower: float) -> list[Any]:
+def _limits(panel: Panel, x: Any, y: Any, lower: float, legend: Any) -> list[Any]:
     """Bars where an interval must be: for support above it, for refutation below."""
     import altair as alt
 
@@ -144,5 +143,5 @@ def _limits(panel: Panel, x: Any, y: Any, lower: float) -> list[Any]:
         ]
         bars = alt.Chart(alt.InlineData(values=rows)).mark_rule(strokeWidth=3, opacity=0.55, yOffset=place)
         told = [alt.Tooltip("of:N", title="if all of it is here")]
-        layers.append(bars.encode(y=y, x=x("from"), x2="to:Q", color=_colour("of"), tooltip=told))
+        layers.append(bars.encode(y=y, x=x("from"), x2="to:Q", color=_colour("of", legend), tooltip=told))
     return layers

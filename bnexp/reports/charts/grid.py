@@ -8,14 +8,14 @@ import numpy as np
 
 from bnexp.claims.arms import by_seed
 from bnexp.claims.data import ENDED
-from bnexp.claims.partial import described
 from bnexp.columns import combinations, length, take
 from bnexp.design import Experiment
 from bnexp.records import Columns
 from bnexp.reports import words
+from bnexp.reports.charts.arms import factors, named_by, rank
 from bnexp.reports.charts.asked import Asked, nothing_ended
-from bnexp.reports.charts.curves import factors
-from bnexp.reports.charts.lines import CROSS
+from bnexp.reports.charts.diverged import CROSS
+from bnexp.reports.charts.lines import AROUND
 from bnexp.reports.charts.means import Row, left_out, student
 from bnexp.reports.charts.names import label, titled
 from bnexp.reports.charts.themes import WIDTH
@@ -48,7 +48,7 @@ def grid(asked: Asked) -> Any:
         raise nothing_ended(instance.name)
     panels, averaged = _panels(trials)
     rows = cells(trials, panels)
-    norms = _order(row["norm"] for row in rows)
+    norms = sorted({row["norm"] for row in rows}, key=rank)
     charts = []
     named = list(dict.fromkeys(row["panel"] for row in rows))
     for panel, norm in itertools.product(named, norms):
@@ -97,7 +97,7 @@ def _cell(trials: Columns, panels: Sequence[str], values: Sequence[Any]) -> Row:
     half = None if low is None or high is None else (high - low) / 2
     diverged = 100 * float((trials["status"] == "diverged").mean())
     return {
-        "panel": label(described({name: levels[name] for name in panels if name != "variant" or levels[name]})),
+        "panel": label(named_by({name: levels[name] for name in panels})) if panels else "",
         "norm": label(str(levels[COLUMN])),
         "rate": f"{levels[X]:g}",
         "scale": f"{levels[Y]:g}",
@@ -112,9 +112,11 @@ def _cell(trials: Columns, panels: Sequence[str], values: Sequence[Any]) -> Row:
     }
 
 
-def _order(norms: Any) -> list[str]:
-    """Each norm once, the absence of one first."""
-    return sorted(dict.fromkeys(norms), key=lambda norm: (norm != "none", norm))
+def colours(rows: list[Row]) -> tuple[float, float]:
+    """The accuracies that have the first and the last colour; where there is one accuracy only, some around it."""
+    known = [row["accuracy"] for row in rows]
+    lowest, highest = min(known), max(known)
+    return (lowest, highest) if lowest < highest else (max(0.0, lowest - AROUND), min(100.0, highest + AROUND))
 
 
 def _room(rows: list[Row]) -> float:
@@ -129,7 +131,7 @@ def _width(rows: list[Row]) -> float:
 
 
 def _heading(panel: str, norm: str) -> str:
-    return ", ".join(filter(None, [panel, "no norm" if norm == "none" else f"norm {norm}"]))
+    return ", ".join(filter(None, [panel, f"norm {norm}"]))
 
 
 def _heat_map(own: list[Row], rows: list[Row], heading: str, *, last: bool) -> Any:
@@ -138,7 +140,7 @@ def _heat_map(own: list[Row], rows: list[Row], heading: str, *, last: bool) -> A
 
     rates, scales = (sorted({row[name] for row in rows}, key=float) for name in ("rate", "scale"))
     room = _room(rows)
-    lowest, highest = min(row["accuracy"] for row in rows), max(row["accuracy"] for row in rows)
+    lowest, highest = colours(rows)
     upright = alt.Axis(labelAngle=0 if room >= NARROW else -90)
     base = alt.Chart(alt.InlineData(values=own)).encode(
         x=alt.X("rate:N", sort=rates, title="learning-rate multiplier" if last else None, axis=upright),

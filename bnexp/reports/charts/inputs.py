@@ -1,13 +1,15 @@
 """Panels of percentiles by training steps: of one setting, a panel a norm; and of all settings, small ones."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bnexp.reports.charts.lines import CROSS, even_steps
+from bnexp.reports.charts.diverged import CROSS
+from bnexp.reports.charts.lines import dash as series_dash
+from bnexp.reports.charts.lines import even_steps
 from bnexp.reports.charts.means import Row
 from bnexp.reports.charts.names import label
 from bnexp.reports.charts.percentiles import PERCENTILES, Inside
-from bnexp.reports.charts.themes import DASHES, WIDTH
+from bnexp.reports.charts.themes import WIDTH
 
 WIDE, HIGH = (WIDTH - 150) // 3, 190
 """Pixels of a panel."""
@@ -26,18 +28,24 @@ def heading(text: str) -> Any:
     return alt.Title(text, fontSize=12, offset=4, frame="group")
 
 
-def panels(by_norm: Mapping[str, Inside]) -> list[Any]:
-    """A panel for each norm, those of the last first, as in the paper; all with the same vertical axis."""
-    domain = _domain(by_norm.values())
+def panels(by_norm: Mapping[str, Inside], norms: Sequence[str]) -> list[Any]:
+    """A panel for each norm, all with the same vertical axis. `norms` has every norm that there is, which gives each
+    its colour."""
+    domain, last = _domain(by_norm.values()), last_step(by_norm.values())
     return [
-        _panel(norm, one, list(by_norm), domain, first=letter == "b").properties(
-            title=heading(f"({letter}) inputs {norm}")
+        _panel(norm, one, norms, domain, even_steps(last), first=letter == "b").properties(
+            title=heading(f"({letter}) inputs, {norm}")
         )
-        for letter, (norm, one) in zip("bcdefgh", reversed(list(by_norm.items())), strict=False)
+        for letter, (norm, one) in zip("bcdefgh", by_norm.items(), strict=False)
     ]
 
 
-def _panel(norm: str, one: Inside, norms: list[str], domain: list[float], *, first: bool) -> Any:
+def last_step(measured: Iterable[Inside]) -> float:
+    """The last step at which something was measured."""
+    return float(max((row["step"] for one in measured for row in [*one.lines, *one.ended]), default=1))
+
+
+def _panel(norm: str, one: Inside, norms: Sequence[str], domain: list[float], x: Any, *, first: bool) -> Any:
     import altair as alt
 
     axis = alt.Axis(grid=False)
@@ -50,7 +58,7 @@ def _panel(norm: str, one: Inside, norms: list[str], domain: list[float], *, fir
 
     def base(rows: list[Row]) -> Any:
         named = [{"series": norm, **row} for row in rows]
-        return alt.Chart(alt.InlineData(values=named)).encode(x=even_steps(), color=colour)
+        return alt.Chart(alt.InlineData(values=named)).encode(x=x, color=colour)
 
     names = list(PERCENTILES)
     dash = alt.StrokeDash("percentile:N", legend=None, scale=alt.Scale(domain=names, range=PERCENTILE_DASHES))
@@ -58,7 +66,10 @@ def _panel(norm: str, one: Inside, norms: list[str], domain: list[float], *, fir
     ends = base([row for row in one.lines if row["step"] == one.lines[-1]["step"]])
     died = base(one.ended).mark_point(shape=CROSS, size=80, strokeWidth=2, opacity=1, clip=True)
     gone = [alt.Tooltip("runs:Q", title="trials that diverged"), alt.Tooltip("step:Q")]
+    said = alt.Chart(alt.InlineData(values=[{"text": "all diverged"}])).mark_text()
+    empty = [said.encode(x=alt.value(WIDE / 2), y=alt.value(HIGH / 2), text="text:N")]
     return alt.layer(
+        *([] if one.lines else empty),
         base(one.units).mark_area(opacity=0.12, clip=True).encode(y=y("low"), y2="high:Q"),
         seen.mark_area(opacity=0.25, clip=True).encode(y=y("low"), y2="high:Q", detail="percentile:N"),
         seen.mark_line(strokeWidth=2, clip=True).encode(y=y("mean"), strokeDash=dash),
@@ -80,34 +91,35 @@ def _tooltip() -> list[Any]:
     ]
 
 
-def surface(measured: Mapping[str, Mapping[str, Inside]]) -> Any:
-    """A small panel for each setting: from the 15th to the 85th percentile, and the 50th, of all norms."""
+def surface(measured: Mapping[str, Mapping[str, Inside]], norms: Sequence[str]) -> Any:
+    """A small panel for each setting: from the 15th to the 85th percentile, and the 50th, of all `norms`."""
     import altair as alt
 
-    norms = list(dict.fromkeys(norm for by_norm in measured.values() for norm in by_norm))
-    domain = _domain((one for by_norm in measured.values() for one in by_norm.values()), outer=False)
+    every = [one for by_norm in measured.values() for one in by_norm.values()]
+    domain, last = _domain(every, outer=False), last_step(every)
     charts = []
     for place, (at, by_norm) in enumerate(measured.items()):
         below = place >= len(measured) - COLUMNS
-        chart = _small(by_norm, norms, domain, x="training steps" if below else None, first=place % COLUMNS == 0)
+        x = even_steps(last, "training steps" if below else None)
+        chart = _small(by_norm, norms, domain, x, first=place % COLUMNS == 0)
         charts.append(chart.properties(title=heading(label(at))))
     return alt.concat(*charts, columns=COLUMNS, spacing=10)
 
 
-def _small(by_norm: Mapping[str, Inside], norms: list[str], domain: list[float], *, x: str | None, first: bool) -> Any:
+def _small(by_norm: Mapping[str, Inside], norms: Sequence[str], domain: list[float], x: Any, *, first: bool) -> Any:
     import altair as alt
 
     rows = [row for norm, one in by_norm.items() for row in _bands(norm, one)]
-    base = alt.Chart(alt.InlineData(values=rows)).encode(x=even_steps(x), color=_colour(norms))
+    base = alt.Chart(alt.InlineData(values=rows)).encode(x=x, color=_colour(norms))
     scale = alt.Scale(domain=domain, nice=False)
     upper = alt.Y("p15:Q", title="input" if first else None, scale=scale, axis=alt.Axis(grid=False, tickCount=4))
     told = [alt.Tooltip("series:N"), alt.Tooltip("step:Q", format=",.0f")]
     told += [alt.Tooltip(f"{name}:Q", format=".3~g") for name in PERCENTILES]
-    dashes = [list(DASHES[index % len(DASHES)]) for index in range(len(norms))]
-    dash = alt.StrokeDash("series:N", legend=None, scale=alt.Scale(domain=norms, range=dashes))
+    middle = alt.Y("p50:Q", title=None, scale=scale)
+    dash = series_dash(norms, None)
     return alt.layer(
         base.mark_area(opacity=0.25).encode(y=upper, y2="p85:Q"),
-        base.mark_line(strokeWidth=2).encode(y=alt.Y("p50:Q", title=None, scale=scale), strokeDash=dash, tooltip=told),
+        base.mark_line(strokeWidth=2).encode(y=middle, strokeDash=dash, tooltip=told),
     ).properties(width=WIDE, height=LOW)
 
 
@@ -119,10 +131,10 @@ def _bands(norm: str, one: Inside) -> Iterable[Row]:
     return [row for row in steps.values() if set(PERCENTILES) <= set(row)]
 
 
-def _colour(norms: list[str]) -> Any:
+def _colour(norms: Sequence[str]) -> Any:
     import altair as alt
 
-    return alt.Color("series:N", title=None, scale=alt.Scale(domain=norms), legend=None)
+    return alt.Color("series:N", title=None, scale=alt.Scale(domain=list(norms)), legend=None)
 
 
 def _domain(measured: Iterable[Inside], *, outer: bool = True) -> list[float]:

@@ -47,6 +47,8 @@ class Series:
     """How many evaluations of trials that did not diverge gave no finite number, and are in no mean."""
     marks_only: int = 0
     """How many of the trials that diverged have no line up to their mark."""
+    until: float = 1.0
+    """How many steps were asked for, at most."""
     shortened: bool = False
     """Whether some trials went on beyond the last step that all share."""
 
@@ -87,6 +89,7 @@ def series_of(trials: Columns, reader: Reader, metric: str = "validation_accurac
         every=every,
         not_finite=int((~np.isfinite(own)).sum()),
         marks_only=bare,
+        until=float(np.max(known["steps"])) if "steps" in known else float(steps[-1]) if len(steps) else 1.0,
         shortened=bool(length(whole) and len(steps) and "steps" in whole and np.max(whole["steps"]) > steps[-1]),
     )
 

@@ -34,5 +34,10 @@ def labels(names: Iterable[str]) -> dict[str, str]:
 
 def titled(title: str, *sentences: str) -> dict[str, object]:
     """A title and, below it, sentences broken into lines, as Altair's title has them."""
-    lines = textwrap.wrap(" ".join(label(each, 1000) for each in sentences if each), LINE)
-    return {"text": textwrap.wrap(label(title, 300), TITLE), "subtitle": lines}
+    words = " ".join(label(each, 1000) for each in sentences if each)
+    return {"text": _lines(label(title, 300), TITLE), "subtitle": _lines(words, LINE)}
+
+
+def _lines(text: str, longest: int) -> list[str]:
+    """Text in lines; a name with a hyphen in it is not broken there."""
+    return textwrap.wrap(text, longest, break_on_hyphens=False)

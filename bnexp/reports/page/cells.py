@@ -13,7 +13,7 @@ from bnexp.claims.partial import shown
 from bnexp.columns import combinations, length
 from bnexp.records import Columns
 from bnexp.reports import words
-from bnexp.reports.charts.curves import factors
+from bnexp.reports.charts.arms import factors, rank
 from bnexp.text import counted
 
 MOST_CELLS = 20_000
@@ -96,9 +96,7 @@ def _axes(names: Sequence[str], found: Sequence[tuple[Any, ...]]) -> tuple[list[
     """Each factor with its levels in their order, and each cell's level of it."""
     axes, places = [], []
     for number, name in enumerate(names):
-        ordered = sorted(
-            {row[number] for row in found}, key=lambda level: (isinstance(level, str), level is None, level)
-        )
+        ordered = sorted({row[number] for row in found}, key=rank)
         levels = [_level(level) for level in ordered]
         index = {level: at for at, level in enumerate(levels)}
         axes.append(Factor(words.spaced(name), levels))

@@ -15,6 +15,7 @@ from bnexp.columns import length
 from bnexp.db.url import shown
 from bnexp.reports import beside, claim, overview, words
 from bnexp.reports.blocks import Block, Grid, Line, Row
+from bnexp.reports.charts.arms import Arms
 from bnexp.reports.charts.asked import Asked
 from bnexp.reports.claims import definition
 from bnexp.reports.document import machines_of
@@ -26,6 +27,8 @@ from bnexp.text import with_overrides
 
 DataOf = Callable[[int], Data]
 """What is stored of an instance, by its number."""
+ArmsOf = Callable[[int], Arms]
+"""The lines of an instance, likewise."""
 
 LARGEST_FILE = 500_000
 """Characters of an experiments file that stands on the page; of a larger one only its hash does."""
@@ -89,6 +92,11 @@ def page(asked: Asked, now: datetime) -> Page:
     def data(number: int) -> Data:
         return data_of(asked.results, next(one.instance for one in reports.reports if one.instance.id == number))
 
+    @cache
+    def arms(number: int) -> Arms:
+        report = next(one for one in reports.reports if one.instance.id == number)
+        return drawing.arms_on(asked, report, data(number))
+
     first = overview.overview(reports)
     table = next((index for index, block in enumerate(first) if isinstance(block, Grid)), len(first))
     text = again.text_of(asked.file.document.name)
@@ -97,7 +105,7 @@ def page(asked: Asked, now: datetime) -> Page:
         first[1:table],
         [*first[table + 1 :], Line(words.GLOSSARY, "faint")],
         drawing.of_all(asked),
-        [_claim(asked, number, entry, data) for number, entry in enumerate(reports.entries, 1)],
+        [_claim(asked, number, entry, data, arms) for number, entry in enumerate(reports.entries, 1)],
         overview.not_tested(reports),
         [_experiment(asked, report, data(report.instance.id)) for report in reports.reports],
         [_cells(report, data(report.instance.id)) for report in reports.reports if _any(data, report)],
@@ -107,7 +115,7 @@ def page(asked: Asked, now: datetime) -> Page:
     )
 
 
-def _claim(asked: Asked, number: int, entry: Entry, data: DataOf) -> ClaimPart:
+def _claim(asked: Asked, number: int, entry: Entry, data: DataOf, arms: ArmsOf) -> ClaimPart:
     finding, report = entry.finding, entry.report
     known = data(report.instance.id) if report else None
     evidence: Evidence | None = rests_on(asked.results, entry, known) if known else None
@@ -120,7 +128,7 @@ def _claim(asked: Asked, number: int, entry: Entry, data: DataOf) -> ClaimPart:
         overview.answer(entry),
         row,
         [question, verdict(entry), *advice(finding)],
-        list(drawing.of_claim(asked, entry, known)) if known else [],
+        list(drawing.of_claim(asked, entry, known, arms(report.instance.id))) if known and report else [],
         [*claim.measured(finding), *claim.rates(evidence)] if evidence else [],
         fixed,
         [*claim.trials(evidence), *_origin(report)] if evidence and report else [],

@@ -15,6 +15,8 @@ from bnexp.errors import UsageError
 from bnexp.records import Columns
 from bnexp.reports import numbers, words
 from bnexp.reports.charts import lines
+from bnexp.reports.charts.arms import Arms, arms_of, with_claims
+from bnexp.reports.charts.arms import of_claim as lines_of
 from bnexp.reports.charts.asked import Asked
 from bnexp.reports.charts.figures import Spec, about, draw
 from bnexp.reports.charts.means import Series, notes, series_of
@@ -43,14 +45,13 @@ def of_all(asked: Asked) -> list[Picture]:
     """The effects of all claims; nothing where none has a number."""
     if not any(entry.finding.numbers for entry in asked.reports.entries):
         return []
-    several = "Of a claim with several numbers the table above has the first; drawn is that which its verdict hangs on."
-    return [_picture(draw("claims", asked), f"{about('claims')} {several}")]
+    return [_picture(draw("claims", asked), about("claims"))]
 
 
-def of_claim(asked: Asked, entry: Entry, data: Data) -> Iterator[Picture]:
-    """One claim's effect against its limits, and the curves of its arms."""
+def of_claim(asked: Asked, entry: Entry, data: Data, arms: Arms) -> Iterator[Picture]:
+    """One claim's effect against its limits, and the curves of what it compares, by the instance's lines."""
     finding = entry.finding
-    if finding.numbers:
+    if shown := finding.shown:
         alone = Reports(asked.reports.name, asked.reports.reports, asked.reports.counts, [entry], [], [])
         spec = draw("claims", replace(asked, known=alone))
         spec["title"] = {
@@ -61,9 +62,9 @@ def of_claim(asked: Asked, entry: Entry, data: Data) -> Iterator[Picture]:
             ],
         }
         margin = entry.report.instance.margin if entry.report else None
-        told = words.measured(finding.claim, finding.numbers[0].name)
-        yield _picture(spec, f"{told}: {numbers.sentence(finding.numbers[0])}. {limits(finding.claim, margin)}")
-    drawn = _courses(finding.claim, data)
+        told = words.measured(finding.claim, shown.name)
+        yield _picture(spec, f"{told}: {numbers.sentence(shown)}. {limits(finding.claim, margin)}")
+    drawn = _courses(finding.claim, data, arms)
     if drawn is not None:
         yield drawn
 
@@ -77,8 +78,7 @@ def of_report(asked: Asked, report: Report, trials: Columns) -> Iterator[Picture
             spec = draw(name, replace(asked, name=None, number=report.instance.id))
         except UsageError:  # it has not what the figure takes
             continue
-        what = CURVES if name == "curves" else about(name)
-        yield _picture(spec, f"{what} {' '.join(spec['title'].get('subtitle', []))}")
+        yield _picture(spec, CURVES if name == "curves" else about(name))
 
 
 def left_out(report: Report, trials: Columns) -> str:
@@ -89,33 +89,29 @@ def left_out(report: Report, trials: Columns) -> str:
     return f"The curves of {counted(length(trials), 'trial')} are not on this page; {command} draws them."
 
 
-def _courses(claim: Claim, data: Data) -> Picture | None:
-    """Validation accuracy over the training of each arm of a claim; None where nothing was evaluated."""
-    arms, said = arms_of(claim, data)
-    series = {name: series_of(trials, data.curves, METRIC) for name, trials in arms.items()}
+def arms_on(asked: Asked, report: Report, data: Data) -> Arms:
+    """The lines of an instance in every picture of the page: those of its figures, and those of its claims."""
+    arms = arms_of(data, asked.file.experiments.get(report.instance.name))
+    return with_claims(arms, [finding.claim for finding in report.findings], data)
+
+
+def _courses(claim: Claim, data: Data, arms: Arms) -> Picture | None:
+    """Validation accuracy over the training of what a claim compares; None where nothing was evaluated."""
+    drawn, said = as_many_as_fit(lines_of(arms, claim, data))
+    series = {name: series_of(trials, data.curves, METRIC) for name, trials in drawn.items()}
     if not any(one.mean or one.ended for one in series.values()):
         return None
-    legend: Any = "bottom"
-    chart = lines.chart(series, "validation accuracy, %", width=WIDTH - 60, height=280, legend=legend)
-    chart = chart.properties(title=titled("Validation accuracy of its arms", *said, *notes(series, METRIC)))
+    chart = lines.chart(series, "validation accuracy, %", width=WIDTH - 60, height=280, order=[*arms.lines])
+    told = arms.about if set(drawn) & set(arms.sets) else ""
+    chart = chart.properties(title=titled("Validation accuracy of its arms", told, *said, *notes(series, METRIC)))
     spec: Spec = chart.to_dict()
     spec.pop("config", None)
     ends = "; ".join(f"{name}: {_last(one)}" for name, one in series.items())
     return _picture(spec, f"Mean validation accuracy at the last step of each arm. {ends}.")
 
 
-def arms_of(claim: Claim, data: Data) -> tuple[dict[str, Columns], list[str]]:
-    """The trials of each arm by its name, as many arms as have a colour each and trials as can be read, and sentences
-    that say what was left out."""
-    found: dict[str, Columns] = {}
-    seen: set[tuple[str, ...]] = set()
-    for measure in claim.parts().values():
-        for partial, trials in data.sides(measure):
-            keys = tuple(trials["trial_key"].tolist())
-            if keys and keys not in seen:
-                seen.add(keys)
-                name = words.partial(partial | measure.where | measure.estimator.at)
-                found[f"{name} (measure {len(found) + 1})" if name in found else name] = trials
+def as_many_as_fit(found: dict[str, Columns]) -> tuple[dict[str, Columns], list[str]]:
+    """As many lines as have a colour each, of trials that can be read, and sentences that say what was left out."""
     said = []
     if len(found) > SERIES:
         said.append(f"The first {SERIES} of {len(found)} arms.")
