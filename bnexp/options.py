@@ -184,6 +184,13 @@ class BatchRenormOptions(BatchNormOptions):
     """d, the distance of the batch's mean from its moving average, is kept within [-dmax, dmax]."""
 
 
+class WeightNormOptions(Fields):
+    """Weight normalization (Salimans and Kingma 2016): each unit's weights are divided by their length and multiplied
+    by a length that is learned; a bias is added."""
+
+    name: Annotated[Literal["weight"], static("name", "norm")] = "weight"
+
+
 class SgdOptions(Fields):
     """Stochastic gradient descent with momentum, as torch.optim.SGD: v = momentum v + g; w = w - lr v."""
 
@@ -239,6 +246,7 @@ COMPONENTS: dict[str, tuple[type[Fields], ...]] = {
         InstanceNormOptions,
         GhostBatchNormOptions,
         BatchRenormOptions,
+        WeightNormOptions,
     ),
     "optimizer": (SgdOptions,),
     "schedule": (ConstantOptions, ExponentialOptions),
@@ -267,7 +275,8 @@ Norm = Annotated[
     | RmsNormOptions
     | InstanceNormOptions
     | GhostBatchNormOptions
-    | BatchRenormOptions,
+    | BatchRenormOptions
+    | WeightNormOptions,
     Field(discriminator="name"),
     SHORT,
 ]

@@ -61,6 +61,7 @@ NORMS = {
     "instance": "bnexp.models.per_example:InstanceNorm",
     "ghost-batch": "bnexp.models.batchwise:GhostBatchNorm",
     "batch-renorm": "bnexp.models.batchwise:BatchRenorm",
+    "weight": "bnexp.models.of_weights:WeightNorm",
 }
 
 NONLINEARITIES = {

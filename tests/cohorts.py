@@ -108,6 +108,7 @@ FURTHER: dict[str, dict[str, Any]] = {
     "rms": {"norm": {"name": "rms", "eps": 1e-3}},
     "ghost": {"norm": {"name": "ghost-batch", "groups": 3}},
     "renorm": {"norm": {"name": "batch-renorm", "rmax": 1.2, "dmax": 0.3}},
+    "weight": {"norm": "weight"},
 }
 """Tried in short by `tests/test_further_norms.py`; what tries the usual ones tries these too with `-m slow`. The eps of
 `rms` is larger than its default, with which the twin is chaotic too: with ReLU it leaves itself by 4e-8."""
