@@ -191,6 +191,14 @@ class WeightNormOptions(Fields):
     name: Annotated[Literal["weight"], static("name", "norm")] = "weight"
 
 
+class WeightStandardizationOptions(Fields):
+    """Weight standardization (Qiao et al. 2019): each unit's weights have mean 0 and variance 1; a bias is added. It
+    stands alone here, without the group normalization that the paper adds."""
+
+    name: Annotated[Literal["weight-standardization"], static("name", "norm")] = "weight-standardization"
+    eps: Annotated[float, Field(ge=0, le=1), static("variance", "norm_eps", origin=1e-5)] = 1e-5
+
+
 class SgdOptions(Fields):
     """Stochastic gradient descent with momentum, as torch.optim.SGD: v = momentum v + g; w = w - lr v."""
 
@@ -247,6 +255,7 @@ COMPONENTS: dict[str, tuple[type[Fields], ...]] = {
         GhostBatchNormOptions,
         BatchRenormOptions,
         WeightNormOptions,
+        WeightStandardizationOptions,
     ),
     "optimizer": (SgdOptions,),
     "schedule": (ConstantOptions, ExponentialOptions),
@@ -276,7 +285,8 @@ Norm = Annotated[
     | InstanceNormOptions
     | GhostBatchNormOptions
     | BatchRenormOptions
-    | WeightNormOptions,
+    | WeightNormOptions
+    | WeightStandardizationOptions,
     Field(discriminator="name"),
     SHORT,
 ]

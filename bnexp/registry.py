@@ -62,6 +62,7 @@ NORMS = {
     "ghost-batch": "bnexp.models.batchwise:GhostBatchNorm",
     "batch-renorm": "bnexp.models.batchwise:BatchRenorm",
     "weight": "bnexp.models.of_weights:WeightNorm",
+    "weight-standardization": "bnexp.models.of_weights:WeightStandardization",
 }
 
 NONLINEARITIES = {

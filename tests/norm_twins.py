@@ -15,6 +15,7 @@ from bnexp.options import (
     LayerNormOptions,
     RmsNormOptions,
     WeightNormOptions,
+    WeightStandardizationOptions,
 )
 
 Statistics = tuple[Tensor, Tensor]
@@ -119,6 +120,16 @@ class UnitLinear(nn.Linear):
         return linear(x, normalize(self.weight, dim=1, eps=0.0))
 
 
+class StandardizedLinear(nn.Linear):
+    """Its weights have mean 0 and variance 1, unit by unit."""
+
+    eps = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        variance, mean = torch.var_mean(self.weight, 1, correction=0, keepdim=True)
+        return linear(x, (self.weight - mean) / (variance + self.eps).sqrt(), self.bias)
+
+
 class ScaleTwin(nn.Module):
     """What weight normalization does after its product."""
 
@@ -137,6 +148,10 @@ def linear_twin(options: Any, inputs: int, units: int) -> nn.Linear:
     """The product before the normalizer of a layer, or the whole of a layer without one."""
     if isinstance(options, WeightNormOptions):
         return UnitLinear(inputs, units, bias=False)
+    if isinstance(options, WeightStandardizationOptions):
+        product = StandardizedLinear(inputs, units)
+        product.eps = options.eps
+        return product
     return nn.Linear(inputs, units, bias=options.name == "none")
 
 

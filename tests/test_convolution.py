@@ -491,6 +491,7 @@ MODEL_FIELDS: dict[str, dict[str, Any]] = {
             ("cnn", {"name": "batch-renorm", "per_activation": 1}, "float32"),
             ("cnn", "weight", "float32"),
             ("cnn", "weight", "bfloat16"),
+            ("cnn", "weight-standardization", "float32"),
         ]
     ],
 )

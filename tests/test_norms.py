@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import layer_norm
 from torch.nn.utils.parametrizations import weight_norm
 
 from bnexp.config import TrialConfig
@@ -14,7 +15,7 @@ from bnexp.models.batchwise import BatchRenorm, GhostBatchNorm
 from bnexp.models.layers import Cohort, Layer, Linear, Mode, Pass
 from bnexp.models.mlp import mlp
 from bnexp.models.normalization import BatchNorm, GroupNorm, NoisyBatchNorm
-from bnexp.models.of_weights import WeightNorm
+from bnexp.models.of_weights import WeightNorm, WeightStandardization
 from bnexp.models.per_example import LayerNorm, RmsNorm
 from bnexp.options import (
     BatchNormOptions,
@@ -25,6 +26,7 @@ from bnexp.options import (
     NoisyBatchNormOptions,
     RmsNormOptions,
     WeightNormOptions,
+    WeightStandardizationOptions,
 )
 from tests.norm_twins import RmsTwin
 
@@ -224,6 +226,24 @@ def test_weight_normalization_is_torchs() -> None:
         for ours, its in [*pairs, (layer.beta.grad, plain.bias.grad[None])]:
             assert ours is not None
             torch.testing.assert_close(ours[slot], its)
+
+
+def test_weight_standardization_uses_weights_of_mean_zero_and_variance_one() -> None:
+    """As torch's layer normalization of them would make them, in values and gradients; the bias comes after."""
+    linear = Linear(cohort([1]), "hidden 0", 5, 7)
+    layer = WeightStandardization(cohort([1]), "hidden 0", 7, WeightStandardizationOptions(eps=1e-3))
+    layer.follow(linear)
+    linear.weight.data, layer.bias.data = drawn(3, 7, 5) + 2, drawn(3, 1, 7, seed=2)
+    x, weights = drawn(3, 4, 5, seed=3), drawn(3, 4, 7, seed=4)
+    y = layer(linear(x, now(Mode.TRAIN)), now(Mode.TRAIN))
+    (y * weights).sum().backward()
+    for slot in range(3):
+        plain = linear.weight.detach()[slot].clone().requires_grad_()
+        expected = x[slot] @ layer_norm(plain, (5,), eps=1e-3).T + layer.bias.detach()[slot]
+        (expected * weights[slot]).sum().backward()
+        assert plain.grad is not None and linear.weight.grad is not None
+        torch.testing.assert_close(y[slot], expected)
+        torch.testing.assert_close(linear.weight.grad[slot], plain.grad)
 
 
 def test_the_gradient_of_a_prepared_weight_is_added_to_the_velocity() -> None:

@@ -55,7 +55,8 @@ class Twin(nn.Module):
         widths = [prod(self.sets.shape), *trial.model.hidden]
         self.linears = [linear_twin(norm, i, units) for i, units in pairwise(widths)]
         self.linears.append(nn.Linear(widths[-1], self.sets.classes))
-        self.norms: list[Any] = [] if norm.name == "none" else [norm_twin(norm, units) for units in widths[1:]]
+        found = [norm_twin(norm, units) for units in widths[1:]]
+        self.norms: list[Any] = [twin for twin in found if twin is not None]
         self.layers = nn.ModuleList([*self.linears, *self.norms]).to(self.sets.train.x)
         theirs = [module for module in training.model.modules() if isinstance(module, Linear)]
         for linear, their in zip(self.linears, theirs, strict=True):

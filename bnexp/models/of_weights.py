@@ -2,12 +2,14 @@
 prepare its weights [T, C, K] before they are used; models need not know. Shape suffixes as in `layers`: T trials,
 B batch, C units; and K weights of a unit or feature map."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from bnexp.models.convolution import Convolution
 from bnexp.models.layers import Cohort, Layer, Linear, Pass
-from bnexp.options import WeightNormOptions
+from bnexp.options import WeightNormOptions, WeightStandardizationOptions
 
 
 class OfWeights(Layer):
@@ -40,6 +42,33 @@ class WeightNorm(OfWeights):
         return torch.addcmul(self.beta, x_TBC.to(self.gamma.dtype), self.gamma)
 
 
+class WeightStandardization(OfWeights):
+    """Weight standardization (Qiao et al. 2019, "Micro-batch training with batch-channel normalization and weight
+    standardization"): the product uses (W - mean) / sqrt(variance + eps) of the weights of each unit, or feature map,
+    with their biased variance; b, from 0, is added to what comes of it.
+
+    The paper normalizes activations as well, by groups; here nothing follows. So the K weights of a unit have length
+    sqrt(K), whatever `init_scale` is, and what comes of them grows with that."""
+
+    def __init__(self, cohort: Cohort, name: str, units: int, options: WeightStandardizationOptions) -> None:
+        super().__init__()
+        self.name = name
+        self.bias = nn.Parameter(cohort.full(0.0, 1, units))
+        self.eps = options.eps
+
+    def follow(self, product: Linear | Convolution) -> None:
+        product.prepare = partial(standardized, eps=self.eps)
+
+    def forward(self, x_TBC: Tensor, now: Pass) -> Tensor:
+        return x_TBC + self.bias
+
+
 def of_length_one(weight_TCK: Tensor) -> Tensor:
     """v/||v||."""
     return weight_TCK * (weight_TCK * weight_TCK).sum(2, keepdim=True).rsqrt()
+
+
+def standardized(weight_TCK: Tensor, eps: float) -> Tensor:
+    """(W - mean) / sqrt(variance + eps)."""
+    centred_TCK = weight_TCK - weight_TCK.mean(2, keepdim=True)
+    return centred_TCK * ((centred_TCK * centred_TCK).mean(2, keepdim=True) + eps).rsqrt()
