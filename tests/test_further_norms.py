@@ -11,6 +11,7 @@ from bnexp.engine import device, probing
 from bnexp.engine.checkpoints import Keeper
 from bnexp.engine.program import Program
 from bnexp.records import Resumed
+from tests import test_program
 from tests.cohorts import FURTHER, SMALL, assert_as_alone, data_of, trial, watch
 from tests.test_checkpoints import cohort, outcomes, place, train
 from tests.test_engine import assert_close, weights_apart
@@ -94,3 +95,18 @@ def test_a_probe_leaves_the_network_as_it_was(norm: dict[str, Any]) -> None:
     before = {name: tensor.clone() for name, tensor in program.state().items()}
     probing.sample(program, 3)
     assert all(torch.equal(tensor, before[name]) for name, tensor in program.state().items())
+
+
+@every_further
+def test_a_step_can_be_recorded_and_replayed(norm: dict[str, Any]) -> None:
+    """As a CUDA graph does."""
+    digits = data_of("digits", "float32")
+    test_program.test_a_step_can_be_recorded_once_and_replayed_without_python(norm, digits)
+
+
+@pytest.mark.slow
+@every_further
+def test_a_program_serves_one_cohort_after_another(norm: dict[str, Any]) -> None:
+    digits = data_of("digits", "float32")
+    test_program.test_what_a_step_uses_stays_where_it_is(norm, digits)
+    test_program.test_a_program_restarted_is_a_program_made_anew(norm, digits)

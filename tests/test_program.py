@@ -21,7 +21,6 @@ from bnexp.engine.optim import STRETCH
 from bnexp.engine.program import Program
 from bnexp.engine.trainer import Trainer, train_cohort
 from bnexp.records import Outcome, Record
-from tests.cohorts import FURTHER
 
 BASE: dict[str, Any] = {"model": {"name": "mlp", "hidden": [9, 7]}, "steps": 90, "eval_every": 30, "lr_multiplier": 2.0}
 KINDS = [
@@ -32,11 +31,7 @@ KINDS = [
     {"norm": {"name": "noisy-batch", "stop_gradient": True}},
     {"norm": {"name": "group", "groups": 1}},
 ]
-NAMES = ["none", "batch", "relu", "tanh", "noisy", "group"]
-every_kind = pytest.mark.parametrize("kind", [*KINDS, *FURTHER.values()], ids=[*NAMES, *FURTHER])
-kinds = pytest.mark.parametrize(
-    "kind", [*KINDS, *(pytest.param(kind, marks=pytest.mark.slow) for kind in FURTHER.values())], ids=[*NAMES, *FURTHER]
-)
+kinds = pytest.mark.parametrize("kind", KINDS, ids=["none", "batch", "relu", "tanh", "noisy", "group"])
 
 
 def cohort(kind: dict[str, Any], *seeds: int, **fields: Any) -> list[TrialConfig]:
@@ -92,7 +87,7 @@ def assert_same(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
         assert torch.equal(tensor, second[name]), name
 
 
-@every_kind
+@kinds
 def test_a_step_can_be_recorded_once_and_replayed_without_python(kind: dict[str, Any], digits: DeviceData) -> None:
     """Whatever differs between steps lies in tensors: two steps, recorded, stand for the next four as well."""
     trials = cohort(kind, 3, 4)
