@@ -16,7 +16,8 @@ from bnexp import random
 from bnexp.config import TrialConfig
 from bnexp.data.batches import CURVE_EXAMPLES, Batches, DeviceData
 from bnexp.data.examples import Examples
-from bnexp.options import AdamOptions, BatchNormOptions, MlpOptions, NesterovOptions
+from bnexp.normalizers import BatchNormOptions
+from bnexp.options import AdamOptions, MlpOptions, NesterovOptions
 
 NONLINEARITIES = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU, "tanh": nn.Tanh}
 CAPTURE_STEPS = 3

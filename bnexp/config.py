@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 from bnexp import own, registry
 from bnexp.errors import did_you_mean
 from bnexp.marks import Fields, Mark, Written, named, per_trial, recorded, static
+from bnexp.normalizers import NoNormOptions, Norm
 from bnexp.options import (
     COMPONENTS,
     OWN_COMPONENTS,
@@ -19,8 +20,6 @@ from bnexp.options import (
     MlpOptions,
     Model,
     NoAugmentOptions,
-    NoNormOptions,
-    Norm,
     Optimizer,
     Schedule,
     SgdOptions,

@@ -63,6 +63,8 @@ NORMS = {
     "instance": "bnexp.models.per_example:InstanceNorm",
     "ghost-batch": "bnexp.models.batchwise:GhostBatchNorm",
     "batch-renorm": "bnexp.models.batchwise:BatchRenorm",
+    "weight": "bnexp.models.of_weights:WeightNorm",
+    "weight-standardization": "bnexp.models.of_weights:WeightStandardization",
 }
 
 NONLINEARITIES = {

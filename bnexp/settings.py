@@ -15,7 +15,8 @@ from pydantic_core import ErrorDetails
 from bnexp.config import TrialConfig, columns_by_name, leaves
 from bnexp.errors import ConfigurationError, UsageError, did_you_mean, nearest
 from bnexp.marks import Fields, Mark
-from bnexp.options import COMPONENTS, as_layers, as_pairs
+from bnexp.normalizers import as_pairs
+from bnexp.options import COMPONENTS, as_layers
 from bnexp.yamlfile import Path, parse_scalar
 
 SETTABLE = TrialConfig.model_fields.keys() - {"seed", "sources"}

@@ -5,14 +5,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear, normalize
 
-from bnexp.options import (
+from bnexp.normalizers import (
     BatchNormOptions,
     BatchRenormOptions,
     GhostBatchNormOptions,
     GroupNormOptions,
     LayerNormOptions,
     RmsNormOptions,
+    WeightNormOptions,
+    WeightStandardizationOptions,
 )
 
 Statistics = tuple[Tensor, Tensor]
@@ -110,6 +113,48 @@ class RmsTwin(nn.RMSNorm):
         return super().forward(x) + self.bias
 
 
+class UnitLinear(nn.Linear):
+    """Its weights are divided by their length, unit by unit."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, normalize(self.weight, dim=1, eps=0.0))
+
+
+class StandardizedLinear(nn.Linear):
+    """Its weights have mean 0 and variance 1, unit by unit."""
+
+    eps = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        variance, mean = torch.var_mean(self.weight, 1, correction=0, keepdim=True)
+        return linear(x, (self.weight - mean) / (variance + self.eps).sqrt(), self.bias)
+
+
+class ScaleTwin(nn.Module):
+    """What weight normalization does after its product."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(units)), nn.Parameter(torch.zeros(units))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight + self.bias
+
+    def begin(self, weight: Tensor) -> None:
+        self.weight.data = weight.detach().norm(dim=1)
+
+
+def linear_twin(options: Any, inputs: int, units: int) -> nn.Linear:
+    """The product before the normalizer of a layer, or the whole of a layer without one."""
+    if isinstance(options, WeightNormOptions):
+        return UnitLinear(inputs, units, bias=False)
+    if isinstance(options, WeightStandardizationOptions):
+        product = StandardizedLinear(inputs, units)
+        product.eps = options.eps
+        return product
+    return nn.Linear(inputs, units, bias=options.name == "none")
+
+
 def norm_twin(options: Any, units: int) -> Any:
     """The normalizer of a layer of so many units, with weight and bias; None where there is none."""
     match options:
@@ -125,4 +170,6 @@ def norm_twin(options: Any, units: int) -> Any:
             return nn.LayerNorm(units, options.eps)
         case RmsNormOptions():
             return RmsTwin(units, options.eps)
+        case WeightNormOptions():
+            return ScaleTwin(units)
     return None

@@ -15,21 +15,23 @@ from torch.nn.functional import (
     max_pool2d,
     rms_norm,
 )
+from torch.nn.utils.parametrizations import weight_norm
 
 from bnexp import random
 from bnexp.config import TrialConfig
 from bnexp.errors import UsageError
 from bnexp.models import bn_inception, choosing
 from bnexp.models.batchwise import GhostBatchNorm
-from bnexp.models.blocks import Maps
+from bnexp.models.blocks import Builder, Maps
 from bnexp.models.choosing import Shape, fastest, method_for
-from bnexp.models.convolution import Convolution, SeparableConvolution
+from bnexp.models.convolution import Convolution, Depthwise, SeparableConvolution
 from bnexp.models.convolving import METHODS, Window, same
 from bnexp.models.layers import Cohort, Layer, Mode, Pass
 from bnexp.models.maps import AveragePool, LocalResponseNorm, MaxPool, PerActivation, PerMap
 from bnexp.models.normalization import BatchNorm, GroupNorm
+from bnexp.models.of_weights import WeightNorm
 from bnexp.models.per_example import InstanceNorm, LayerNorm, RmsNorm
-from bnexp.options import (
+from bnexp.normalizers import (
     BatchNormOptions,
     GhostBatchNormOptions,
     GroupNormOptions,
@@ -217,6 +219,34 @@ def test_gamma_and_beta_are_of_each_feature_map(norm: str) -> None:
     layer.gamma.data, layer.beta.data = maps(3, 1, 4, seed=1), maps(3, 1, 4, seed=2)
     expected = plain * layer.gamma[:, :, None, None] + layer.beta[:, :, None, None]
     torch.testing.assert_close(layer(maps(3, 2, 6, 6, 4), NOW), expected)
+
+
+@pytest.mark.parametrize("separable", [False, True])
+def test_weight_normalization_of_feature_maps_is_torchs(separable: bool) -> None:
+    """Of the filters of each map; of a separable convolution, the pointwise ones, which make the maps."""
+    config = TrialConfig.model_validate({"norm": "weight", "nonlinearity": "identity"})
+    block, _ = Builder(cohort(), config).convolution("x", Maps(6, 5, 2), 4, same(3), separable=separable)
+    [depthwise] = [m for m in block.modules() if isinstance(m, Depthwise)] if separable else [None]
+    [product] = [module for module in block.modules() if isinstance(module, Convolution)]
+    [layer] = [module for module in block.modules() if isinstance(module, WeightNorm)]
+    layer.gamma.data, layer.beta.data = maps(3, 1, 4, seed=1), maps(3, 1, 4, seed=2)
+    x = maps(3, 2, 6, 5, 2)
+    y = block(x, NOW)
+    dy = maps(*y.shape, seed=3)
+    y.backward(dy)
+    for slot in range(3):
+        given = as_image(x[slot] if depthwise is None else depthwise(x, NOW)[slot].detach())
+        kernel = 1 if separable else 3
+        plain = weight_norm(nn.Conv2d(given.shape[1], 4, kernel, padding=kernel // 2).double())
+        g, v = plain.parametrizations.weight.original0, plain.parametrizations.weight.original1
+        *_, filters = weights_of(block, slot)
+        g.data, v.data, plain.bias.data = layer.gamma.data[slot, 0].view(4, 1, 1, 1), filters, layer.beta.data[slot, 0]
+        expected = plain(given).permute(0, 2, 3, 1)
+        expected.backward(dy[slot])
+        torch.testing.assert_close(y[slot], expected)
+        torch.testing.assert_close(_filters(product, slot), v.grad)
+        assert layer.gamma.grad is not None
+        torch.testing.assert_close(layer.gamma.grad[slot, 0], g.grad.flatten())
 
 
 def normalized(norm: str, x: Tensor, dy: Tensor) -> list[Tensor]:
@@ -459,6 +489,9 @@ MODEL_FIELDS: dict[str, dict[str, Any]] = {
             ("vgg", "instance", "bfloat16"),
             ("cnn", {"name": "ghost-batch", "per_activation": 1}, "float32"),
             ("cnn", {"name": "batch-renorm", "per_activation": 1}, "float32"),
+            ("cnn", "weight", "float32"),
+            ("cnn", "weight", "bfloat16"),
+            ("cnn", "weight-standardization", "float32"),
         ]
     ],
 )

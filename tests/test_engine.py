@@ -22,6 +22,7 @@ from bnexp.errors import UsageError
 from bnexp.models.layers import Linear
 from bnexp.records import Final, Outcome, Point, Progress
 from tests.cohorts import (
+    CHAOTIC,
     NORMS,
     PAPER,
     SMALL,
@@ -65,13 +66,14 @@ def assert_close(actual: Point | Final, expected: Point | Final, tolerance: floa
 
 norms = pytest.mark.parametrize("norm", [NORMS["none"], NORMS["batch"]], ids=["none", "batch"])
 every_norm = pytest.mark.parametrize("norm", norm_params())
+every_calm_norm = pytest.mark.parametrize("norm", norm_params(but=CHAOTIC))
 
 
 @pytest.mark.parametrize("nonlinearity", ["sigmoid", "relu", "tanh"])
 @pytest.mark.parametrize(
     ("norm", "dropout"),
     [
-        *(pytest.param(*each.values, 0.4, id=each.id, marks=each.marks) for each in norm_params()),
+        *(pytest.param(*each.values, 0.4, id=each.id, marks=each.marks) for each in norm_params(but=CHAOTIC)),
         pytest.param(NORMS["none"], 0.0, id="none without dropout"),
         pytest.param(NORMS["batch"], 0.0, id="batch without dropout"),
     ],
@@ -146,7 +148,7 @@ def test_float64_equals_the_twin_with_other_options(norm: dict[str, Any], batch_
 
 
 @pytest.mark.parametrize("nonlinearity", ["sigmoid", "relu", "tanh"])
-@every_norm
+@every_calm_norm
 def test_float32_gradients_of_one_step_equal_the_twins(norm: dict[str, Any], nonlinearity: str) -> None:
     """After one step without weight decay the velocity is the gradient times the momentum: as a whole within 1e-6, and
     every tensor of it nearly so (torch's own first beta, a sum that cancels, is 1.8e-6 from the float64 one)."""
@@ -162,7 +164,7 @@ def test_float32_gradients_of_one_step_equal_the_twins(norm: dict[str, Any], non
             assert float((our - theirs).norm() / theirs.norm()) < 3e-6
 
 
-@every_norm
+@every_calm_norm
 def test_float32_equals_the_twin_over_100_steps_of_sigmoid(norm: dict[str, Any]) -> None:
     base = {**PAPER, **norm}
     training, program, twins = watch(

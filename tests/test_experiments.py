@@ -17,7 +17,7 @@ from bnexp.design import Trial
 from bnexp.errors import ConfigurationError, UsageError
 from bnexp.experiments import EXPERIMENT_KEYS, ROOT_KEYS, ExperimentsFile, load
 from bnexp.identity import trial_key
-from bnexp.options import BatchNormOptions
+from bnexp.normalizers import BatchNormOptions
 from bnexp.settings import MOST_TRIALS, SETTABLE, flatten, resolve
 from bnexp.yamlfile import parse_scalar
 

@@ -10,6 +10,8 @@ import torch
 from bnexp.engine import device, probing
 from bnexp.engine.checkpoints import Keeper
 from bnexp.engine.program import Program
+from bnexp.records import Resumed
+from tests import test_program
 from tests.cohorts import FURTHER, SMALL, assert_as_alone, data_of, trial, watch
 from tests.test_checkpoints import cohort, outcomes, place, train
 from tests.test_engine import assert_close, weights_apart
@@ -67,8 +69,8 @@ def test_probes_find_what_plain_autograd_finds_in_short(norm: dict[str, Any], na
 def test_a_trial_equals_itself_alone_in_short(norm: dict[str, Any]) -> None:
     """Bit for bit, beside a neighbour that diverges, seeds interleaved, and on sizes that leave every vector register
     partly filled."""
-    base = {**norm, "nonlinearity": "relu", "steps": 8, "eval_every": 4, "probes": ("gradient-norms",)}
-    numbers_of = [{"seed": 0, "dropout": 0.3}, {"seed": 1}, {"seed": 0, "lr_multiplier": 1e38}, {"seed": 1, "lr": 0.1}]
+    base = {**norm, "nonlinearity": "relu", "steps": 4, "eval_every": 4, "probes": ("gradient-norms",)}
+    numbers_of = [{"seed": 0, "dropout": 0.3}, {"seed": 1}, {"seed": 0, "lr_multiplier": 1e38}]
     assert_as_alone([trial({**base, **SMALL}, **row) for row in numbers_of])
     odd = {**base, "model": {"name": "mlp", "hidden": (33, 7)}, "batch_size": 21, "steps": 3}
     assert_as_alone([trial(odd, **row) for row in numbers_of[:2]])
@@ -79,10 +81,11 @@ def test_it_goes_on_from_a_checkpoint_in_short(
     norm: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Keeper, "due", lambda keeper, size: True)
-    trials = cohort(**norm, steps=20, eval_every=5)[:3]
+    trials = cohort(**norm, steps=8, eval_every=4)[:2]
     undisturbed = outcomes(trials, train(trials))
-    train(trials, place(tmp_path, trials), stop_after=3)
-    assert outcomes(trials, train(trials, place(tmp_path, trials))) == undisturbed
+    train(trials, place(tmp_path, trials), stop_after=2)
+    after = train(trials, place(tmp_path, trials))
+    assert any(isinstance(record, Resumed) for record in after) and outcomes(trials, after) == undisturbed
 
 
 @every_further
@@ -92,3 +95,18 @@ def test_a_probe_leaves_the_network_as_it_was(norm: dict[str, Any]) -> None:
     before = {name: tensor.clone() for name, tensor in program.state().items()}
     probing.sample(program, 3)
     assert all(torch.equal(tensor, before[name]) for name, tensor in program.state().items())
+
+
+@every_further
+def test_a_step_can_be_recorded_and_replayed(norm: dict[str, Any]) -> None:
+    """As a CUDA graph does."""
+    digits = data_of("digits", "float32")
+    test_program.test_a_step_can_be_recorded_once_and_replayed_without_python(norm, digits)
+
+
+@pytest.mark.slow
+@every_further
+def test_a_program_serves_one_cohort_after_another(norm: dict[str, Any]) -> None:
+    digits = data_of("digits", "float32")
+    test_program.test_what_a_step_uses_stays_where_it_is(norm, digits)
+    test_program.test_a_program_restarted_is_a_program_made_anew(norm, digits)

@@ -18,7 +18,7 @@ from torch.nn.functional import nll_loss
 from bnexp.config import TrialConfig
 from bnexp.engine.trainer import Trainer
 from bnexp.errors import BnexpError
-from bnexp.options import BatchNormOptions, GroupNormOptions
+from bnexp.normalizers import BatchNormOptions, GroupNormOptions
 from bnexp.records import Checkpoint, Kept, Outcome
 from tests.cohorts import NORMS, SMALL, data_of, trial, watch
 

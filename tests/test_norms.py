@@ -6,15 +6,18 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import layer_norm
+from torch.nn.utils.parametrizations import weight_norm
 
 from bnexp.config import TrialConfig
 from bnexp.errors import UsageError
 from bnexp.models.batchwise import BatchRenorm, GhostBatchNorm
-from bnexp.models.layers import Cohort, Layer, Mode, Pass
+from bnexp.models.layers import Cohort, Layer, Linear, Mode, Pass
 from bnexp.models.mlp import mlp
 from bnexp.models.normalization import BatchNorm, GroupNorm, NoisyBatchNorm
+from bnexp.models.of_weights import WeightNorm, WeightStandardization
 from bnexp.models.per_example import LayerNorm, RmsNorm
-from bnexp.options import (
+from bnexp.normalizers import (
     BatchNormOptions,
     BatchRenormOptions,
     GhostBatchNormOptions,
@@ -22,6 +25,8 @@ from bnexp.options import (
     LayerNormOptions,
     NoisyBatchNormOptions,
     RmsNormOptions,
+    WeightNormOptions,
+    WeightStandardizationOptions,
 )
 from tests.norm_twins import RmsTwin
 
@@ -190,6 +195,69 @@ def test_batch_renormalization_averages_deviations_and_ends_with_those_gathered(
     )
     expected = (batches[0] - means) / deviations * layer.gamma + layer.beta
     torch.testing.assert_close(layer(batches[0], now(Mode.FINAL, 3)), expected)
+
+
+def test_weight_normalization_is_torchs() -> None:
+    """Values and the gradients of v, g, b and x, from torch's own parametrization of a layer with other weights."""
+    streams = Cohort([1, 2, 3], torch.ones(3).double(), torch.zeros(3).double(), torch.float64, CPU)
+    linear, layer = Linear(streams, "hidden 0", 5, 7), WeightNorm(streams, "hidden 0", 7, WeightNormOptions())
+    layer.follow(linear)
+    torch.testing.assert_close(layer.gamma[:, 0].detach(), linear.weight.detach().norm(dim=2))
+    torch.testing.assert_close(
+        layer(linear(drawn(3, 4, 5), now(Mode.TRAIN)), now(Mode.TRAIN)), drawn(3, 4, 5) @ linear.weight.transpose(1, 2)
+    )
+    linear.weight.data, layer.gamma.data, layer.beta.data = (
+        drawn(3, 7, 5),
+        drawn(3, 1, 7, seed=1),
+        drawn(3, 1, 7, seed=2),
+    )
+    x, weights = drawn(3, 4, 5, seed=3).requires_grad_(), drawn(3, 4, 7, seed=4)
+    y = layer(linear(x, now(Mode.TRAIN)), now(Mode.TRAIN))
+    (y * weights).sum().backward()
+    for slot in range(3):
+        plain = weight_norm(nn.Linear(5, 7).double())
+        g, v = plain.parametrizations.weight.original0, plain.parametrizations.weight.original1
+        g.data, v.data, plain.bias.data = layer.gamma.data[slot].T, linear.weight.data[slot], layer.beta.data[slot, 0]
+        theirs = x.detach()[slot].clone().requires_grad_()
+        expected = plain(theirs)
+        (expected * weights[slot]).sum().backward()
+        torch.testing.assert_close(y[slot], expected)
+        pairs = [(x.grad, theirs.grad), (linear.weight.grad, v.grad), (layer.gamma.grad, g.grad.T)]
+        for ours, its in [*pairs, (layer.beta.grad, plain.bias.grad[None])]:
+            assert ours is not None
+            torch.testing.assert_close(ours[slot], its)
+
+
+def test_weight_standardization_uses_weights_of_mean_zero_and_variance_one() -> None:
+    """As torch's layer normalization of them would make them, in values and gradients; the bias comes after."""
+    linear = Linear(cohort([1]), "hidden 0", 5, 7)
+    layer = WeightStandardization(cohort([1]), "hidden 0", 7, WeightStandardizationOptions(eps=1e-3))
+    layer.follow(linear)
+    linear.weight.data, layer.bias.data = drawn(3, 7, 5) + 2, drawn(3, 1, 7, seed=2)
+    x, weights = drawn(3, 4, 5, seed=3), drawn(3, 4, 7, seed=4)
+    y = layer(linear(x, now(Mode.TRAIN)), now(Mode.TRAIN))
+    (y * weights).sum().backward()
+    for slot in range(3):
+        plain = linear.weight.detach()[slot].clone().requires_grad_()
+        expected = x[slot] @ layer_norm(plain, (5,), eps=1e-3).T + layer.bias.detach()[slot]
+        (expected * weights[slot]).sum().backward()
+        assert plain.grad is not None and linear.weight.grad is not None
+        torch.testing.assert_close(y[slot], expected)
+        torch.testing.assert_close(linear.weight.grad[slot], plain.grad)
+
+
+def test_the_gradient_of_a_prepared_weight_is_added_to_the_velocity() -> None:
+    """Whose tensor stays, as a CUDA graph needs it."""
+    linear, layer = Linear(cohort([1]), "x", 5, 7), WeightNorm(cohort([1]), "x", 7, WeightNormOptions())
+    layer.follow(linear)
+    found = []
+    for before in (torch.zeros(3, 7, 5).double(), drawn(3, 7, 5)):
+        linear.weight.grad = velocity = before.clone()
+        (layer(linear(drawn(1, 4, 5), now(Mode.TRAIN)), now(Mode.TRAIN)) * drawn(3, 4, 7)).sum().backward()
+        assert linear.weight.grad is velocity
+        found.append(velocity - before)
+    torch.testing.assert_close(found[0], found[1])
+    assert float(found[0].abs().min()) > 0
 
 
 def test_groups_that_do_not_divide_the_units_are_refused() -> None:

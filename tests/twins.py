@@ -16,9 +16,10 @@ from bnexp.data.batches import CURVE_EXAMPLES, Batches
 from bnexp.data.examples import Examples
 from bnexp.engine.program import Program
 from bnexp.models.layers import Linear
-from bnexp.options import BatchNormOptions, ExponentialOptions, NoisyBatchNormOptions
+from bnexp.normalizers import BatchNormOptions, NoisyBatchNormOptions
+from bnexp.options import ExponentialOptions
 from bnexp.records import Final, Point
-from tests.norm_twins import BatchTwin, Statistics, norm_twin
+from tests.norm_twins import BatchTwin, ScaleTwin, Statistics, linear_twin, norm_twin
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda x: x,
@@ -54,15 +55,19 @@ class Twin(nn.Module):
         self.batches = Batches(self.sets.train, trial.batch_size, trial.shuffle == "fixed")
         norm = trial.norm
         widths = [prod(self.sets.shape), *trial.model.hidden]
-        self.linears = [nn.Linear(i, units, bias=norm.name == "none") for i, units in pairwise(widths)]
+        self.linears = [linear_twin(norm, i, units) for i, units in pairwise(widths)]
         self.linears.append(nn.Linear(widths[-1], self.sets.classes))
-        self.norms: list[Any] = [] if norm.name == "none" else [norm_twin(norm, units) for units in widths[1:]]
+        found = [norm_twin(norm, units) for units in widths[1:]]
+        self.norms: list[Any] = [twin for twin in found if twin is not None]
         self.layers = nn.ModuleList([*self.linears, *self.norms]).to(self.sets.train.x)
         theirs = [module for module in training.model.modules() if isinstance(module, Linear)]
         for linear, their in zip(self.linears, theirs, strict=True):
             linear.weight.data.copy_(their.weight[slot])
             if linear.bias is not None:
                 linear.bias.data.zero_()
+        for linear, scale in zip(self.linears, self.norms, strict=False):
+            if isinstance(scale, ScaleTwin):
+                scale.begin(linear.weight)
         weights = [linear.weight for linear in self.linears]
         others = [parameter for parameter in self.layers.parameters() if parameter.dim() == 1]
         groups: list[dict[str, Any]] = [

@@ -14,7 +14,7 @@ from bnexp import random, registry
 from bnexp.config import TrialConfig
 from bnexp.errors import UsageError
 from bnexp.models.layers import Cohort, Layer, Mode, Pass
-from bnexp.options import OwnNormOptions
+from bnexp.normalizers import OwnNormOptions
 
 
 def normalizer(config: TrialConfig) -> Callable[..., Layer]:

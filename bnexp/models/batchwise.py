@@ -6,7 +6,7 @@ from torch import Tensor
 
 from bnexp.models.layers import Cohort, Mode, Pass
 from bnexp.models.normalization import BatchNorm
-from bnexp.options import BatchRenormOptions, GhostBatchNormOptions
+from bnexp.normalizers import BatchRenormOptions, GhostBatchNormOptions
 
 
 class GhostBatchNorm(BatchNorm):

@@ -10,7 +10,8 @@ from bnexp.models.convolution import Convolution, SeparableConvolution
 from bnexp.models.convolving import Window
 from bnexp.models.layers import Cohort, Layer, Linear, Nonlinearity, Sequential
 from bnexp.models.maps import PerActivation, PerMap
-from bnexp.options import BatchNormOptions, GhostBatchNormOptions, InstanceNormOptions
+from bnexp.models.of_weights import OfWeights
+from bnexp.normalizers import BatchNormOptions, GhostBatchNormOptions, InstanceNormOptions
 
 
 class Maps(NamedTuple):
@@ -57,13 +58,22 @@ class Builder:
         make = SeparableConvolution if separable else Convolution
         maps = given.after(window, channels)
         convolution = make(self.cohort, name, given.channels, channels, window)
-        return Sequential(convolution, self._normalized(name, maps, per_activation), self._nonlinear(name)), maps
+        product = convolution.pointwise if isinstance(convolution, SeparableConvolution) else convolution
+        normalizer = self._normalized(name, maps, product, per_activation)
+        return Sequential(convolution, normalizer, self._nonlinear(name)), maps
 
     def dense(self, name: str, inputs: int, units: int) -> Layer:
         """The same of units."""
         self._refuse_one_place(name, "units, which have no places")
+        linear = Linear(self.cohort, name, inputs, units)
+        return Sequential(linear, self._after(linear, name, units), self._nonlinear(name))
+
+    def _after(self, product: Linear | Convolution, name: str, units: int) -> Layer:
+        """The normalizer of what comes out of a product, or of its weights."""
         normalizer: Layer = self._normalizer(self.cohort, name, units, self.norm)
-        return Sequential(Linear(self.cohort, name, inputs, units), normalizer, self._nonlinear(name))
+        if isinstance(normalizer, OfWeights):
+            normalizer.follow(product)
+        return normalizer
 
     def _refuse_one_place(self, name: str, what: str) -> None:
         """Raise UsageError where each map is to be normalized over its places, and layer `name` has `what` instead."""
@@ -74,11 +84,11 @@ class Builder:
                 "several places"
             )
 
-    def _normalized(self, name: str, maps: Maps, per_activation: bool) -> Layer:
+    def _normalized(self, name: str, maps: Maps, product: Convolution, per_activation: bool) -> Layer:
         if maps.height * maps.width == 1:
             self._refuse_one_place(name, "maps of one place")
         units = maps.height * maps.width * maps.channels if per_activation else maps.channels
-        normalizer: Layer = self._normalizer(self.cohort, name, units, self.norm)
+        normalizer = self._after(product, name, units)
         if per_activation:
             return PerActivation(normalizer)
         return normalizer if normalizer.takes_maps else PerMap(normalizer)

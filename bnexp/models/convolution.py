@@ -1,6 +1,7 @@
 """Convolutional layers with a leading trial axis. Shape suffixes as in `convolving`; and S streams, M outputs of one
 input channel."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,12 +9,12 @@ from torch import Tensor, nn
 
 from bnexp.models.choosing import Shape, method_for
 from bnexp.models.convolving import METHODS, Window, patches
-from bnexp.models.layers import Cohort, Layer, Pass, initial_weights
+from bnexp.models.layers import Cohort, Layer, Pass, gradient_of, initial_weights
 
 
 class _Convolve(torch.autograd.Function):
     """Each trial's own convolution. As with products of matrices, the gradient of the weights is added to their `grad`,
-    the optimizer's velocity."""
+    the optimizer's velocity, or given back where they are made of others."""
 
     @staticmethod
     def forward(ctx: Any, x_TBHWI: Tensor, weight_TCK: Tensor, window: Window, method: str) -> Tensor:
@@ -22,12 +23,12 @@ class _Convolve(torch.autograd.Function):
         return ctx.method.forward(x_TBHWI, weight_TCK.to(x_TBHWI.dtype), window)  # type: ignore[no-any-return]
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         [dy_TBHWC], (x_TBHWI, weight_TCK) = gradients, ctx.saved_tensors
-        if weight_TCK.grad is None:
-            weight_TCK.grad = torch.zeros_like(weight_TCK)
-        given = dy_TBHWC.contiguous(), x_TBHWI, weight_TCK.to(x_TBHWI.dtype), weight_TCK.grad
-        return ctx.method.backward(*given, ctx.window, ctx.needs_input_grad[0]), None, None, None
+        into_TCK = gradient_of(weight_TCK)
+        given = dy_TBHWC.contiguous(), x_TBHWI, weight_TCK.to(x_TBHWI.dtype), into_TCK
+        dx_TBHWI = ctx.method.backward(*given, ctx.window, ctx.needs_input_grad[0])
+        return dx_TBHWI, None if weight_TCK.is_leaf else into_TCK, None, None
 
 
 class Convolution(Layer):
@@ -36,6 +37,8 @@ class Convolution(Layer):
     I."""
 
     decays = True
+    prepare: Callable[[Tensor], Tensor] | None = None
+    """What makes of W the weights that are used."""
 
     def __init__(self, cohort: Cohort, name: str, inputs: int, outputs: int, window: Window) -> None:
         super().__init__()
@@ -50,7 +53,8 @@ class Convolution(Layer):
         height, width, inputs = x_TBHWI.shape[2:]
         kind = x_TBHWI.dtype, x_TBHWI.device
         method = method_for(Shape(height, width, inputs, self.weight.shape[1], self.window, trials, *kind))
-        y_TBHWC: Tensor = _Convolve.apply(x_TBHWI, self.weight, self.window, method)  # type: ignore[no-untyped-call]
+        weight_TCK = self.weight if self.prepare is None else self.prepare(self.weight)
+        y_TBHWC: Tensor = _Convolve.apply(x_TBHWI, weight_TCK, self.window, method)  # type: ignore[no-untyped-call]
         return y_TBHWC
 
 

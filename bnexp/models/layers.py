@@ -136,7 +136,8 @@ class Sequential(Layer):
 
 class _Product(torch.autograd.Function):
     """x W^T of each trial. The gradient of W is added to `W.grad` by the multiplication itself, which saves writing and
-    reading a tensor as large as all weights; `W.grad` is there already, since it holds the optimizer's velocity."""
+    reading a tensor as large as all weights; `W.grad` is there already, since it holds the optimizer's velocity. The
+    gradient of a W that is made of other weights is given back as usual."""
 
     @staticmethod
     def forward(ctx: Any, x_SBI: Tensor, weight_TCI: Tensor) -> Tensor:
@@ -148,13 +149,22 @@ class _Product(torch.autograd.Function):
         return y_TBC
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
         [dy_TBC], (x_SBI, weight_TCI) = gradients, ctx.saved_tensors
-        if weight_TCI.grad is None:
-            weight_TCI.grad = torch.zeros_like(weight_TCI)
+        into_TCI = gradient_of(weight_TCI)
         for x_NBI, of in _by_stream(x_SBI, len(weight_TCI)):
-            add_product(weight_TCI.grad[of], dy_TBC[of].transpose(1, 2), x_NBI)
-        return torch.bmm(dy_TBC, weight_TCI.to(dy_TBC.dtype)) if ctx.needs_input_grad[0] else None, None
+            add_product(into_TCI[of], dy_TBC[of].transpose(1, 2), x_NBI)
+        dx_SBI = torch.bmm(dy_TBC, weight_TCI.to(dy_TBC.dtype)) if ctx.needs_input_grad[0] else None
+        return dx_SBI, None if weight_TCI.is_leaf else into_TCI
+
+
+def gradient_of(weight: Tensor) -> Tensor:
+    """What a weight's gradient is to be added to: `grad` of a parameter, zeros for what is made of others."""
+    if not weight.is_leaf:
+        return torch.zeros_like(weight)
+    if weight.grad is None:
+        weight.grad = torch.zeros_like(weight)
+    return weight.grad
 
 
 def _by_stream(x_SBI: Tensor, trials: int) -> Iterator[tuple[Tensor, slice]]:
@@ -177,6 +187,8 @@ class Linear(Layer):
     wide matrix gains little on a CPU, and its rounding depends on its width, that is, on the trial's company."""
 
     decays = True
+    prepare: Callable[[Tensor], Tensor] | None = None
+    """What makes of W the weights that are used."""
 
     def __init__(self, cohort: Cohort, name: str, inputs: int, units: int) -> None:
         super().__init__()
@@ -185,7 +197,8 @@ class Linear(Layer):
         self.weight = nn.Parameter(initial_weights(cohort, name, units, inputs))
 
     def forward(self, x_SBI: Tensor, now: Pass) -> Tensor:
-        y_TBC: Tensor = _Product.apply(x_SBI.to(self.product_dtype), self.weight)  # type: ignore[no-untyped-call]
+        weight_TCI = self.weight if self.prepare is None else self.prepare(self.weight)
+        y_TBC: Tensor = _Product.apply(x_SBI.to(self.product_dtype), weight_TCI)  # type: ignore[no-untyped-call]
         return y_TBC
 
 

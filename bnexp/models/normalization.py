@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from bnexp.errors import UsageError
 from bnexp.models.chance import Draws
 from bnexp.models.layers import Cohort, Layer, Mode, Pass
-from bnexp.options import BatchNormOptions, GroupNormOptions, NoisyBatchNormOptions, NoNormOptions
+from bnexp.normalizers import BatchNormOptions, GroupNormOptions, NoisyBatchNormOptions, NoNormOptions
 
 
 class Bias(Layer):

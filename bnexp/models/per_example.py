@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from bnexp.models.layers import Cohort, Layer, Pass
 from bnexp.models.normalization import GroupNorm
-from bnexp.options import GroupNormOptions, InstanceNormOptions, LayerNormOptions, RmsNormOptions
+from bnexp.normalizers import GroupNormOptions, InstanceNormOptions, LayerNormOptions, RmsNormOptions
 
 
 class LayerNorm(GroupNorm):
