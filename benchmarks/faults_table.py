@@ -28,6 +28,7 @@ def render(record: Record) -> str:
         rows.append(_row(kind, rounds, record["cells"]))
         everything += rounds
     rows.append(_row("**all**", everything, record["cells"]))
+    killed = sum(len(rounds) for kind, rounds in record["kinds"].items() if kind.startswith("SIGKILL"))
     complaints = sum(bool(one["complaints"]) for one in everything)
     said = f"**In {complaints} rounds a run complained or hung.**" if complaints else "No run complained or hung."
     commit = (record["commit"] or "unknown")[:10] + ("+" if str(record["commit"]).endswith("+") else "")
@@ -37,7 +38,7 @@ def render(record: Record) -> str:
             f"{said} Each round trains {record['cells']} cells, {record['undisturbed_seconds']:.0f} s where nobody "
             f"disturbs it. {record['device_name']}, {record['cores']} cores, {record['date']}, commit {commit}, "
             f"Python {record['versions']['python']}, torch {record['versions']['torch']}, SQLite "
-            f"{record['versions']['sqlite']}; `python benchmarks/faults.py`.",
+            f"{record['versions']['sqlite']}; `python benchmarks/faults.py --rounds {killed}`.",
         ]
     )
 
