@@ -50,7 +50,7 @@ class TrialConfig(Fields):
     model: Model = MlpOptions()
     """The network."""
     norm: Norm = NoNormOptions()
-    """Before the nonlinearity of every hidden layer."""
+    """Of every hidden layer, before its nonlinearity unless `position` says otherwise."""
     nonlinearity: Annotated[
         str,
         named("nonlinearity", registry.NONLINEARITIES, or_own=True),

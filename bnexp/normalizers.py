@@ -8,6 +8,12 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from bnexp import own
 from bnexp.marks import SHORT, Fields, Written, static
 
+Position = Annotated[
+    Literal["before", "after"],
+    Field(description="The nonlinearity; normalization after it leaves a bias before it. The paper has BN before it."),
+    static("form", "norm_position", origin="before"),
+]
+
 
 class NoNormOptions(Fields):
     """No normalization: a plain bias instead."""
@@ -16,7 +22,7 @@ class NoNormOptions(Fields):
 
 
 class BatchNormOptions(Fields):
-    """Batch normalization (Algorithms 1 and 2), before the nonlinearity."""
+    """Batch normalization (Algorithms 1 and 2)."""
 
     name: Annotated[Literal["batch"], static("name", "norm")] = "batch"
     eps: Annotated[float, Field(ge=0, le=1), static("variance", "norm_eps", origin=1e-5)] = 1e-5
@@ -28,6 +34,7 @@ class BatchNormOptions(Fields):
     per_activation: Annotated[int, Field(ge=0, le=1000), static("layers", "norm_per_activation", origin=0)] = 0
     """In so many of the last convolutional layers (modules, in Inception), statistics and parameters are of each
     activation by itself, over the batch, instead of each feature map (section 4.2.3)."""
+    position: Position = "before"
 
 
 class NoisyBatchNormOptions(BatchNormOptions):
@@ -48,6 +55,7 @@ class GroupNormOptions(Fields):
     groups: Annotated[int, Field(ge=1, le=65536), static("groups of units", "norm_groups", origin=4)] = 4
     """They divide the units of every hidden layer."""
     eps: Annotated[float, Field(ge=0, le=1), static("variance", "norm_eps", origin=1e-5)] = 1e-5
+    position: Position = "before"
 
 
 class LayerNormOptions(Fields):
@@ -55,6 +63,7 @@ class LayerNormOptions(Fields):
 
     name: Annotated[Literal["layer"], static("name", "norm")] = "layer"
     eps: Annotated[float, Field(ge=0, le=1), static("variance", "norm_eps", origin=1e-5)] = 1e-5
+    position: Position = "before"
 
 
 class RmsNormOptions(Fields):
@@ -62,6 +71,7 @@ class RmsNormOptions(Fields):
 
     name: Annotated[Literal["rms"], static("name", "norm")] = "rms"
     eps: Annotated[float, Field(ge=0, le=1), static("mean square", "norm_eps", origin=1e-5)] = 1e-5
+    position: Position = "before"
 
 
 class InstanceNormOptions(Fields):
@@ -70,6 +80,7 @@ class InstanceNormOptions(Fields):
 
     name: Annotated[Literal["instance"], static("name", "norm")] = "instance"
     eps: Annotated[float, Field(ge=0, le=1), static("variance", "norm_eps", origin=1e-5)] = 1e-5
+    position: Position = "before"
 
 
 class GhostBatchNormOptions(BatchNormOptions):
@@ -149,6 +160,7 @@ class OwnNormOptions(Fields):
     name: Annotated[OwnName, static("import path", "norm")]
     options: Annotated[OwnOptions, static("names and values", "norm_options", origin=())] = ()
     """What it is made with."""
+    position: Position = "before"
 
 
 NORMS: tuple[type[Fields], ...] = (

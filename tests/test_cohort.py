@@ -41,6 +41,7 @@ OTHER: dict[str, Any] = {
     "norm.name": "none",
     "norm.eps": 1e-3,
     "norm.momentum": 0.2,
+    "norm.position": "after",
     "nonlinearity": "tanh",
     "batch_size": 61,
     "steps": 1001,

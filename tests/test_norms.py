@@ -28,6 +28,7 @@ from bnexp.normalizers import (
     WeightNormOptions,
     WeightStandardizationOptions,
 )
+from tests.cohorts import SMALL, Watched, assert_as_alone, data_of, trial
 from tests.norm_twins import RmsTwin
 
 CPU = torch.device("cpu")
@@ -358,3 +359,39 @@ def test_a_probe_leaves_nothing_behind_and_training_and_gathering_do(make: Calla
         before = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
         layer(x, now(mode))
         assert {name for name, tensor in layer.state_dict().items() if not torch.equal(tensor, before[name])} == moves
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_a_normalizer_stands_where_its_position_says(place: str) -> None:
+    """As a chain of torch.nn with the same weights, over 30 steps in float64. After the nonlinearity, the layer before
+    it has a bias."""
+    config = trial({**SMALL, "norm": {"name": "batch", "position": place}, "precision": "float64", "steps": 30})
+    program = Watched([config], data_of("digits", "float64"))
+    linears = [layer for layer in program.layers() if isinstance(layer, Linear)]
+    chain: list[nn.Module] = []
+    for number, linear in enumerate(linears):
+        last = number == len(linears) - 1
+        outputs, inputs = linear.weight.shape[1:]
+        plain = nn.Linear(inputs, outputs, bias=last or place == "after").double()
+        plain.weight.data.copy_(linear.weight[0])
+        if plain.bias is not None:
+            plain.bias.data.zero_()
+        steps = [nn.BatchNorm1d(outputs).double(), nn.Sigmoid()][:: 1 if place == "before" else -1]
+        chain += [plain, *([] if last else steps)]
+    network = nn.Sequential(*chain)
+    plainly = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9)
+    for step in range(1, 31):
+        program.run(step, 1)
+        x, y = (part[0] for part in program.batches.take(program.batches.indices(step, 1, program.streams)[0]))
+        plainly.zero_grad()
+        loss = nn.functional.cross_entropy(network(x), y)
+        loss.backward()
+        plainly.step()
+        assert program.losses[-1] == pytest.approx([loss.item()], rel=1e-9)
+
+
+@pytest.mark.parametrize("model", [SMALL["model"], {"name": "cnn", "channels": [4], "dense": [8]}], ids=["mlp", "cnn"])
+def test_normalized_after_the_nonlinearity_a_trial_equals_itself_alone(model: dict[str, Any]) -> None:
+    base = {"model": model, "norm": {"name": "batch", "position": "after"}, "nonlinearity": "relu", "steps": 12}
+    trials = [trial(base, seed=1, lr_multiplier=1e38), trial(base, seed=1), trial(base, seed=2, init_scale=2.0)]
+    assert_as_alone(trials)

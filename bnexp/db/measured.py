@@ -60,6 +60,7 @@ class TrialRow(Base):
     norm_shift: Mapped[float | None]
     norm_scale: Mapped[float | None]
     norm_per_activation: Mapped[int | None]
+    norm_position: Mapped[str | None]
     norm_options: Mapped[str | None]
     """Here as a JSON list of pairs."""
     nonlinearity: Mapped[str]

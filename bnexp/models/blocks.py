@@ -1,5 +1,6 @@
 """What convolutional networks are built of: a convolution, its normalization and its nonlinearity."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from bnexp import registry
@@ -10,6 +11,7 @@ from bnexp.models.convolution import Convolution, SeparableConvolution
 from bnexp.models.convolving import Window
 from bnexp.models.layers import Cohort, Layer, Linear, Nonlinearity, Sequential
 from bnexp.models.maps import PerActivation, PerMap
+from bnexp.models.normalization import Bias
 from bnexp.models.of_weights import OfWeights
 from bnexp.normalizers import BatchNormOptions, GhostBatchNormOptions, InstanceNormOptions
 
@@ -60,15 +62,30 @@ class Builder:
         convolution = make(self.cohort, name, given.channels, channels, window)
         product = convolution.pointwise if isinstance(convolution, SeparableConvolution) else convolution
         normalizer = self._normalized(name, maps, product, per_activation)
-        return Sequential(convolution, normalizer, self._nonlinear(name)), maps
+        return self._in_order(convolution, normalizer, name, channels, PerMap), maps
 
     def dense(self, name: str, inputs: int, units: int) -> Layer:
         """The same of units."""
         self._refuse_one_place(name, "units, which have no places")
         linear = Linear(self.cohort, name, inputs, units)
-        return Sequential(linear, self._after(linear, name, units), self._nonlinear(name))
+        return self._in_order(linear, self._normalizer_of(linear, name, units), name, units)
 
-    def _after(self, product: Linear | Convolution, name: str, units: int) -> Layer:
+    def _in_order(
+        self,
+        product: Layer,
+        normalizer: Layer,
+        name: str,
+        units: int,
+        each: Callable[[Layer], Layer] = lambda layer: layer,
+    ) -> Layer:
+        """A product, its normalizer and its nonlinearity. Where normalization comes last there is a bias of `units`
+        numbers before the nonlinearity, which it does not take away; `each` makes of a layer of units one of maps."""
+        nonlinearity = Nonlinearity(name, self._function)
+        if getattr(self.norm, "position", "before") == "before":
+            return Sequential(product, normalizer, nonlinearity)
+        return Sequential(product, each(Bias(self.cohort, name, units)), nonlinearity, normalizer)
+
+    def _normalizer_of(self, product: Linear | Convolution, name: str, units: int) -> Layer:
         """The normalizer of what comes out of a product, or of its weights."""
         normalizer: Layer = self._normalizer(self.cohort, name, units, self.norm)
         if isinstance(normalizer, OfWeights):
@@ -88,13 +105,10 @@ class Builder:
         if maps.height * maps.width == 1:
             self._refuse_one_place(name, "maps of one place")
         units = maps.height * maps.width * maps.channels if per_activation else maps.channels
-        normalizer = self._after(product, name, units)
+        normalizer = self._normalizer_of(product, name, units)
         if per_activation:
             return PerActivation(normalizer)
         return normalizer if normalizer.takes_maps else PerMap(normalizer)
-
-    def _nonlinear(self, name: str) -> Nonlinearity:
-        return Nonlinearity(name, self._function)
 
 
 def _refuse_uneven(groups: int, batch_size: int) -> None:

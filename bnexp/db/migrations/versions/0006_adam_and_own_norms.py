@@ -1,4 +1,4 @@
-"""The numbers of Adam, and the options of normalizers that are named by import path."""
+"""The numbers of Adam, where a normalizer stands, and the options of those that are named by import path."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -17,7 +17,7 @@ FACTORS = """
     t.channels, t.convolutions, t.dense, t.model_width, t.stem, t.modules, t.local_response, t.norm_per_activation,
     t.image_size, t.augment, t.augment_area, t.augment_flip, t.augment_photometric, t.crops, t.keep, t.member,
     t.validation_top5_accuracy, t.test_top5_accuracy, t.adam_beta1, t.adam_beta2, t.adam_eps,
-    t.norm_options
+    t.norm_options, t.norm_position
 """
 
 VIEWS = {
@@ -36,5 +36,8 @@ def upgrade() -> None:
     for name in ("adam_beta1", "adam_beta2", "adam_eps"):
         op.add_column("trials", sa.Column(name, sa.Double(), nullable=True))
     op.add_column("trials", sa.Column("norm_options", sa.String(), nullable=True))
+    op.add_column("trials", sa.Column("norm_position", sa.String(), nullable=True))
+    trials = sa.table("trials", sa.column("norm"), sa.column("norm_position"))
+    op.execute(sa.update(trials).where(trials.c.norm != "none").values(norm_position="before"))
     for name, select in VIEWS.items():
         op.execute(f"create view {name} as {select}")
