@@ -168,6 +168,7 @@ def test_what_is_no_normalizer_is_refused_before_anything_trains(mine: Path, nor
         rehearse(trial({"name": "mine:MeanAbs", "options": {"gain": 1}}), synthetic())
 
 
+@pytest.mark.slow
 def test_who_has_read_only_the_page_gets_results(mine: Path, bnexp: Bnexp) -> None:
     """In workers of their own; an edited file is other trials, and the old ones stay."""
     (mine.parent / "mine.yaml").write_text(EXAMPLE.replace("seeds: 10", "seeds: 1\n    steps: 20"))
