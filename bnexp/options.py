@@ -181,17 +181,17 @@ OWN_COMPONENTS: dict[str, type[Fields]] = {"norm": OwnNormOptions}
 """The options of those that are named by import path."""
 
 
-def _perceptron(value: Any) -> Any:
-    return {"name": "mlp"} | value if isinstance(value, dict) else value
+def _else(name: str) -> BeforeValidator:
+    """What is given without a name has this one, as all of its kind had once."""
+    return BeforeValidator(lambda value: {"name": name} | value if isinstance(value, dict) else value)
 
 
 Model = Annotated[
     MlpOptions | CnnOptions | VggOptions | InceptionOptions,
     Field(discriminator="name"),
-    BeforeValidator(_perceptron),
+    _else("mlp"),
     SHORT,
 ]
-"""Without a name it is an mlp, as all models were once."""
-Optimizer = Annotated[SgdOptions | NesterovOptions | AdamOptions, Field(discriminator="name"), SHORT]
+Optimizer = Annotated[SgdOptions | NesterovOptions | AdamOptions, Field(discriminator="name"), _else("sgd"), SHORT]
 Schedule = Annotated[ConstantOptions | ExponentialOptions, Field(discriminator="name"), SHORT]
 Augment = Annotated[NoAugmentOptions | CropAugmentOptions, Field(discriminator="name"), SHORT]

@@ -318,7 +318,7 @@ def test_what_is_not_the_same_trial_today_is_not_trained(
     trial: Callable[..., Stored], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "the dataset differs" in why(replace(trial(), fingerprint="other"))
-    unknown = trial().config | {"norm": {"name": "layer"}}
+    unknown = trial().config | {"norm": {"name": "later"}}
     assert "this bnexp does not know its configuration (norm" in why(replace(trial(), config=unknown))
     assert "bnexp has changed how it tells trials apart" in why(replace(trial(), config=trial().config | {"seed": 9}))
     batch, none = trial(norm="batch"), trial()
