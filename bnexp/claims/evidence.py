@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from bnexp.claims.about import about
 from bnexp.claims.arms import Arm
 from bnexp.claims.curves import Curves
 from bnexp.claims.data import Data
-from bnexp.claims.model import Claim, about
+from bnexp.claims.model import Claim
 from bnexp.claims.partial import Partial, columns_of, described
-from bnexp.claims.report import Entry, Reports, collect, data_of, make_report, unmeasured
+from bnexp.claims.report import Entry, Reports, by_source, collect, data_of, make_report, unmeasured
 from bnexp.columns import counts, length
 from bnexp.db.results import InstanceInfo, Results
 from bnexp.db.summaries import Times, times
@@ -63,14 +64,12 @@ def gather(
     experiment `within` or the `number` say. Raises UsageError where there is no such claim or instance."""
     if name not in claims:
         raise UsageError(f"no claim {name!r} in {file.document.name} ({did_you_mean(name, claims)})")
-    claim = claims[name]
-    instance = _instance(results, file, claims, claim, within, number)
+    instance = _instance(results, file, claims, claims[name], within, number)
     if instance is None:
-        return Evidence(Entry(unmeasured(name, claim)), [], [], "", Times(None, None))
+        return Evidence(Entry(unmeasured(name, claims[name])), [], [], "", Times(None, None))
     data = data_of(results, instance)
-    report = make_report(results, instance, about(claims, instance.name), data)
-    finding = next(finding for finding in report.findings if finding.name == name)
-    return replace(rests_on(results, Entry(finding, report), data), arms=_arms(claim, data))
+    entry = by_source(make_report(results, instance, about(claims, instance), data), claims)[name]
+    return replace(rests_on(results, entry, data), arms=_arms(entry.finding.claim, data))
 
 
 def rests_on(results: Results, entry: Entry, data: Data) -> Evidence:
