@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "bnexp"
 LAYERS = [
     ["__main__"],
     ["cli"],
+    ["battery"],
     ["stages"],
     ["runner", "verify", "judging"],
     ["enrolling", "training"],
@@ -36,6 +37,7 @@ LAYERS = [
 HEIGHT = {name: -number for number, names in enumerate(LAYERS) for name in names}
 WITHOUT_TORCH = [
     "cli",
+    "battery",
     "stages",
     "runner",
     "judging",

@@ -1,0 +1,73 @@
+"""A scorecard in blocks and as JSON: a line for each claim, a column for each normalizer."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from bnexp.claims.report import Entry
+from bnexp.claims.scorecard import Column, Scorecard
+from bnexp.reports import data, numbers, words
+from bnexp.reports.blocks import Block, Gap, Grid, Heading, Line, Row
+from bnexp.reports.document import machines_together
+from bnexp.reports.overview import answer
+
+ABREAST = 3
+"""Columns that stand beside each other in 80 characters."""
+
+
+def document(card: Scorecard, abreast: int | None = ABREAST) -> list[Block]:
+    """Scale and counts, the table, a few columns at a time, what each claim asks, and what was not tested and why;
+    `abreast` None: all columns in one table."""
+    names = ", ".join(column.normalizer.label for column in card.columns)
+    ended = ", ".join(f"{count:,} {status}" for status, count in sorted(card.counts.items())) or "no trials"
+    blocks: list[Block] = [Heading(f"battery of {names}: {words.scale(card.reports)}", 1), Line(f"{ended}.")]
+    step = abreast or len(card.columns)
+    blocks += [_grid(card, card.columns[first : first + step]) for first in range(0, len(card.columns), step)]
+    if any(entry.post_hoc for column in card.columns for entry in column.entries.values()):
+        blocks.append(Line(f"{words.POST_HOC}.", "faint"))
+    blocks.append(Heading("What each claim asks, of batch normalization"))
+    blocks += [Line(claim.question, lead=f"{name}: ") for name, claim in card.claims.items()]
+    reasons = list(_reasons(card))
+    if reasons:
+        blocks += [Heading("Not tested"), *reasons]
+    return [*blocks, Gap(), Line(words.GLOSSARY, "faint"), *machines_together(card.reports)]
+
+
+def _grid(card: Scorecard, columns: Sequence[Column]) -> Grid:
+    rows = [Row([name, *(_cell(column.entries[name]) for column in columns)]) for name in card.claims]
+    return Grid(["claim", *(column.normalizer.label for column in columns)], rows, tuple(range(1, len(columns) + 1)))
+
+
+def _cell(entry: Entry) -> str:
+    """The verdict, what was measured, and its interval, each on a line of its own."""
+    if not entry.finding.numbers:
+        return answer(entry)
+    first = entry.finding.numbers[0]
+    measured, interval = numbers.short(first), numbers.ends(first.effect, first.unit)
+    return "\n".join([answer(entry), measured, *([interval] if interval not in ("-", measured) else [])])
+
+
+def _reasons(card: Scorecard) -> Iterator[Line]:
+    """Why cells are empty; one line for those of a normalizer that have the same reason."""
+    for column in card.columns:
+        by_reason: dict[str, list[str]] = {}
+        for name, entry in column.entries.items():
+            if entry.finding.answer == "not tested":
+                by_reason.setdefault(entry.finding.sentence, []).append(name)
+        for reason, names in by_reason.items():
+            yield Line(reason, "faint", f"{column.normalizer.label}, {', '.join(names)}: ")
+
+
+def to_json(card: Scorecard) -> str:
+    """Everything in the scorecard: of each normalizer its instances and findings, each with the name that its claim has
+    in the file."""
+    return data.dump({"name": "battery", "counts": card.counts, "normalizers": list(map(_column, card.columns))})
+
+
+def _column(column: Column) -> dict[str, Any]:
+    norm: dict[str, Any] = {"name": column.normalizer.name}
+    return {
+        "normalizer": column.normalizer.label,
+        "norm": norm | dict(column.normalizer.fields),
+        "instances": [data.instance(report) for report in column.reports],
+        "findings": [{"of": name, **data.finding(entry)} for name, entry in column.entries.items()],
+    }
