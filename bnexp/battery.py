@@ -6,16 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bnexp.claims.model import Claim
-from bnexp.claims.scorecard import Column, Scorecard, column
+from bnexp.claims.scorecard import SUITE, Column, Scorecard, column
 from bnexp.db.results import Results
 from bnexp.db.summaries import count_trials
 from bnexp.errors import UsageError
 from bnexp.experiments import ExperimentsFile
 from bnexp.normalizer import Normalizer, in_place
 from bnexp.stages import Wish, refuse_impossible
-
-SUITE = "battery"
-"""What the file calls the suite."""
 
 
 @dataclass(frozen=True)

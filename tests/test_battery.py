@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from bnexp.db.store import Store
 from bnexp.errors import ConfigurationError, UsageError
 from bnexp.experiments import ExperimentsFile, default_file, load
 from bnexp.normalizer import Normalizer, in_place, replaced_in, split
+from bnexp.reports.charts.asked import Asked
+from bnexp.reports.charts.figures import draw
 from tests.attacks import invoke
 from tests.conftest import Bnexp
 from tests.test_run import rows
@@ -265,6 +268,22 @@ def test_other_reports_know_whom_an_instance_is_about(folder: Path, bnexp: Bnexp
     number = rows(folder, "select id from experiments where name = 'rates' and overrides = ''")[0][0]
     paper = bnexp("report", "rates", "--instance", str(number), cwd=folder).out
     assert "Is BN better" in paper and "noisy" not in paper
+
+
+def test_the_chart_has_what_the_scorecard_has(folder: Path) -> None:
+    asked = Asked(Results(str(folder / "bnexp.db")), load(folder / "experiments.yaml"))
+    [drawn] = draw("battery", asked)["datasets"].values()
+    assert {row["normalizer"]: row["measured"] for row in drawn if row["claim"] == "rivals"}.keys() == {
+        "batch",
+        "group(groups=2)",
+        "noisy-batch",
+    }
+    told = {(row["normalizer"], row["claim"]): (row["verdict"], " ".join(row["measured"])) for row in drawn}
+    assert told["group(groups=2)", "rivals"] == ("not tested", "not tested")
+    verdict, measured = told["noisy-batch", "better"]
+    assert verdict == "inconclusive" and f" {measured} " in (folder / "out").read_text()
+    with pytest.raises(UsageError, match="the suite 'battery'"):
+        draw("battery", replace(asked, number=1))
 
 
 def test_without_a_battery_or_a_normalizer_it_says_what_is_missing(tmp_path: Path) -> None:

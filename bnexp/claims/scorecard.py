@@ -4,10 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bnexp.claims.about import about, called, replaced
+from bnexp.claims.findings import Number
 from bnexp.claims.model import Claim
+from bnexp.claims.overrides import but_seeds
 from bnexp.claims.report import Entry, Report, by_source, make_report, unmeasured
 from bnexp.db.results import InstanceInfo, Results
-from bnexp.normalizer import Normalizer
+from bnexp.db.summaries import count_trials
+from bnexp.errors import UsageError
+from bnexp.normalizer import REPLACED, Normalizer, split
+
+SUITE = "battery"
+"""What an experiments file calls the suite by which normalizers are tested."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,32 @@ class Scorecard:
     @property
     def reports(self) -> list[Report]:
         return [report for column in self.columns for report in column.reports]
+
+
+def shown(entry: Entry) -> Number | None:
+    """The number that stands for a claim in its cell; None where nothing was measured."""
+    return entry.finding.numbers[0] if entry.finding.numbers else None
+
+
+def latest(results: Results, claims: Mapping[str, Claim], members: Sequence[str]) -> Scorecard:
+    """Everything that is stored of the experiments `members` with any normalizer in the place of batch normalization,
+    batch itself first where it was run: the latest instances with the overrides of the one run last, whatever its
+    seeds. Raises UsageError where there is none."""
+    ours = [instance for instance in results.instances() if instance.name in members]
+    if not ours:
+        raise UsageError("no normalizer has been tested into this database yet; `bnexp battery` does")
+    alike = [one for one in ours if but_seeds(one.overrides)[1:] == but_seeds(ours[0].overrides)[1:]]
+    tested: dict[str, dict[str, InstanceInfo]] = {"": {}}
+    for instance in reversed(alike):
+        tested.setdefault(split(instance.overrides)[0], {})[instance.name] = instance
+    about_them = {name: claim for name, claim in claims.items() if claim.experiment in members}
+    columns = [
+        column(results, about_them, Normalizer.parse(text or REPLACED, text), list(instances.values()), {})
+        for text, instances in tested.items()
+        if instances
+    ]
+    numbers = [instance.id for instances in tested.values() for instance in instances.values()]
+    return Scorecard(about_them, columns, count_trials(results, numbers))
 
 
 def column(

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bnexp.claims.report import Entry
-from bnexp.claims.scorecard import Column, Scorecard
+from bnexp.claims.scorecard import Column, Scorecard, shown
 from bnexp.reports import data, numbers, words
 from bnexp.reports.blocks import Block, Gap, Grid, Heading, Line, Row
 from bnexp.reports.document import machines_together
@@ -39,11 +39,16 @@ def _grid(card: Scorecard, columns: Sequence[Column]) -> Grid:
 
 def _cell(entry: Entry) -> str:
     """The verdict, what was measured, and its interval, each on a line of its own."""
-    if not entry.finding.numbers:
-        return answer(entry)
-    first = entry.finding.numbers[0]
-    measured, interval = numbers.short(first), numbers.ends(first.effect, first.unit)
-    return "\n".join([answer(entry), measured, *([interval] if interval not in ("-", measured) else [])])
+    return "\n".join([answer(entry), *measured(entry)])
+
+
+def measured(entry: Entry) -> list[str]:
+    """What was measured of a claim, and its interval, where it has one; nothing where nothing was."""
+    number = shown(entry)
+    if number is None:
+        return []
+    point, interval = numbers.short(number), numbers.ends(number.effect, number.unit)
+    return [point, *([interval] if interval not in ("-", point) else [])]
 
 
 def _reasons(card: Scorecard) -> Iterator[Line]:
