@@ -12,6 +12,7 @@ from bnexp.claims.about import about, sources
 from bnexp.claims.model import Claim
 from bnexp.claims.overrides import but_seeds, run_command, with_seeds
 from bnexp.claims.parse import parse_claims
+from bnexp.claims.scorecard import column, latest
 from bnexp.db.results import Results
 from bnexp.db.rows import Instance
 from bnexp.db.store import Store
@@ -20,6 +21,8 @@ from bnexp.experiments import ExperimentsFile, default_file, load
 from bnexp.normalizer import Normalizer, in_place, replaced_in, split
 from bnexp.reports.charts.asked import Asked
 from bnexp.reports.charts.figures import draw
+from bnexp.reports.formats import as_text
+from bnexp.reports.scorecard import document
 from tests.attacks import invoke
 from tests.conftest import Bnexp
 from tests.test_run import rows
@@ -222,6 +225,16 @@ def test_the_scorecard_stands_in_eighty_columns(folder: Path) -> None:
     assert "group(groups=2), rivals: What it compares group(groups=2) with is group too." in " ".join(out.split())
 
 
+@pytest.mark.parametrize(("long", "heads"), [(1, [3]), (20, [2, 1]), (40, [1, 1, 1])])
+def test_as_many_columns_stand_abreast_as_there_is_room_for(folder: Path, long: int, heads: list[int]) -> None:
+    file = load(folder / "experiments.yaml")
+    card = latest(Results(str(folder / "bnexp.db")), parse_claims(file), ["rates", "rivals"])
+    named = [replace(column, normalizer=Normalizer(f"own:{'N' * long}", {})) for column in card.columns]
+    lines = as_text(document(replace(card, columns=named)), 80).splitlines()
+    assert [line.count("own:") for line in lines if line.startswith("claim ")] == heads
+    assert max(len(line) for line in lines) <= 80
+
+
 def test_trials_are_shared_and_instances_are_told_apart(folder: Path) -> None:
     each = "select norm, count(*) from trial_results group by 1 order by 1"
     assert rows(folder, each) == [("batch", 4 + 4), ("group", 4 + 4 + 2), ("noisy-batch", 4 + 4), ("none", 4)]
@@ -321,8 +334,6 @@ def test_experiments_that_it_cannot_train_in_are_left_out(tmp_path: Path) -> Non
 
 
 def test_a_claim_that_the_normalizer_cannot_be_tested_by_says_why(folder: Path, claims: dict[str, Claim]) -> None:
-    from bnexp.claims.scorecard import column
-
     with_reason = column(Results(str(folder / "bnexp.db")), claims, of("group"), [], {"rates": "too small for it"})
     found = {name: entry.finding for name, entry in with_reason.entries.items()}
     assert (found["better"].answer, found["better"].sentence) == ("not tested", "Too small for it.")

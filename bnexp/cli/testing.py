@@ -85,7 +85,7 @@ def battery(
     wishes = [wish for one in asked for wish in one.wishes]
     failed = train(wishes, called, claims, make_executor, database, checkpoints, retry_failed)
     card = score(Results(database, checkpoints), claims, asked)
-    blocks = scorecard.document(card, None if form == "markdown" else scorecard.ABREAST)
+    blocks = scorecard.document(card, None if form == "markdown" else scorecard.NARROW)
     render(blocks, form, output, lambda: scorecard.to_json(card))
     if failed:
         sys.exit(BnexpError.exit_code)

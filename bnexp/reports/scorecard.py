@@ -9,19 +9,19 @@ from bnexp.reports import data, numbers, words
 from bnexp.reports.blocks import Block, Gap, Grid, Heading, Line, Row
 from bnexp.reports.document import machines_together
 from bnexp.reports.overview import answer
+from bnexp.reports.table import BETWEEN
 
-ABREAST = 3
-"""Columns that stand beside each other in 80 characters."""
+NARROW = 80
+"""Characters of a line of the table."""
 
 
-def document(card: Scorecard, abreast: int | None = ABREAST) -> list[Block]:
-    """Scale and counts, the table, a few columns at a time, what each claim asks, and what was not tested and why;
-    `abreast` None: all columns in one table."""
+def document(card: Scorecard, width: int | None = NARROW) -> list[Block]:
+    """Scale and counts, the table, as many columns at a time as stand abreast in `width` characters (None: all),
+    what each claim asks, and what was not tested and why."""
     names = ", ".join(column.normalizer.label for column in card.columns)
     ended = ", ".join(f"{count:,} {status}" for status, count in sorted(card.counts.items())) or "no trials"
     blocks: list[Block] = [Heading(f"battery of {names}: {words.scale(card.reports)}", 1), Line(f"{ended}.")]
-    step = abreast or len(card.columns)
-    blocks += [_grid(card, card.columns[first : first + step]) for first in range(0, len(card.columns), step)]
+    blocks += [_grid(card, columns) for columns in _abreast(card, width)]
     if any(entry.post_hoc for column in card.columns for entry in column.entries.values()):
         blocks.append(Line(f"{words.POST_HOC}.", "faint"))
     blocks.append(Heading("What each claim asks, of batch normalization"))
@@ -30,6 +30,23 @@ def document(card: Scorecard, abreast: int | None = ABREAST) -> list[Block]:
     if reasons:
         blocks += [Heading("Not tested"), *reasons]
     return [*blocks, Gap(), Line(words.GLOSSARY, "faint"), *machines_together(card.reports)]
+
+
+def _abreast(card: Scorecard, width: int | None) -> list[list[Column]]:
+    """The columns in parts that are no wider than `width`, or one column each."""
+    if width is None:
+        return [card.columns]
+    parts: list[list[Column]] = []
+    room = 0
+    for column in card.columns:
+        lines = [line for entry in column.entries.values() for line in _cell(entry).split("\n")]
+        needed = BETWEEN + max(map(len, [column.normalizer.label, *lines]))
+        if not parts or needed > room:
+            parts.append([])
+            room = width - max(map(len, ["claim", *card.claims]))
+        parts[-1].append(column)
+        room -= needed
+    return parts
 
 
 def _grid(card: Scorecard, columns: Sequence[Column]) -> Grid:
