@@ -25,6 +25,7 @@ from bnexp.reports.formats import as_text
 from bnexp.reports.scorecard import document
 from tests.attacks import invoke
 from tests.conftest import Bnexp
+from tests.test_completion import completed
 from tests.test_run import rows
 
 BATTERY = """
@@ -316,6 +317,11 @@ def invoke_usage(*given: str) -> str:
     from bnexp.cli import main
 
     return CliRunner().invoke(main, ["battery", *given]).stderr
+
+
+def test_normalizers_are_completed() -> None:
+    found = completed("battery", "--norm", "")
+    assert "group" in found and found == [word[5:] for word in completed("run", "tiny", "--set", "norm=")]
 
 
 def asked(file: ExperimentsFile, text: str) -> Battery:
