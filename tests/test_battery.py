@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bnexp.battery import Battery, batteries, normalizers, possible
-from bnexp.claims.about import about, sources
-from bnexp.claims.model import Claim
+from bnexp.claims.about import about, replaced, sources
+from bnexp.claims.model import Arms, Claim, Table
 from bnexp.claims.overrides import but_seeds, run_command, with_seeds
 from bnexp.claims.parse import parse_claims
 from bnexp.claims.scorecard import column, latest
@@ -190,6 +191,15 @@ def test_claims_are_about_it_with_their_limits_as_they_were(claims: dict[str, Cl
     assert claim.supported == "It is better with group(groups=2)."
     assert claim.key(name) != before.key("better")
     assert about(claims, instance("rates", "steps=3")) == {"better": before}
+
+
+@pytest.mark.parametrize("written", ["norm: batch", "norm: {name: batch, eps: 0.1}", "norm.name: batch, norm.eps: 0.1"])
+def test_a_claim_may_write_batch_in_any_way(claims: dict[str, Claim], written: str) -> None:
+    arms = Arms(treatment=yaml.safe_load(f"{{{written}, dropout: 0}}"), control={"norm": "none"})
+    changed = replaced(claims["better"].model_copy(update={"arms": arms, "table": Table(by=("dropout",))}), of(GROUPED))
+    assert changed.arms is not None and changed.table == Table(by=("dropout",))
+    eps = {"norm.eps": 0.1} if "eps" in written else {}
+    assert changed.arms.treatment == {"norm": "group", "norm.groups": 2, "dropout": 0} | eps
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from bnexp.claims.model import Arms, Claim, Estimator, Measure, Table
+from bnexp.claims.model import Arms, Claim, Estimator, Measure
 from bnexp.claims.partial import Partial, columns_of
 from bnexp.normalizer import REPLACED, Normalizer, replaced_in
 
@@ -56,7 +56,7 @@ def replaced(claim: Claim, normalizer: Normalizer) -> Claim:
     changed["measures"] = {name: _measure(measure, normalizer) for name, measure in claim.measures.items()}
     if claim.table:
         arms, estimator = _arms(claim.table.arms, normalizer), _estimator(claim.table.estimator, normalizer)
-        changed["table"] = Table.model_copy(claim.table, update={"arms": arms, "estimator": estimator})
+        changed["table"] = claim.table.model_copy(update={"arms": arms, "estimator": estimator})
     ours = claim.model_copy(update=changed)
     before, after = claim.parts(), ours.parts()
     if any(_alike(after[part].arms) and not _alike(before[part].arms) for part in after):
@@ -91,16 +91,13 @@ def _partial(partial: Partial, normalizer: Normalizer) -> Partial:
     """Every `norm: batch` as the normalizer with its fields; of several alternatives, by its name alone."""
     changed: Partial = {}
     for field, value in partial.items():
-        named = {"name": value} if field == "norm.name" else value
-        given = named if field in ("norm", "norm.name") and isinstance(named, Mapping) else {"name": named}
-        if field not in ("norm", "norm.name"):
-            changed[field] = value
-        elif isinstance(given.get("name"), list):
-            changed["norm"] = [normalizer.name if name == REPLACED else name for name in given["name"]]
-        elif given.get("name") == REPLACED:
-            whole = {**given, "name": normalizer.name, **normalizer.fields}
-            changed["norm"] = whole.pop("name")
-            changed |= {f"norm.{name}": inner for name, inner in whole.items()}
+        fields = dict(value) if isinstance(value, Mapping) else {"name": value}
+        named = fields.pop("name", None) if field in ("norm", "norm.name") else None
+        if named == REPLACED:
+            own = fields | dict(normalizer.fields)
+            changed |= {"norm": normalizer.name} | {f"norm.{name}": inner for name, inner in own.items()}
+        elif isinstance(named, list):
+            changed["norm"] = [normalizer.name if name == REPLACED else name for name in named]
         else:
             changed[field] = value
     return changed
