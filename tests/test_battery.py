@@ -1,5 +1,6 @@
 """The battery: normalizers in the place of batch normalization, from the file to the scorecard."""
 
+import io
 import json
 import shlex
 from dataclasses import replace
@@ -24,6 +25,8 @@ from bnexp.reports.charts.asked import Asked
 from bnexp.reports.charts.figures import draw
 from bnexp.reports.formats import as_text
 from bnexp.reports.scorecard import document
+from bnexp.reports.screen import Screen
+from bnexp.reports.table import render
 from tests.attacks import invoke
 from tests.conftest import Bnexp
 from tests.test_completion import completed
@@ -244,6 +247,16 @@ def test_as_many_columns_stand_abreast_as_there_is_room_for(folder: Path, long: 
     lines = as_text(document(replace(card, columns=named)), 80).splitlines()
     assert [line.count("own:") for line in lines if line.startswith("claim ")] == heads
     assert max(len(line) for line in lines) <= 80
+
+
+def test_verdicts_are_coloured(folder: Path) -> None:
+    file = load(folder / "experiments.yaml")
+    card = latest(Results(str(folder / "bnexp.db")), parse_claims(file), ["rates", "rivals"])
+    screen = Screen(file=io.StringIO(), force_terminal=True, color_system="standard", width=80, no_color=False)
+    render(document(card), screen)
+    assert isinstance(screen.file, io.StringIO)
+    text = screen.file.getvalue()
+    assert text.count("\x1b[33minconclusive\x1b[0m") == 5 and text.count("\x1b[2mnot tested\x1b[0m") == 1
 
 
 def test_trials_are_shared_and_instances_are_told_apart(folder: Path) -> None:

@@ -51,7 +51,8 @@ def _abreast(card: Scorecard, width: int | None) -> list[list[Column]]:
 
 def _grid(card: Scorecard, columns: Sequence[Column]) -> Grid:
     rows = [Row([name, *(_cell(column.entries[name]) for column in columns)]) for name in card.claims]
-    return Grid(["claim", *(column.normalizer.label for column in columns)], rows, tuple(range(1, len(columns) + 1)))
+    names = ["claim", *(column.normalizer.label for column in columns)]
+    return Grid(names, rows, right=tuple(range(1, len(names))), verdicts=True)
 
 
 def _cell(entry: Entry) -> str:
