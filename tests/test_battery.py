@@ -385,3 +385,12 @@ def test_the_shipped_battery_is_some_minutes_a_normalizer() -> None:
     assert len(own) < 550 and sum(own.values()) < 400_000
     tested = [claim for wish in battery.wishes for claim in about(claims, wish.instance).values()]
     assert len(tested) == 8 and all(claim.experiment for claim in tested)
+    parts = {
+        "battery-multipliers": "paper-multipliers",
+        "battery-fewer-steps": "fewer-steps-isolated",
+        "battery-accuracy": "higher-accuracy",
+        "battery-initialization": "careless-initialization",
+    }
+    limits = ("section", "quote", "arms", "measures", "estimator", "supported_if", "refuted_if", "looks")
+    for part, whole in parts.items():
+        assert all(getattr(claims[part], field) == getattr(claims[whole], field) for field in limits), part
