@@ -7,7 +7,8 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
-from bnexp.claims.model import Claim, about
+from bnexp.claims.about import about, sources
+from bnexp.claims.model import Claim
 from bnexp.claims.report import make_report
 from bnexp.claims.stored import judged
 from bnexp.data.dataset import Dataset, Source, source
@@ -81,12 +82,20 @@ def enroll(
     too."""
     ids = []
     for instance in instances:
-        ours = about(claims, instance.name)
-        store.lock_claims([(claim.key(name), name, claim.definition()) for name, claim in ours.items()])
+        _lock(store, instance, claims)
         ids.append(store.register(instance))
         if retry_failed:
             store.retry(ids[-1])
     return ids
+
+
+def _lock(store: Store, instance: Instance, claims: Mapping[str, Claim]) -> None:
+    """Lock the claims about an instance. One that speaks of a normalizer in the place of batch normalization follows
+    from the file's, which is locked first, and is as old as it."""
+    ours, named = about(claims, instance), sources(claims, instance)
+    made_from = {claim.key(name): claims[named[name]].key(named[name]) for name, claim in ours.items()}
+    for together in ({name: claims[name] for name in named.values()}, ours):
+        store.lock_claims([(claim.key(name), name, claim.definition()) for name, claim in together.items()], made_from)
 
 
 def close_books(
@@ -103,7 +112,7 @@ def _judge(store: Store, experiment_ids: Sequence[int], claims: Mapping[str, Cla
     try:
         for instance in results.instances():
             if instance.id in experiment_ids:
-                findings = make_report(results, instance, about(claims, instance.name)).findings
+                findings = make_report(results, instance, about(claims, instance)).findings
                 store.store_verdicts(instance.id, [judged(finding) for finding in findings])
     finally:
         results.close()

@@ -122,6 +122,7 @@ FIGURES = {
     "figure-3": "bnexp.reports.charts.figure_3:figure_3",
     "grid": "bnexp.reports.charts.grid:grid",
     "claims": "bnexp.reports.charts.forest:claims",
+    "battery": "bnexp.reports.charts.battery:battery",
     "curves": "bnexp.reports.charts.curves:curves",
 }
 """What `bnexp plot` draws."""

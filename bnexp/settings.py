@@ -82,7 +82,19 @@ def merge(under: Settings, over: Settings) -> Settings:
 
 
 def resolve(settings: Settings) -> TrialConfig:
-    """The validated configuration. Raises ConfigurationError with the place of the first wrong value."""
+    """The validated configuration, with the sources of what is a person's own. Raises ConfigurationError with the place
+    of the first wrong value."""
+    try:
+        return validated(settings).with_sources()
+    except UsageError as error:
+        if isinstance(error, ConfigurationError):
+            raise
+        named = (setting.place for setting in settings.values() if str(error).startswith(str(setting.value)))
+        raise ConfigurationError(str(error), next(named, "") or None) from error
+
+
+def validated(settings: Settings) -> TrialConfig:
+    """The same without sources, which looks for no file."""
     nested: dict[str, Any] = {}
     for name, setting in settings.items():
         head, dot, inner = name.partition(".")
@@ -92,12 +104,9 @@ def resolve(settings: Settings) -> TrialConfig:
         else:
             nested[name] = setting.value
     try:
-        return TrialConfig.model_validate(nested).with_sources()
+        return TrialConfig.model_validate(nested)
     except ValidationError as error:
         raise _refusal(error.errors()[0], settings) from error
-    except UsageError as error:
-        named = (setting.place for setting in settings.values() if str(error).startswith(str(setting.value)))
-        raise ConfigurationError(str(error), next(named, "") or None) from error
 
 
 def assigned(assignment: str) -> Settings:

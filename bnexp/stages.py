@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 from bnexp.artifacts import Folder
+from bnexp.claims.about import about
 from bnexp.claims.expectations import expectations
-from bnexp.claims.model import Claim, about
+from bnexp.claims.model import Claim
 from bnexp.claims.stored import known_effects
 from bnexp.claims.tuning import choose, unfinished
 from bnexp.db.results import Results
@@ -67,7 +68,7 @@ def outlook(wish: Wish, results: Results | None, claims: Mapping[str, Claim]) ->
     found = wish.find(results)
     choices = results.choices(found) if results and found is not None else []
     known = known_effects(results.effects(instance.name)) if results else {}
-    expected = expectations(about(claims, instance.name), len(wish.experiment.seeds), instance.margin, known)
+    expected = expectations(about(claims, instance), len(wish.experiment.seeds), instance.margin, known)
     return Outlook(wish.experiment, replace(instance, trials=wish.confirming(choices)), choices, expected)
 
 

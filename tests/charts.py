@@ -29,7 +29,17 @@ experiments:
         BN: {steps: 13.3e+6, accuracy: 72.7}
         BN-x5-Sigmoid: {steps: not reached, accuracy: 69.8}
   plain: {norm: batch}
-suites: {all: [inside, crossed, raced], one: [plain]}
+suites: {all: [inside, crossed, raced], one: [plain], battery: [raced]}
+claims:
+  ahead:
+    question: Is BN ahead?
+    section: own
+    quote: it is
+    experiment: raced
+    arms: {treatment: {variant: BN}, control: {variant: none}}
+    estimator: {name: difference}
+    supported_if: {low: {at_least: 0}}
+    supported: It is.
 """
 STEPS = (1, 10, 20)
 SLOW, FAST = (0.1, 0.3, 0.5), (0.2, 0.5, 0.7)

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "bnexp"
 LAYERS = [
     ["__main__"],
     ["cli"],
+    ["battery"],
     ["stages"],
     ["runner", "verify", "judging"],
     ["enrolling", "training"],
@@ -24,7 +25,7 @@ LAYERS = [
     ["models"],
     ["data"],
     ["db", "random"],
-    ["experiments"],
+    ["experiments", "replacement"],
     ["design"],
     ["paper", "fieldschema"],
     ["settings", "identity"],
@@ -39,6 +40,7 @@ LAYERS = [
 HEIGHT = {name: -number for number, names in enumerate(LAYERS) for name in names}
 WITHOUT_TORCH = [
     "cli",
+    "battery",
     "stages",
     "runner",
     "judging",
@@ -53,6 +55,7 @@ WITHOUT_TORCH = [
     "claims",
     "db",
     "experiments",
+    "replacement",
     "design",
     "paper",
     "fieldschema",

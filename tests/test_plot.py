@@ -82,9 +82,9 @@ def test_the_list_has_every_figure() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["figure1", "--output", "x.png"], "no figure 'figure1' (known: claims, curves, figure-1, figure-2, figure-3, "
-         "grid; did you mean 'figure-1'?)"),
-        (["--output", "x.png"], "which figure? (known: claims, curves"),
+        (["figure1", "--output", "x.png"], "no figure 'figure1' (known: battery, claims, curves, figure-1, figure-2, "
+         "figure-3, grid; did you mean 'figure-1'?)"),
+        (["--output", "x.png"], "which figure? (known: battery, claims, curves"),
         (["grid"], "plot needs --output FILE, whose name ends in one of .png, .svg, .pdf, .html, .json"),
         (["grid", "--output", "x.gif"], "--output x.gif: .gif is none of .png, .svg, .pdf, .html, .json"),
         (["grid", "--output", "x"], "--output x: its name must end in one of .png"),
@@ -100,7 +100,8 @@ def test_the_list_has_every_figure() -> None:
         (["figure-3", "--experiment", "one", "--output", "x.png"], "one is no experiment with a `paper` table of "
          "learning curves and its control; `bnexp run raced` makes one"),
         (["grid", "--experiment", "raced", "--output", "x.png"], "`bnexp run crossed` makes one"),
-        (["claims", "--experiment", "raced", "--output", "x.png"], "no claim about raced has a number"),
+        (["claims", "--experiment", "inside", "--output", "x.png"], "no claim about inside has a number"),
+        (["battery", "--instance", "1", "--output", "x.png"], "the figure is of the suite 'battery'"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_drawn_is_said(here: Path, arguments: list[str], said: str) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from bnexp.claims.about import about, sources
 from bnexp.claims.arms import Arm
 from bnexp.claims.curves import Curves
 from bnexp.claims.data import Data
-from bnexp.claims.model import Claim, about
+from bnexp.claims.model import Claim
 from bnexp.claims.partial import Partial, columns_of, described
-from bnexp.claims.report import Entry, Reports, collect, data_of, make_report, unmeasured
+from bnexp.claims.report import Entry, Reports, by_source, collect, data_of, make_report, unmeasured
 from bnexp.columns import counts, length
 from bnexp.db.results import InstanceInfo, Results
 from bnexp.db.summaries import Times, times
@@ -60,17 +61,28 @@ def gather(
     number: int | None = None,
 ) -> Evidence:
     """The evidence about the claim `name`, of the latest instance of its experiment, or of that which the suite or
-    experiment `within` or the `number` say. Raises UsageError where there is no such claim or instance."""
+    experiment `within` or the `number` say; `name` may be of a claim about a normalizer in the place of BN, and says
+    the instance then. Raises UsageError where there is no such claim or instance."""
+    if name not in claims and number is None:
+        name, number = _of_normalizer(results, claims, name)
     if name not in claims:
         raise UsageError(f"no claim {name!r} in {file.document.name} ({did_you_mean(name, claims)})")
-    claim = claims[name]
-    instance = _instance(results, file, claims, claim, within, number)
+    instance = _instance(results, file, claims, claims[name], within, number)
     if instance is None:
-        return Evidence(Entry(unmeasured(name, claim)), [], [], "", Times(None, None))
+        return Evidence(Entry(unmeasured(name, claims[name])), [], [], "", Times(None, None))
     data = data_of(results, instance)
-    report = make_report(results, instance, about(claims, instance.name), data)
-    finding = next(finding for finding in report.findings if finding.name == name)
-    return replace(rests_on(results, Entry(finding, report), data), arms=_arms(claim, data))
+    entry = by_source(make_report(results, instance, about(claims, instance), data), claims)[name]
+    return replace(rests_on(results, entry, data), arms=_arms(entry.finding.claim, data))
+
+
+def _of_normalizer(results: Results, claims: Mapping[str, Claim], name: str) -> tuple[str, int | None]:
+    """The claim of the file that the claim `name` about a normalizer was made from, and the latest instance that it is
+    about; the name as it is, and none, where it is no such claim."""
+    for instance in results.instances():
+        source = sources(claims, instance).get(name)
+        if source is not None and source != name:
+            return source, instance.id
+    return name, None
 
 
 def rests_on(results: Results, entry: Entry, data: Data) -> Evidence:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -244,11 +243,6 @@ class Claim(Fields):
     def definition(self) -> dict[str, Any]:
         """As plain values."""
         return self.model_dump(mode="json", exclude_defaults=True)
-
-
-def about(claims: Mapping[str, Claim], experiment: str) -> dict[str, Claim]:
-    """Those of the claims that this experiment was made for."""
-    return {name: claim for name, claim in claims.items() if claim.experiment == experiment}
 
 
 def free_columns(arms: Arms, how: Estimator) -> set[str]:

@@ -7,11 +7,12 @@ from functools import cache
 
 import numpy as np
 
+from bnexp.claims.about import about, sources
 from bnexp.claims.beside import Beside, beside
 from bnexp.claims.data import Data
 from bnexp.claims.deciding import with_deciding
 from bnexp.claims.findings import Answer, Finding
-from bnexp.claims.model import Claim, about
+from bnexp.claims.model import Claim
 from bnexp.claims.overrides import but_seeds, run_command
 from bnexp.claims.partial import shown
 from bnexp.claims.verdicts import judge
@@ -22,6 +23,7 @@ from bnexp.db.summaries import Counts, Decided, count_trials, decided
 from bnexp.errors import UsageError
 from bnexp.experiments import ExperimentsFile
 from bnexp.paper import PaperTable
+from bnexp.replacement import split
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def make_report(
     paper: PaperTable | None = None,
 ) -> Report:
     """Judge `claims` by what is stored of `instance`; `known` is what `data_of` said of it, where it was asked. With
-    `paper`, its numbers stand beside that table too."""
+    `paper`, its numbers stand beside that table too, unless another normalizer has taken the place of its BN."""
     data = known or data_of(results, instance)
     before = [
         one for one in decided(results, instance.name) if but_seeds(one.overrides) == but_seeds(instance.overrides)
@@ -121,7 +123,7 @@ def make_report(
         ran_on.result(),
         findings,
         frozenset(younger),
-        beside(paper, data, findings, results.top5) if paper else None,
+        beside(paper, data, findings, results.top5) if paper and not split(instance.overrides)[0] else None,
     )
 
 
@@ -137,10 +139,11 @@ def report_on(
     if name in file.suites and number is None:
         return collect(results, claims, name, file.suites[name], papers(file))
     instance = results.latest(None if name in file.suites else name, number)
-    ours = about(claims, instance.name)
+    ours = about(claims, instance)
     data = data_of(results, instance)
     report = make_report(results, instance, ours, data, papers(file).get(instance.name))
-    others = [unmeasured(other, claim) for other, claim in claims.items() if other not in ours]
+    here = sources(claims, instance).values()
+    others = [unmeasured(other, claim) for other, claim in claims.items() if other not in here]
     return Reports(
         instance.name, [report], report.counts, [Entry(finding, report) for finding in report.findings], others, []
     )
@@ -166,16 +169,18 @@ def collect(
     if not chosen:
         raise UsageError(f"nothing of {name!r} has been run into this database yet; `bnexp run {name}` does")
     overrides = next(iter(chosen.values())).overrides
-    reports = {}
+    reports: dict[str, Report] = {}
+    found: dict[str, Entry] = {}
     for member, instance in chosen.items():
-        reports[member] = make_report(results, instance, about(claims, member), paper=(tables or {}).get(member))
-    found = {finding.name: Entry(finding, report) for report in reports.values() for finding in report.findings}
-    entries = [
-        found.get(claim_name) or Entry(unmeasured(claim_name, claim, overrides))
+        report = make_report(results, instance, about(claims, instance), paper=(tables or {}).get(member))
+        reports[member] = report
+        found |= by_source(report, claims)
+    listed = [
+        claim_name
         for claim_name, claim in sorted(claims.items(), key=lambda item: item[1].experiment is None)
         if claim.experiment is None or claim.experiment in members
     ]
-    listed = {entry.finding.name for entry in entries}
+    entries = [found.get(one) or Entry(unmeasured(one, claims[one], overrides)) for one in listed]
     return Reports(
         name,
         [reports[member] for member in members if member in reports],
@@ -184,6 +189,12 @@ def collect(
         [unmeasured(other, claim) for other, claim in claims.items() if other not in listed],
         [member for member in members if member not in reports],
     )
+
+
+def by_source(report: Report, claims: Mapping[str, Claim]) -> dict[str, Entry]:
+    """The entries of a report by the names that their claims have in the file."""
+    named = sources(claims, report.instance)
+    return {named[finding.name]: Entry(finding, report) for finding in report.findings if finding.name in named}
 
 
 def latest_alike(instances: Sequence[InstanceInfo], members: Sequence[str]) -> dict[str, InstanceInfo]:

@@ -11,6 +11,7 @@ from bnexp.cli.exporting import export
 from bnexp.cli.files import init, schema
 from bnexp.cli.plotting import plot
 from bnexp.cli.reading import list_claims, query, report, show, status
+from bnexp.cli.testing import battery
 from bnexp.cli.training import plan, run, verify
 
 
@@ -52,6 +53,7 @@ def completion(ctx: click.Context, shell: str) -> None:
 
 for command in (
     run,
+    battery,
     plan,
     status,
     report,

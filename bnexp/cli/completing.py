@@ -104,6 +104,14 @@ def assignments(ctx: click.Context, incomplete: str) -> Iterator[CompletionItem]
 
 
 @_completes
+def norms(ctx: click.Context, incomplete: str) -> Iterator[CompletionItem]:
+    """What `norm` may be."""
+    from bnexp.fieldschema import definitions, words
+
+    yield from (CompletionItem(name, help=about) for name, about in words(definitions()["norm"]).items())
+
+
+@_completes
 def datasets(ctx: click.Context, incomplete: str) -> Iterator[CompletionItem]:
     """Datasets that have files to be checked, those of a prepared folder by the name's beginning."""
     from bnexp import registry

@@ -72,8 +72,7 @@ CHECKPOINTS = click.option(
     metavar="FOLDER",
     help="Where unfinished training and kept files are.  [default: beside the database]",
 )
-EXPERIMENTS = _options(
-    click.argument("names", metavar="EXPERIMENT...", nargs=-1, required=True, shell_complete=completing.experiments),
+OVERRIDES = _options(
     FILE,
     DATABASE,
     DATA_DIR,
@@ -86,6 +85,10 @@ EXPERIMENTS = _options(
         help="Override a field; repeatable.",
         shell_complete=completing.assignments,
     ),
+)
+EXPERIMENTS = _options(
+    click.argument("names", metavar="EXPERIMENT...", nargs=-1, required=True, shell_complete=completing.experiments),
+    OVERRIDES,
 )
 
 

@@ -3,6 +3,7 @@
 import gc
 import shlex
 import sys
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,11 @@ from bnexp.errors import BnexpError, DatabaseError
 from bnexp.stopping import stop_as_by_hand
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from bnexp.claims.model import Claim
+    from bnexp.db.results import Results
+    from bnexp.executors import Executor
     from bnexp.experiments import ExperimentsFile
     from bnexp.stages import Wish
 
@@ -43,17 +49,24 @@ def _wishes(
 def _refuse_impossible(wishes: "list[Wish]", database: str) -> None:
     """Before the database is made. What one has that cannot be read, since it is older, may have been run before: it is
     not looked at, and what cannot train fails in its turn."""
-    from bnexp.db.results import Results
-    from bnexp.db.url import exists
     from bnexp.stages import refuse_impossible
 
+    with suppress(DatabaseError), stored(database) as results:
+        refuse_impossible(wishes, results)
+
+
+@contextmanager
+def stored(database: str) -> "Iterator[Results | None]":
+    """What is stored so far; None where nothing is. Raises DatabaseError where that cannot be read."""
+    from bnexp.db.results import Results
+    from bnexp.db.url import exists
+
+    results = Results(database) if exists(database) else None
     try:
-        results = Results(database) if exists(database) else None
-    except DatabaseError:
-        return
-    refuse_impossible(wishes, results)
-    if results is not None:
-        results.close()
+        yield results
+    finally:
+        if results is not None:
+            results.close()
 
 
 @click.command(
@@ -91,24 +104,39 @@ def run(
 
     Run it again after whatever happened: what has ended stays, and only what is missing is trained.
     """
-    from bnexp.artifacts import folder_for
     from bnexp.claims.parse import parse_claims
+
+    stop_as_by_hand()
+    make_executor = partial(registry.load(registry.EXECUTORS[executor]), device, workers, data_dir)
+    experiments = load_file(file)
+    claims = parse_claims(experiments)
+    wishes = _wishes(experiments, names, assignments, seeds, data_dir)
+    _refuse_impossible(wishes, database)
+    called = [wish.instance.name for wish in wishes]
+    if train(wishes, called, claims, make_executor, database, checkpoints, retry_failed):
+        sys.exit(BnexpError.exit_code)
+
+
+def train(
+    wishes: "Sequence[Wish]",
+    called: list[str],
+    claims: "Mapping[str, Claim]",
+    make_executor: "Callable[[], Executor]",
+    database: str,
+    checkpoints: Path | None,
+    retry_failed: bool,
+) -> int:
+    """Train what is missing of `wishes`, which messages call so, and judge them; the number of trials that failed."""
+    from bnexp.artifacts import folder_for
     from bnexp.db.store import Store
     from bnexp.reports.progress import Progress
     from bnexp.stages import Course
     from bnexp.text import without_passwords
 
-    stop_as_by_hand()
-    executor_class = registry.load(registry.EXECUTORS[executor])
-    experiments = load_file(file)
-    claims = parse_claims(experiments)
-    wishes = _wishes(experiments, names, assignments, seeds, data_dir)
-    _refuse_impossible(wishes, database)
     store = Store(database, say=partial(click.echo, err=True))
     try:
-        with Progress([wish.instance.name for wish in wishes]) as progress:
-            folder = folder_for(database, checkpoints)
-            course = Course(store, wishes, lambda: executor_class(device, workers, data_dir), folder, progress)
+        with Progress(called) as progress:
+            course = Course(store, wishes, make_executor, folder_for(database, checkpoints), progress)
             try:
                 failed = course.go(claims, retry_failed)
             except KeyboardInterrupt:
@@ -118,8 +146,7 @@ def run(
     finally:
         store.close()
     progress.done(failed)
-    if failed:
-        sys.exit(BnexpError.exit_code)
+    return failed
 
 
 @click.command(

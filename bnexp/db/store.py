@@ -10,7 +10,7 @@ what he has written (`bnexp.db.ending.stands`); for the others it stands at each
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -252,14 +252,22 @@ class Store:
             return ending.given_up(connection, job)
 
     @repeated
-    def lock_claims(self, claims: Sequence[tuple[str, str, dict[str, Any]]]) -> None:
-        """Write down claims (key, name, definition) as they stand now; those known keep their time."""
-        moment = now()
+    def lock_claims(
+        self, claims: Sequence[tuple[str, str, dict[str, Any]]], made_from: Mapping[str, str] | None = None
+    ) -> None:
+        """Write down claims (key, name, definition) as they stand now; those known keep their time. What was made from
+        a claim that is known has that one's time; `made_from` has its key by the other's."""
+        moment, made_from = now(), made_from or {}
+        of_key = select(ClaimRow.key, ClaimRow.locked_at).where(ClaimRow.key.in_(made_from.values()))
         with writing(self.engine) as connection:
+            known = {row.key: row.locked_at for row in connection.execute(of_key)} if made_from else {}
             insert_new(
                 connection,
                 ClaimRow,
-                [{"key": k, "name": name, "definition": d, "locked_at": moment} for k, name, d in claims],
+                [
+                    {"key": k, "name": name, "definition": d, "locked_at": known.get(made_from.get(k), moment)}
+                    for k, name, d in claims
+                ],
             )
 
     @repeated

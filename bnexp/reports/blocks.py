@@ -65,6 +65,8 @@ class Grid:
     under: str = ""
     """What the text under its rows is; empty where there is none."""
     notes: list[str] = field(default_factory=list)
+    verdicts: bool = False
+    """Whether there are verdicts in its cells, which have their tones."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The report from beginning to end, in blocks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from bnexp.claims.report import Report, Reports
 from bnexp.reports import words
@@ -29,9 +29,12 @@ def sections(reports: Reports, seen: Mapping[str, str] | None = None) -> list[Bl
 
 def machines(reports: Reports) -> list[Block]:
     """What the trials of all experiments ran on."""
-    if len(reports.reports) == 1:
-        return machines_of(reports.reports[0])
-    without_counts = (line.partition(" ")[2] for report in reports.reports for line in map(str, report.origins))
+    return machines_of(reports.reports[0]) if len(reports.reports) == 1 else machines_together(reports.reports)
+
+
+def machines_together(reports: Sequence[Report]) -> list[Block]:
+    """What the trials of several instances ran on, each device and set of versions once."""
+    without_counts = (line.partition(" ")[2] for report in reports for line in map(str, report.origins))
     return [Line(words.sentence(line), "faint") for line in dict.fromkeys(without_counts)]
 
 

@@ -20,6 +20,7 @@ STYLES: dict[Tone, str] = {
     "inconclusive": "yellow",
     "not tested": "dim",
 }
+VERDICTS: tuple[Tone, ...] = ("supported", "refuted", "inconclusive", "not tested")
 BETWEEN = 2
 """Between columns."""
 NARROWEST = 12
@@ -156,7 +157,10 @@ def _table(grid: Grid, width: int) -> Iterator[Text]:
             for column, cell in enumerate(row)
         ]
         for line in itertools.zip_longest(*cells, fillvalue=""):
-            yield Text(_aligned(line, widths, grid.right))
+            text = Text(_aligned(line, widths, grid.right))
+            for verdict in VERDICTS if grid.verdicts else ():
+                text.highlight_words([verdict], STYLES[verdict])
+            yield text
 
 
 def _widths(grid: Grid, rows: Sequence[Sequence[str]]) -> list[int]:
