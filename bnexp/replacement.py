@@ -10,7 +10,8 @@ import yaml
 
 from bnexp.design import Experiment
 from bnexp.errors import ConfigurationError
-from bnexp.settings import Setting, Settings, flatten, in_words, resolve
+from bnexp.normalizers import OwnNormOptions
+from bnexp.settings import Settings, flatten, in_words, validated
 from bnexp.yamlfile import parse_scalar
 
 REPLACED = "batch"
@@ -34,10 +35,11 @@ class Normalizer:
     def parse(cls, text: str, place: str) -> "Normalizer":
         """The normalizer that `text` means, such as "layer" or "{name: group, groups: 2}". Raises ConfigurationError
         with `place` where a file could not name it."""
-        config = resolve(flatten({"norm": parse_scalar(text, place)}, lambda _: place))
-        fields = config.norm.model_dump(mode="json", exclude_defaults=True)
-        fields.pop("name", None)
-        return cls(config.norm.name, fields, place)
+        norm = validated(flatten({"norm": parse_scalar(text, place)}, lambda _: place)).norm
+        fields = norm.model_dump(mode="json", exclude_defaults=True, exclude={"name"})
+        if isinstance(norm, OwnNormOptions) and norm.options:
+            fields["options"] = dict(norm.options)
+        return cls(norm.name, fields, place)
 
     def __str__(self) -> str:
         """As an experiments file has it."""
@@ -67,8 +69,7 @@ class Normalizer:
         """The settings with the normalizer where they name batch normalization; fields of theirs stay."""
         if "norm.name" not in settings or settings["norm.name"].value != REPLACED:
             return settings
-        own = {"name": self.name, **self.fields}
-        return settings | {f"norm.{name}": Setting(value, self.place) for name, value in own.items()}
+        return settings | flatten({"norm": {"name": self.name, **self.fields}}, lambda _: self.place)
 
 
 def split(overrides: str) -> tuple[str, str]:

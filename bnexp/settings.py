@@ -144,7 +144,9 @@ def in_words(value: Any) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     if isinstance(value, tuple) and value and all(isinstance(pair, tuple) for pair in value):
-        return "{" + ", ".join(f"{name}: {in_words(inner)}" for name, inner in value) + "}"
+        value = dict(value)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name}: {in_words(inner)}" for name, inner in value.items()) + "}"
     if isinstance(value, list | tuple) and len(value) > 2 and len(set(map(str, value))) == 1:
         return f"{len(value)}x{value[0]}"
     return value if isinstance(value, str) else json.dumps(value, default=str)
