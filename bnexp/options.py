@@ -117,6 +117,7 @@ class NesterovOptions(SgdOptions):
     """Stochastic gradient descent with Nesterov's momentum (Sutskever et al. 2013), as torch.optim.SGD has it."""
 
     name: Annotated[Literal["nesterov"], static("name", "optimizer")] = "nesterov"  # type: ignore[assignment]
+    momentum: Annotated[float, Field(gt=0, lt=1), per_trial("fraction", "momentum", origin=0.9)] = 0.9
 
 
 class AdamOptions(Fields):

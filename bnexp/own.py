@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bnexp.errors import UsageError
+from bnexp.text import last_line
 
 WRITTEN = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*"
 """module:name, or package.module:name"""
@@ -51,9 +52,13 @@ def load(name: str, sources: Sequence[str]) -> Any:
         raise UsageError(f"{name}: its source has changed since these trials were written down; run again for new ones")
     module, _, attribute = name.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except AttributeError:
-        raise UsageError(f"{name}: the module {module} has no {attribute!r}") from None
+        found = importlib.import_module(module)
+    except (Exception, SystemExit) as error:
+        said = last_line(f"{type(error).__name__}: {error}")
+        raise UsageError(f"{name}: {_file(name)} cannot be imported: {said}") from error
+    if not hasattr(found, attribute):
+        raise UsageError(f"{name}: the module {module} ({_file(name)}) has no {attribute!r}")
+    return getattr(found, attribute)
 
 
 def _file(name: str) -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from bnexp import own
 from bnexp.config import TrialConfig, columns_by_name, leaves
 from bnexp.errors import ConfigurationError, UsageError, did_you_mean, nearest
 from bnexp.marks import Fields, Mark
@@ -190,12 +191,14 @@ def _refusal(error: ErrorDetails, settings: Settings) -> ConfigurationError:
 
 def _hint(inner: str, component: str, chosen: Setting | None) -> str:
     """What the component of the chosen name has instead of the field `inner`, and which others have such a field."""
+    if chosen and own.is_own(str(chosen.value)):
+        return f"write it under options, as {component}.options: {{{inner}: ...}}"
     default = TrialConfig.model_fields[component].default
     options = {fields.model_fields["name"].default: [*fields.model_fields][1:] for fields in COMPONENTS[component]}
-    own = options.get(chosen.value if chosen else default.name, [])
-    near = [] if nearest(inner, own) else nearest(inner, {name for names in options.values() for name in names})
+    known = options.get(chosen.value if chosen else default.name, [])
+    near = [] if nearest(inner, known) else nearest(inner, {name for names in options.values() for name in names})
     owners = [owner for owner, names in options.items() if near and near[0] in names]
-    has = did_you_mean(inner, own) if own else "it has none"
+    has = did_you_mean(inner, known) if known else "it has none"
     return f"{has}; {near[0]!r} is a field of {', '.join(owners)}" if owners else has
 
 

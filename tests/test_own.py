@@ -40,6 +40,55 @@ class Random(nn.Linear):
         super().__init__(units, units)
 
 
+class Tied(Plain):
+    # A parameter under two names, one that is frozen, and a buffer that is not kept.
+
+    def __init__(self, units: int, frozen: bool = True) -> None:
+        super().__init__(units)
+        self.same = self.gamma
+        self.fixed = nn.Parameter(torch.full((units,), 2.0), requires_grad=not frozen)
+        self.register_buffer("scale", torch.tensor(0.5), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = x.abs().mean(1, keepdim=True) + self.eps
+        return self.same * x / size * self.fixed * self.scale + self.beta
+
+
+class Noisy(nn.Module):
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.BatchNorm1d(units), nn.Dropout(0.3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x)
+
+
+class Raises(nn.Module):
+    def __init__(self, units: int) -> None:
+        raise ValueError(f"not of {units}")
+
+
+class Narrow(nn.Linear):
+    def __init__(self, units: int) -> None:
+        super().__init__(units, units - 1)
+
+
+class Nothing(Plain):
+    def forward(self, x: Tensor) -> None:
+        return None
+
+
+class Mixes(MeanAbs):
+    def forward(self, x: Tensor, now: Pass) -> Tensor:
+        return super().forward(x - x.mean(0), now)
+
+
+class Flat(MeanAbs):
+    def __init__(self, cohort: Cohort, name: str, units: int) -> None:
+        super().__init__(cohort, name, units)
+        self.gamma = nn.Parameter(torch.ones(units))
+
+
 known = {"batch": 1}
 """
 MODULE = f"{LAYER}\n\n{FUNCTION}{PLAIN}"
@@ -94,7 +143,18 @@ def test_torchs_own_batch_normalization_trains_as_the_shipped_one(mine: Path) ->
     assert found[0] == pytest.approx(found[1], rel=1e-9)
 
 
-@pytest.mark.parametrize("norm", ["mine:MeanAbs", "mine:Plain", "torch.nn:BatchNorm1d", "mine:Random"])
+def test_a_plain_modules_parameters_may_have_several_names_or_be_frozen(mine: Path) -> None:
+    """Twice a half is one, and what is frozen stays: it trains as the module without."""
+    losses = []
+    for norm in ("mine:Plain", "mine:Tied", {"name": "mine:Tied", "options": {"frozen": False}}):
+        program = Program([trial(norm, precision="float64", seed=1)], data_of("digits", "float64"))
+        program.run(1, 30)
+        losses.append(program.measure(program.data.validation, Mode.FINAL)[0][0])
+        assert len([name for name, _ in program.model.named_parameters() if "own" in name]) == 4 + 2 * len(losses[2:])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-9) != pytest.approx(losses[2], rel=1e-3)
+
+
+@pytest.mark.parametrize("norm", ["mine:MeanAbs", "mine:Plain", "torch.nn:BatchNorm1d", "mine:Random", "mine:Noisy"])
 def test_a_trial_equals_itself_alone_and_after_a_neighbours_end(mine: Path, norm: str) -> None:
     base = trial(norm, nonlinearity="relu", eval_every=10)
     ends = {"seed": 1, "lr_multiplier": 1e38}
@@ -138,7 +198,7 @@ REFUSED = {
     "mine.inner:Norm": "no module 'mine.inner' with a file",
     "mine:": "not an import path; write package.module:name",
     "os/path:join": "not an import path",
-    "{name: 'mine:MeanAbs', eps: 1}": "norm 'mine:MeanAbs' has no field 'eps'",
+    "{name: 'mine:MeanAbs', eps: 1}": "has no field 'eps' (write it under options, as norm.options: {eps: ...})",
     "{name: 'mine:MeanAbs', options: {eps: [1]}}": 'norm.options: [["eps", [1]]]: they are names with a number',
     "{name: 'mine:MeanAbs', options: 3}": "norm.options: 3: they are names",
 }
@@ -154,7 +214,15 @@ def test_what_cannot_be_found_is_refused_with_its_place(mine: Path, norm: str) -
 
 
 UNFIT = {
-    "mine:Missing": "the module mine has no 'Missing'",
+    "mine:Missing": "mine.py) has no 'Missing'",
+    "mine:Raises": "norm: Raises of 20 units with options {}: not of 20",
+    "mine:Narrow": "of [2, 4, 20] it makes [2, 4, 19], where the same shape is wanted",
+    "mine:Nothing": "norm: Nothing of 20 units",
+    "mine:Mixes": "a trial has other numbers in company than alone",
+    "mine:Flat": "its parameter 'gamma' is [20] in a cohort of 2 trials, where [2, n, m] is wanted",
+    "torch.nn:LazyBatchNorm1d": "norm: LazyBatchNorm1d of 20 units",
+    "broken:Norm": "broken.py cannot be imported: SyntaxError: ",
+    "leaves:Norm": "leaves.py cannot be imported: SystemExit: 3",
     "mine:known": "mine:known is no class of layers or modules",
     "mine:swish": "mine:swish is no class of layers or modules",
 }
@@ -162,8 +230,13 @@ UNFIT = {
 
 @pytest.mark.parametrize("norm", UNFIT)
 def test_what_is_no_normalizer_is_refused_before_anything_trains(mine: Path, norm: str) -> None:
+    mine.with_name("broken.py").write_text("def")
+    mine.with_name("leaves.py").write_text("import sys\nsys.exit(3)")
     with pytest.raises(UsageError, match=re.escape(UNFIT[norm])):
         rehearse(trial(norm), synthetic())
+
+
+def test_options_that_a_class_does_not_take_are_refused(mine: Path) -> None:
     with pytest.raises(UsageError, match=r"norm: MeanAbs of 20 units with options {'gain': 1}: .*gain"):
         rehearse(trial({"name": "mine:MeanAbs", "options": {"gain": 1}}), synthetic())
 
