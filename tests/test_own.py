@@ -151,7 +151,7 @@ def test_a_plain_modules_parameters_may_have_several_names_or_be_frozen(mine: Pa
         program.run(1, 30)
         losses.append(program.measure(program.data.validation, Mode.FINAL)[0][0])
         assert len([name for name, _ in program.model.named_parameters() if "own" in name]) == 4 + 2 * len(losses[2:])
-    assert losses[0] == pytest.approx(losses[1], rel=1e-9) != pytest.approx(losses[2], rel=1e-3)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-9) != pytest.approx(losses[2], rel=1e-9)
 
 
 @pytest.mark.parametrize("norm", ["mine:MeanAbs", "mine:Plain", "torch.nn:BatchNorm1d", "mine:Random", "mine:Noisy"])

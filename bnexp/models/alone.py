@@ -122,9 +122,9 @@ class Alone(Layer):
         each = []
         for slot, x_BC in enumerate(x_TBC):
             own = {key: one[slot].view(self._shapes[key]) for key, one in mine.items()}
-            work = partial(functional_call, plain, own, (x_BC,), tie_weights=False)
-            seed = None if step is None else random.key("own", self._seeds[slot], self.name, step)[0]
-            each.append(work() if seed is None else _seeded(work, seed))
+            if step is not None:  # nothing else here draws from torch's own generator
+                torch.default_generator.manual_seed(random.key("own", self._seeds[slot], self.name, step)[0])
+            each.append(functional_call(plain, own, (x_BC,), tie_weights=False))
         return torch.stack(each)
 
 
