@@ -159,6 +159,7 @@ def _limit_files(size: int) -> Callable[[], None]:
     return limit
 
 
+@pytest.mark.slow
 def test_a_database_that_may_not_grow_says_so_and_keeps_what_it_has(folder: Path) -> None:
     """A limit to the size of files stands for a full disk."""
     assert bnexp(folder, "run", "overlap", "--workers", "1").returncode == 0
@@ -223,6 +224,7 @@ def _without_privileges() -> None:
         ctypes.CDLL(None).prctl(drop_from_bounding_set, capability, 0, 0, 0)
 
 
+@pytest.mark.slow
 def test_a_folder_or_file_that_is_read_only(folder: Path) -> None:
     assert bnexp(folder, "run", "overlap", "--workers", "1").returncode == 0
     kept = folder / "kept"

@@ -31,7 +31,7 @@ def test_false_verdicts_of_single_claims_are_at_most_five_in_a_hundred() -> None
     assert 0 < wrong / count <= allowed(0.05, count)
 
 
-@pytest.mark.parametrize("family", [6, 12])
+@pytest.mark.parametrize("family", [6, pytest.param(12, marks=pytest.mark.slow)])
 def test_tables_of_several_claims_with_a_false_verdict_are_at_most_five_in_a_hundred(family: int) -> None:
     found = [errors(differences(noise, family), 20, 2, True) for noise in ("normal", "lattice")]
     assert np.mean([one["false_tables"] for one in found]) <= allowed(0.05, 40)

@@ -61,8 +61,8 @@ def test_trials_are_read_as_from_a_file(postgresql: str, tmp_path: Path) -> None
         store = Store(database)
         number = store.register(instance(*trials))
         store.plan(number, group)
-        job = store.take([number], ONE)
-        assert job is not None and len(job.configs) == 5
+        jobs = [store.take([number], ONE) for _ in range(2)]
+        [job] = [job for job in jobs if job is not None and len(job.configs) == 5]
         good = [replace(GOOD, test_accuracy=accuracy) for accuracy in (0.8, 0.5, 0.7)]
         ends = [Outcome(slot, "finished", (), final) for slot, final in enumerate(good)]
         ends.append(Outcome(3, "diverged", (), None, 7, "nan"))

@@ -31,7 +31,8 @@ def curves(asked: Asked) -> Any:
     if asked.trials:
         title, groups, about = _single(asked)
     else:
-        instance = asked.instance(lambda _: True, "of any kind")
+        anything = asked.name is None and asked.number is None  # of another file perhaps
+        instance = asked.results.latest() if anything else asked.instance(lambda _: True, "of any kind")
         arms = arms_of(asked.data(instance), asked.file.experiments.get(instance.name))
         title, groups, about = with_overrides(instance.name, instance.overrides), arms.sets, arms.about
     series = {name: series_of(trials, asked.results.curves, metric) for name, trials in groups.items()}
