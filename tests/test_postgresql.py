@@ -77,7 +77,7 @@ def test_trials_are_read_as_from_a_file(postgresql: str, tmp_path: Path) -> None
     assert set(found[0]) == set(found[1])
     for name, column in found[0].items():
         np.testing.assert_array_equal(column, found[1][name], name)
-    assert sorted(found[0]["status"]) == ["diverged", *["finished"] * 4, "pending", "running"]
+    assert sorted(found[0]["status"]) == ["diverged", *["finished"] * 4, *["running"] * 2]
 
 
 def test_leases_are_told_apart_and_failures_counted(postgresql: str) -> None:
