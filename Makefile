@@ -1,10 +1,10 @@
-# make grid: train the grid and print what it says. make test: run the suite. make slow: its slow tests. make lint: style and types.
+# make grid: train the grid and print what it says. make test: run the suite. make slow: its slow tests. make long: more norms in the engine's. make lint: style and types.
 # make bench: measure speed against plain loops and other tools; about 40 minutes.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: grid test slow lint bench clean
+.PHONY: grid test slow long lint bench clean
 
 grid: $(VENV)/installed
 	$(BIN)/bnexp run grid
@@ -12,6 +12,9 @@ grid: $(VENV)/installed
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+long: $(VENV)/installed-test
+	$(BIN)/python -m pytest -m long -n auto --dist loadfile
 
 slow: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m slow -n auto --dist loadfile

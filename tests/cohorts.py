@@ -114,7 +114,7 @@ FURTHER: dict[str, dict[str, Any]] = {
     "weight": {"norm": "weight"},
     "standardization": {"norm": "weight-standardization"},
 }
-"""Tried in short by `tests/test_further_norms.py`; what tries the usual ones tries these too with `-m slow`. The eps of
+"""Tried in short by `tests/test_further_norms.py`; what tries the usual ones tries these too with `-m long`. The eps of
 `rms` is larger than its default, with which the twin is chaotic too: with ReLU it leaves itself by 4e-8."""
 NORMS = USUAL | FURTHER
 
@@ -127,7 +127,7 @@ gradients of the twin in float32 are 5e-6 from those in float64."""
 def norm_params(but: Collection[str] = ()) -> list[Any]:
     """What a test of every normalizer is given, by the normalizer's name."""
     return [
-        pytest.param(norm, id=name, marks=pytest.mark.slow if name in FURTHER else ())
+        pytest.param(norm, id=name, marks=pytest.mark.long if name in FURTHER else ())
         for name, norm in NORMS.items()
         if name not in but
     ]

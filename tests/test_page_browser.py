@@ -50,7 +50,7 @@ def test_charts_are_whole_on_a_phone(browser: Browser, page: Path, width: int) -
     )
     assert places and all(0 <= left < right <= width for left, right in places), places
     shrunk = f"{charts}.map((each) => each.getBoundingClientRect().width / each.viewBox.baseVal.width)"
-    assert max(browser.run(shrunk)) > 0.98, "a chart of one plot is drawn so narrow that its letters keep their size"
+    assert max(browser.run(shrunk)) > 0.9, "of one plot it is drawn so narrow that letters all but keep their size"
     smallest = browser.run(f"{shrunk}.findIndex((each) => each < 0.95)")
     button = f"{charts}[{smallest}].closest('figure').querySelector('button')"
     assert browser.run(f"{button}.innerText") == "Full size"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from bnexp.registry import NORMS
 from tests.attacks import changed
 from tests.conftest import environment
 
@@ -108,7 +109,7 @@ def test_zsh(here: Path) -> None:
         assert zsh.press_tab("bnexp run tiny --set norm=") == "bnexp run tiny --set norm="
         shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", zsh.shown)
         assert shown.index("norm=none") < shown.index("norm=batch") < shown.index("norm=noisy-batch")
-        assert "-- Batch normalization (Algorithms 1 and 2), before" in " ".join(shown.split())
+        assert "-- Batch normalization (Algorithms 1 and 2)" in " ".join(shown.split())
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish")
@@ -134,5 +135,5 @@ def test_fish(here: Path) -> None:
         if "--file" not in line:  # whose words are the shell's own
             assert found[line] == ([word] if made != line else []), line
     assert found[asked[-2]] == [first[:12]]
-    assert found[asked[-1]] == ["norm=none", "norm=batch", "norm=noisy-batch", "norm=group"]
+    assert found[asked[-1]] == [f"norm={name}" for name in NORMS]
     assert "relu\ty = max(x, 0)." in ended.stdout, "what is told is not cut at a comma"
