@@ -85,11 +85,10 @@ def merge(under: Settings, over: Settings) -> Settings:
 def resolve(settings: Settings) -> TrialConfig:
     """The validated configuration, with the sources of what is a person's own. Raises ConfigurationError with the place
     of the first wrong value."""
+    config = validated(settings)
     try:
-        return validated(settings).with_sources()
+        return config.with_sources()
     except UsageError as error:
-        if isinstance(error, ConfigurationError):
-            raise
         named = (setting.place for setting in settings.values() if str(error).startswith(str(setting.value)))
         raise ConfigurationError(str(error), next(named, "") or None) from error
 

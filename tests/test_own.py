@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.alone import PLAIN
 from bnexp.config import TrialConfig
 from bnexp.engine.program import Program
 from bnexp.engine.rehearsal import rehearse
@@ -24,16 +25,7 @@ from tests.test_run import rows
 PAGE = (ROOT / "docs" / "howto" / "normalizer.md").read_text()
 LAYER, FUNCTION = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 [EXAMPLE] = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-PLAIN = """
-
-class Plain(nn.Module):
-    def __init__(self, units: int, eps: float = 1e-5) -> None:
-        super().__init__()
-        self.eps, self.gamma, self.beta = eps, nn.Parameter(torch.ones(units)), nn.Parameter(torch.zeros(units))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.gamma * x / (x.abs().mean(1, keepdim=True) + self.eps) + self.beta
-
+OTHERS = """
 
 class Random(nn.Linear):
     def __init__(self, units: int) -> None:
@@ -91,7 +83,7 @@ class Flat(MeanAbs):
 
 known = {"batch": 1}
 """
-MODULE = f"{LAYER}\n\n{FUNCTION}{PLAIN}"
+MODULE = f"{LAYER}\n\n{FUNCTION}{PLAIN}{OTHERS}"
 """What the page shows, and plain modules."""
 
 
