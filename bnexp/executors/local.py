@@ -22,6 +22,7 @@ from bnexp.config import TrialConfig
 from bnexp.errors import BnexpError, UsageError
 from bnexp.executors import Event, Failed, Idle, Told
 from bnexp.records import Checkpoint
+from bnexp.stopping import whole
 
 SURPLUS = "surplus"
 
@@ -69,7 +70,11 @@ class LocalExecutor:
         """How often a worker was started since it was last ready."""
         gpus = 0 if device == "cpu" else len(list(DEVICES.glob(GPU)))
         self._started = 0
-        self._start_until(min(self._wanted, gpus) or self._wanted)
+        try:
+            self._start_until(min(self._wanted, gpus) or self._wanted)
+        except BaseException:
+            self.close()
+            raise
 
     def _start_until(self, count: int) -> None:
         """Have `count` processes started in all."""
@@ -82,14 +87,15 @@ class LocalExecutor:
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, number, *self._arguments), daemon=True)
         resource_tracker.ensure_running()  # when it is started, it lets signals through again
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # a child inherits it
-        try:
-            process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        theirs.close()
-        self._processes[number], self._pipes[number] = process, ours
-        self._starts[number] += 1
+        with whole():  # what is masked in this thread another may still hear; half a start is a worker with a traceback
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # a child inherits it
+            try:
+                process.start()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            theirs.close()
+            self._processes[number], self._pipes[number] = process, ours
+            self._starts[number] += 1
 
     def has_room(self) -> bool:
         return True
