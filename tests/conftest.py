@@ -126,6 +126,8 @@ def handlers_kept() -> Iterator[None]:
 def heard() -> Iterator[None]:
     """Stops are heard as in a command."""
     with handlers_kept():
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)  # under nohup it is ignored
         stop_as_by_hand()
         yield
 
