@@ -14,7 +14,7 @@ from bnexp.engine.program import Program
 from bnexp.models.convolution import Convolution
 from bnexp.models.convolving import same
 from bnexp.models.initializing import Fixup, orthonormal, to_unit_variance
-from bnexp.models.layers import Cohort, Layer, Linear, Mode, Pass
+from bnexp.models.layers import Cohort, Linear, Mode, Pass
 from bnexp.models.maps import PerMap
 from bnexp.normalizers import FixupOptions
 from tests.cohorts import CPU, SMALL, data_of, synthetic, trial, watch
@@ -31,7 +31,7 @@ def program(norm: Any, *numbers: dict[str, Any], **fields: Any) -> Program:
     return Program([trial(base, **row) for row in numbers], data_of("digits", base["precision"]))
 
 
-def products(program: Program) -> list[Layer]:
+def products(program: Program) -> list[Linear | Convolution]:
     return [layer for layer in program.layers() if isinstance(layer, Linear | Convolution)]
 
 
