@@ -118,6 +118,24 @@ class WeightStandardizationOptions(Fields):
     eps: Annotated[float, Field(ge=0, le=1), static("variance", "norm_eps", origin=1e-5)] = 1e-5
 
 
+class FixupOptions(Fields):
+    """No normalization, but an initialization in the style of Fixup (Zhang, Dauphin and Ma 2019): weights of standard
+    deviation init_scale sqrt(2/fan_in), an output layer from 0, and in each layer three numbers that are learned.
+    Networks here have no residual branches to scale."""
+
+    name: Annotated[Literal["fixup"], static("name", "norm")] = "fixup"
+
+
+class LsuvOptions(Fields):
+    """No normalization, but the initialization LSUV (Mishkin and Matas 2016): orthonormal weights, divided layer by
+    layer, before the first step, by the standard deviation of what comes of them on its batch, which cancels
+    init_scale; a bias is added."""
+
+    name: Annotated[Literal["lsuv"], static("name", "norm")] = "lsuv"
+    tolerance: Annotated[float, Field(ge=0, le=1), static("variance", "norm_eps", origin=0.1)] = 0.1
+    """A layer whose variance is nearer to 1 than this stays as it is."""
+
+
 def as_pairs(value: Any) -> Any:
     """Names and values in the order of the names, which a configuration that never changes can hold."""
     if isinstance(value, dict):
@@ -175,6 +193,8 @@ NORMS: tuple[type[Fields], ...] = (
     BatchRenormOptions,
     WeightNormOptions,
     WeightStandardizationOptions,
+    FixupOptions,
+    LsuvOptions,
 )
 """Those that ship."""
 
@@ -189,7 +209,9 @@ ShippedNorm = Annotated[
     | GhostBatchNormOptions
     | BatchRenormOptions
     | WeightNormOptions
-    | WeightStandardizationOptions,
+    | WeightStandardizationOptions
+    | FixupOptions
+    | LsuvOptions,
     Field(discriminator="name"),
 ]
 

@@ -65,7 +65,15 @@ NORMS = {
     "batch-renorm": "bnexp.models.batchwise:BatchRenorm",
     "weight": "bnexp.models.of_weights:WeightNorm",
     "weight-standardization": "bnexp.models.of_weights:WeightStandardization",
+    "fixup": "bnexp.models.initializing:Fixup",
+    "lsuv": "bnexp.models.initializing:Lsuv",
 }
+
+OUTPUTS = {
+    "fixup": "bnexp.models.initializing:FixupOutput",
+    "lsuv": "bnexp.models.initializing:Lsuv",
+}
+"""What follows the product of the output layer, by the norm of the hidden ones; a plain bias where it is not listed."""
 
 NONLINEARITIES = {
     "identity": "bnexp.models.nonlinearities:identity",

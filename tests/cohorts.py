@@ -113,6 +113,8 @@ FURTHER: dict[str, dict[str, Any]] = {
     "renorm": {"norm": {"name": "batch-renorm", "rmax": 1.2, "dmax": 0.3}},
     "weight": {"norm": "weight"},
     "standardization": {"norm": "weight-standardization"},
+    "fixup": {"norm": "fixup"},
+    "lsuv": {"norm": "lsuv"},
 }
 """Tried in short by `tests/test_further_norms.py`; what tries the usual ones tries these too with `-m long`. The eps of
 `rms` is larger than its default, with which the twin is chaotic too: with ReLU it leaves itself by 4e-8."""

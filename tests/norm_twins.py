@@ -1,15 +1,17 @@
 """Plain twins of the normalizers: what torch.nn has, and what it has not as its paper writes it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
+from bnexp import random
 from bnexp.normalizers import (
     BatchNormOptions,
     BatchRenormOptions,
+    FixupOptions,
     GhostBatchNormOptions,
     GroupNormOptions,
     LayerNormOptions,
@@ -130,6 +132,67 @@ class StandardizedLinear(nn.Linear):
         return linear(x, (self.weight - mean) / (variance + self.eps).sqrt(), self.bias)
 
 
+class ShiftedLinear(nn.Linear):
+    """A scalar is added to what enters."""
+
+    def __init__(self, inputs: int, units: int, bias: bool) -> None:
+        super().__init__(inputs, units, bias)
+        self.before = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x + self.before)
+
+
+class ScalarsTwin(nn.Module):
+    """A scalar multiplier and a scalar bias, after a product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(1)), nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight + self.bias
+
+
+def draws(seed: int, layer: str, like: Tensor) -> Tensor:
+    """The standard normal numbers behind a layer's weights, float64."""
+    return random.normal(random.keys("init", [seed], layer), like.numel()).view(like.shape)
+
+
+def begin_fixup(linears: Sequence[nn.Linear], names: Sequence[str], seed: int, init_scale: float) -> None:
+    """He's deviations, and 0 for the last layer."""
+    for layer, name in zip(linears, names, strict=True):
+        he = draws(seed, name, layer.weight) * (2 / layer.in_features) ** 0.5
+        layer.weight.data.copy_(he * init_scale)
+    linears[-1].weight.data.zero_()
+
+
+@torch.no_grad()
+def begin_lsuv(
+    linears: Sequence[nn.Linear],
+    names: Sequence[str],
+    seed: int,
+    init_scale: float,
+    forward: Callable[[int], Tensor],
+    tolerance: float,
+) -> list[int]:
+    """Algorithm 1 as it is printed, with a forward pass before each division: `forward` gives what comes of a layer by
+    its number. How often each layer was divided."""
+    divisions = []
+    for number, (layer, name) in enumerate(zip(linears, names, strict=True)):
+        normal = draws(seed, name, layer.weight)
+        tall = normal if normal.shape[0] >= normal.shape[1] else normal.T
+        q, r = torch.linalg.qr(tall)
+        q = q @ r.diagonal().sign().diag()
+        layer.weight.data.copy_((q if tall is normal else q.T) * init_scale)
+        iterations = 0
+        while abs(float(forward(number).var(correction=0)) - 1) >= tolerance and iterations < 10:
+            layer.weight /= forward(number).var(correction=0).sqrt()
+            iterations += 1
+        divisions.append(iterations)
+    return divisions
+
+
 class ScaleTwin(nn.Module):
     """What weight normalization does after its product."""
 
@@ -152,7 +215,14 @@ def linear_twin(options: Any, inputs: int, units: int) -> nn.Linear:
         product = StandardizedLinear(inputs, units)
         product.eps = options.eps
         return product
-    return nn.Linear(inputs, units, bias=options.name == "none")
+    if isinstance(options, FixupOptions):
+        return ShiftedLinear(inputs, units, bias=False)
+    return nn.Linear(inputs, units, bias=options.name in ("none", "lsuv"))
+
+
+def output_twin(options: Any, inputs: int, classes: int) -> nn.Linear:
+    """The output layer, which has a bias."""
+    return (ShiftedLinear if isinstance(options, FixupOptions) else nn.Linear)(inputs, classes, bias=True)
 
 
 def norm_twin(options: Any, units: int) -> Any:
@@ -172,4 +242,6 @@ def norm_twin(options: Any, units: int) -> Any:
             return RmsTwin(units, options.eps)
         case WeightNormOptions():
             return ScaleTwin(units)
+        case FixupOptions():
+            return ScalarsTwin()
     return None

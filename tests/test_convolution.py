@@ -492,6 +492,12 @@ MODEL_FIELDS: dict[str, dict[str, Any]] = {
             ("cnn", "weight", "float32"),
             ("cnn", "weight", "bfloat16"),
             ("cnn", "weight-standardization", "float32"),
+            ("cnn", "fixup", "float32"),
+            ("cnn", "fixup", "bfloat16"),
+            ("cnn", "lsuv", "float32"),
+            ("cnn", "lsuv", "bfloat16"),
+            ("bn-inception", "fixup", "float32"),
+            ("bn-inception", "lsuv", "float32"),
         ]
     ],
 )

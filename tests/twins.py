@@ -16,10 +16,19 @@ from bnexp.data.batches import CURVE_EXAMPLES, Batches
 from bnexp.data.examples import Examples
 from bnexp.engine.program import Program
 from bnexp.models.layers import Linear
-from bnexp.normalizers import BatchNormOptions, NoisyBatchNormOptions
+from bnexp.normalizers import BatchNormOptions, FixupOptions, LsuvOptions, NoisyBatchNormOptions
 from bnexp.options import ExponentialOptions
 from bnexp.records import Final, Point
-from tests.norm_twins import BatchTwin, ScaleTwin, Statistics, linear_twin, norm_twin
+from tests.norm_twins import (
+    BatchTwin,
+    ScaleTwin,
+    Statistics,
+    begin_fixup,
+    begin_lsuv,
+    linear_twin,
+    norm_twin,
+    output_twin,
+)
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda x: x,
@@ -56,7 +65,7 @@ class Twin(nn.Module):
         norm = trial.norm
         widths = [prod(self.sets.shape), *trial.model.hidden]
         self.linears = [linear_twin(norm, i, units) for i, units in pairwise(widths)]
-        self.linears.append(nn.Linear(widths[-1], self.sets.classes))
+        self.linears.append(output_twin(norm, widths[-1], self.sets.classes))
         found = [norm_twin(norm, units) for units in widths[1:]]
         self.norms: list[Any] = [twin for twin in found if twin is not None]
         self.layers = nn.ModuleList([*self.linears, *self.norms]).to(self.sets.train.x)
@@ -68,6 +77,7 @@ class Twin(nn.Module):
         for linear, scale in zip(self.linears, self.norms, strict=False):
             if isinstance(scale, ScaleTwin):
                 scale.begin(linear.weight)
+        self._begin()
         weights = [linear.weight for linear in self.linears]
         others = [parameter for parameter in self.layers.parameters() if parameter.dim() == 1]
         groups: list[dict[str, Any]] = [
@@ -79,6 +89,22 @@ class Twin(nn.Module):
         gamma = rule.decay ** (1 / rule.every) if isinstance(rule, ExponentialOptions) else 1.0
         self.schedule = ExponentialLR(self.optimizer, gamma)
         self.steps = 0
+
+    def _begin(self) -> None:
+        """What an initialization in the place of a norm makes of the weights, from their draws and not from theirs."""
+        names = [*(f"hidden {number}" for number in range(len(self.linears) - 1)), "output"]
+        given = self.linears, names, self.trial.seed, self.trial.init_scale
+        if isinstance(self.trial.norm, FixupOptions):
+            begin_fixup(*given)
+        if isinstance(self.trial.norm, LsuvOptions):
+            [x] = self.batches.take(self.batches.indices(1, 1, [self.trial.seed])[0])[0]
+            self.divisions = begin_lsuv(*given, lambda number: self._product(x, number), self.trial.norm.tolerance)
+
+    def _product(self, x: Tensor, number: int) -> Tensor:
+        """What comes of layer `number`, of a network without norms."""
+        for linear in self.linears[:number]:
+            x = FUNCTIONS[self.trial.nonlinearity](linear(x))
+        return torch.as_tensor(self.linears[number](x))
 
     def in_order(self) -> list[nn.Parameter]:
         """The parameters as the engine's optimizer lists them: layer by layer, weight first."""

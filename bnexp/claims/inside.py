@@ -65,7 +65,7 @@ def growth_per_layer(treatment: Arm, control: None, how: Estimator, margin: floa
             logs = np.log(points["value"][own][order].astype(np.float64))
         inner = slice(1, -1) if len(layers) >= 5 else slice(None)
         if len(layers) < 2 or not np.isfinite(logs).all():
-            raise NotEstimableError("its networks have no gradient norms of two hidden layers or more")
+            raise NotEstimableError("its networks have no positive, finite gradient norms of two hidden layers or more")
         growth.append(math.exp(-float(np.polyfit(layers[order][inner], logs[inner], 1)[0])))
     values = by_seed(treatment.trials, np.array(growth)).values
     return Estimate(values, np.empty(0), values, how.unit)

@@ -52,11 +52,26 @@ class Program:
         self.diverged_at = torch.zeros(len(trials), dtype=torch.int64, device=self.device)
         self.diverged_loss = torch.zeros(len(trials), dtype=dtype, device=self.device)
         self._shape_steps()
+        self._begin()
 
     def _shape_steps(self) -> None:
         self.order = torch.zeros(STRETCH, len(self.streams), self.batches.size, dtype=torch.int64, device=self.device)
         self.feed = Feed(self.batches, self.trials[0].augment, self.streams, self.trials[0].steps)
         self.replayed = Replayed(self.device) if self.device.type == "cuda" else None
+
+    @torch.no_grad()
+    def _begin(self) -> None:
+        """Have what starts by data do so, where anything does, on the batch of the first step. It is the beginning of
+        a program, so what is put back or restarted takes its place, and it is never captured."""
+        if not any(layer.begins for layer in self.layers()):
+            return
+        self.now.fill_(1)
+        if self.feed.streamed:
+            self.feed.write(1)
+            self.feed.stop()
+        [index_SB] = self.batches.indices(1, 1, self.streams).to(self.device)
+        self.apply(*self.feed.batch(index_SB, self.now), Mode.BEGIN)
+        self.now.zero_()
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that differs from cohort to cohort of one shape, or from step to step."""

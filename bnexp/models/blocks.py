@@ -70,6 +70,16 @@ class Builder:
         linear = Linear(self.cohort, name, inputs, units)
         return self._in_order(linear, self._normalizer_of(linear, name, units), name, units)
 
+    def output(self, inputs: int, classes: int) -> tuple[Layer, Layer]:
+        """The product and the bias of the output layer. It is never normalized, but an initialization in the place of
+        a norm begins it too."""
+        linear = Linear(self.cohort, "output", inputs, classes)
+        after = registry.load(registry.OUTPUTS.get(self.norm.name, registry.NORMS["none"]))
+        bias: Layer = after(self.cohort, "output", classes, self.norm)
+        if isinstance(bias, OfWeights):
+            bias.follow(linear)
+        return linear, bias
+
     def _in_order(
         self,
         product: Layer,

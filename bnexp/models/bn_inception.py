@@ -14,9 +14,8 @@ from bnexp.config import TrialConfig
 from bnexp.models.blocks import Builder, Maps
 from bnexp.models.chance import Dropout
 from bnexp.models.convolving import Window, same
-from bnexp.models.layers import Cohort, Images, Layer, Linear, Sequential
+from bnexp.models.layers import Cohort, Images, Layer, Sequential
 from bnexp.models.maps import AveragePool, Branches, GlobalAveragePool, LocalResponseNorm, MaxPool
-from bnexp.models.normalization import Bias
 from bnexp.options import InceptionOptions
 
 POOL = Window(3, 2, 1)
@@ -80,8 +79,7 @@ def bn_inception(cohort: Cohort, config: TrialConfig, shape: tuple[int, int, int
         *built.layers.values(),
         GlobalAveragePool(),
         Dropout(cohort, "output"),
-        Linear(cohort, "output", channels, classes),
-        Bias(cohort, "output", classes),
+        *Builder(cohort, config).output(channels, classes),
     )
 
 

@@ -6,9 +6,8 @@ from bnexp.config import TrialConfig
 from bnexp.models.blocks import Builder, Maps
 from bnexp.models.chance import Dropout
 from bnexp.models.convolving import Window, same
-from bnexp.models.layers import Cohort, Images, Layer, Linear, Sequential
+from bnexp.models.layers import Cohort, Images, Layer, Sequential
 from bnexp.models.maps import Flatten, MaxPool
-from bnexp.models.normalization import Bias
 from bnexp.options import CnnOptions
 
 HALVE = Window(2, 2, 0)
@@ -38,4 +37,4 @@ def cnn(cohort: Cohort, config: TrialConfig, shape: tuple[int, int, int], classe
         name = f"dense {number}"
         layers += [build.dense(name, inputs, units), Dropout(cohort, name)]
         inputs = units
-    return Sequential(*layers, Linear(cohort, "output", inputs, classes), Bias(cohort, "output", classes))
+    return Sequential(*layers, *build.output(inputs, classes))

@@ -39,6 +39,8 @@ class Convolution(Layer):
     decays = True
     prepare: Callable[[Tensor], Tensor] | None = None
     """What makes of W the weights that are used."""
+    enter: Callable[[Tensor], Tensor] | None = None
+    """What makes of x what is convolved."""
 
     def __init__(self, cohort: Cohort, name: str, inputs: int, outputs: int, window: Window) -> None:
         super().__init__()
@@ -47,6 +49,7 @@ class Convolution(Layer):
 
     def forward(self, x_TBHWI: Tensor, now: Pass) -> Tensor:
         trials = len(self.weight)
+        x_TBHWI = x_TBHWI if self.enter is None else self.enter(x_TBHWI)
         if len(x_TBHWI) < trials:
             x_TBHWI = x_TBHWI.repeat_interleave(trials // len(x_TBHWI), 0)
         x_TBHWI = x_TBHWI.to(self.product_dtype)

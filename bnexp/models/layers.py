@@ -30,6 +30,8 @@ class Mode(Enum):
     """The gathered population statistics of Algorithm 2; dropout off."""
     PROBE = auto()
     """Batch statistics, as the network trains, but nothing is kept or gathered; dropout off."""
+    BEGIN = auto()
+    """Before the first step, on its batch: what starts by data does so; dropout off. Only where anything does."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,9 @@ class Layer(nn.Module):
 
     gathers = False
     """Whether it learns anything in `Mode.COLLECT`."""
+
+    begins = False
+    """Whether it starts by data, in `Mode.BEGIN`."""
 
     takes_maps = False
     """Of a normalizer, whether it is made for feature maps [T, B, H, W, C] too, and not only for units [T, B, C]."""
@@ -189,6 +194,8 @@ class Linear(Layer):
     decays = True
     prepare: Callable[[Tensor], Tensor] | None = None
     """What makes of W the weights that are used."""
+    enter: Callable[[Tensor], Tensor] | None = None
+    """What makes of x what is multiplied."""
 
     def __init__(self, cohort: Cohort, name: str, inputs: int, units: int) -> None:
         super().__init__()
@@ -197,6 +204,7 @@ class Linear(Layer):
         self.weight = nn.Parameter(initial_weights(cohort, name, units, inputs))
 
     def forward(self, x_SBI: Tensor, now: Pass) -> Tensor:
+        x_SBI = x_SBI if self.enter is None else self.enter(x_SBI)
         weight_TCI = self.weight if self.prepare is None else self.prepare(self.weight)
         y_TBC: Tensor = _Product.apply(x_SBI.to(self.product_dtype), weight_TCI)  # type: ignore[no-untyped-call]
         return y_TBC
@@ -207,11 +215,20 @@ def initial_weights(cohort: Cohort, name: str, outputs: int, fan_in: int) -> Ten
     same draws. On the device meta, which has no numbers, nothing is drawn."""
     if cohort.device.type == "meta":
         return torch.empty(cohort.trials, outputs, fan_in, device=cohort.device, dtype=cohort.dtype)
+    return scaled(cohort, initial_draws(cohort, name, outputs, fan_in), math.sqrt(1 / fan_in))
+
+
+def initial_draws(cohort: Cohort, name: str, outputs: int, fan_in: int) -> Tensor:
+    """The standard normal numbers behind the weights of layer `name`, float64 [S, outputs, fan_in]."""
     draws = random.normal(random.keys("init", cohort.streams, name, device=cohort.device), outputs * fan_in)
-    shared = cohort.trials // len(cohort.streams)
-    scale = cohort.init_scale.to(cohort.device) * math.sqrt(1 / fan_in)
-    weight = draws.repeat_interleave(shared, 0).view(-1, outputs, fan_in) * scale[:, None, None]
-    return weight.to(cohort.dtype)
+    return draws.view(-1, outputs, fan_in)
+
+
+def scaled(cohort: Cohort, weight_SCK: Tensor, factor: float = 1.0) -> Tensor:
+    """The weights of each stream (float64) as those of its trials, times init_scale times `factor`: [T, C, K]."""
+    scale = cohort.init_scale.to(cohort.device) * factor
+    weight_TCK = weight_SCK.repeat_interleave(cohort.trials // len(cohort.streams), 0) * scale[:, None, None]
+    return weight_TCK.to(cohort.dtype)
 
 
 def add_product(into: Tensor, left: Tensor, right: Tensor) -> None:

@@ -5,8 +5,7 @@ import math
 from bnexp.config import TrialConfig
 from bnexp.models.blocks import Builder
 from bnexp.models.chance import Dropout
-from bnexp.models.layers import Cohort, Layer, Linear, Sequential
-from bnexp.models.normalization import Bias
+from bnexp.models.layers import Cohort, Layer, Sequential
 from bnexp.options import MlpOptions
 
 
@@ -24,4 +23,4 @@ def mlp(cohort: Cohort, config: TrialConfig, shape: tuple[int, ...], classes: in
         name = f"hidden {number}"
         layers += [build.dense(name, inputs, units), Dropout(cohort, name)]
         inputs = units
-    return Sequential(*layers, Linear(cohort, "output", inputs, classes), Bias(cohort, "output", classes))
+    return Sequential(*layers, *build.output(inputs, classes))
