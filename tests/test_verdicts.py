@@ -311,6 +311,8 @@ def test_the_advice_says_how_many_seeds_would_be_enough_as_it_is() -> None:
     shrink = 0.1 / (0.1 - finding.effect.low)
     needed = math.ceil(10 * (2.4977 / 1.95996 / shrink) ** 2)  # z of 0.0125 and of 0.05, two-sided
     assert f"about {needed:,} seeds would be needed" in finding.advice and "its looks end at 40" in finding.advice
+    at_the_limit = verdict([*wavering[:-1], -2 + 1e-12])
+    assert "; more than 10,000 seeds would be needed" in at_the_limit.advice
     near = verdict([2.0, 3, 1, 4, -2, -1, 2, 3, -1, 2])
     assert "; about" in near.advice and "seeds would be enough if the effect stays as it is" in near.advice
     assert "would be enough" not in verdict([0.0] * 9 + [1e-9], supported_if={"low": {"at_least": 5}}).advice

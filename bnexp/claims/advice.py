@@ -9,6 +9,9 @@ from bnexp.claims.overrides import run_command, with_seeds
 from bnexp.claims.power import widening
 from bnexp.claims.rules import may_hold, shrinkage
 
+MANY = 10_000
+"""Seeds of which nobody needs to know how many more they are: an effect at its limit would take any number."""
+
 
 def advise(tested: Tested, finding: Finding, data: Data) -> tuple[str, str]:
     """Why the claim is open, and what would decide it."""
@@ -59,9 +62,10 @@ def _more(tested: Tested, finding: Finding, data: Data) -> str:
     needed = math.ceil(finding.n * (wider / shrink) ** 2) if 0 < shrink < 1 else None
     last = finding.claim.looks[-1]
     if needed and needed > last:
+        seeds = f"about {needed:,}" if needed <= MANY else f"more than {MANY:,}"
         return (
-            f"`{command(data, look.following)}` is its next look; about {needed:,} seeds would be needed if the effect "
-            f"stays as it is, and its looks end at {last}."
+            f"`{command(data, look.following)}` is its next look; {seeds} seeds would be needed if the effect stays as "
+            f"it is, and its looks end at {last}."
         )
     about = f"; about {needed:,} seeds would be enough if the effect stays as it is" if needed else ""
     return f"`{command(data, look.following)}` decides it, or leaves it open{about}."
