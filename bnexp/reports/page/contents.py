@@ -110,13 +110,13 @@ def page(asked: Asked, now: datetime, card: Scorecard | None = None) -> Page:
     text = again.text_of(asked.file.document.name)
     claims = [_claim(asked, number, entry, data, arms) for number, entry in enumerate(reports.entries, 1)]
     anchors = {cards.place(entry): one.anchor for entry, one in zip(reports.entries, claims, strict=True)}
-    shown = card or cards.stored(asked)
+    side_by_side = card or cards.stored(asked)
     return Page(
         scorecard.title(card) if card else words.titled(reports.name, reports.reports),
         [] if card else first[1:table],
         [] if card else [*first[table + 1 :], Line(words.GLOSSARY, "faint")],
         [] if card else drawing.of_all(asked),
-        cards.part(shown, anchors) if shown else None,
+        cards.part(side_by_side, anchors) if side_by_side else None,
         card is not None,
         claims,
         overview.not_tested(reports),
