@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from benchmarks.plain import Captured, Compiled, Eager, Loader
+import torch
+
+from benchmarks.plain import PROBED, Captured, Compiled, Eager, Loader, Scheduled
 from benchmarks.work import Work
 from bnexp.config import TrialConfig
 from bnexp.data.batches import CURVE_EXAMPLES, DeviceData
@@ -44,6 +46,17 @@ class Fused:
         return [loss for loss, _ in self.program.measure(curve, Mode.CURVE)]
 
 
+class Probed(Fused):
+    """The same, compared as trials of a battery are."""
+
+    @torch.no_grad()
+    def losses(self, number: int) -> list[float]:
+        """The loss of PROBED training examples as each trial is trained on them, Dropout off."""
+        seen = self.program.data.train.first(PROBED)
+        losses: list[float] = self.program.apply(seen.x[None], seen.y[None], Mode.PROBE)[0].mean(1).tolist()
+        return losses
+
+
 UNITS: dict[str, type[Unit]] = {
     "loader": Loader,
     "eager": Eager,
@@ -51,6 +64,8 @@ UNITS: dict[str, type[Unit]] = {
     "captured": Captured,
     "parallel": Eager,
     "fused": Fused,
+    "scheduled": Scheduled,
+    "probed": Probed,
 }
 
 

@@ -4,22 +4,28 @@ They start from bnexp's initial weights and see bnexp's batches in bnexp's order
 The order is made beforehand and costs them nothing. Dropout is torch's own, with draws of its own.
 """
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import ExponentialLR
 from torch.utils.data import DataLoader, TensorDataset
 
+from benchmarks.plain_norms import has_bias, normalized
 from bnexp import random
 from bnexp.config import TrialConfig
 from bnexp.data.batches import CURVE_EXAMPLES, Batches, DeviceData
 from bnexp.data.examples import Examples
-from bnexp.normalizers import BatchNormOptions
-from bnexp.options import AdamOptions, MlpOptions, NesterovOptions
+from bnexp.options import AdamOptions, ExponentialOptions, MlpOptions, NesterovOptions
 
+PROBED = 60
+"""Training examples, by whose loss trials of a battery are compared: a batch, since most normalizers need one."""
 NONLINEARITIES = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU, "tanh": nn.Tanh}
+LENGTHS = "original0"
+"""How torch's weight normalization names the lengths, which do not decay."""
 CAPTURE_STEPS = 3
 """Steps on a side stream before a CUDA graph is captured."""
 
@@ -28,24 +34,23 @@ def network(config: TrialConfig, inputs: int, classes: int) -> nn.Sequential:
     """The trial's network as a person would write it, with bnexp's initial weights."""
     assert isinstance(config.model, MlpOptions)
     layers: list[nn.Module] = []
-    for units in config.model.hidden:
-        if isinstance(config.norm, BatchNormOptions):
-            layers += [nn.Linear(inputs, units, bias=False), nn.BatchNorm1d(units)]
-        else:
-            layers += [nn.Linear(inputs, units)]
+    for number, units in enumerate(config.model.hidden):
+        product = _product(config, f"hidden {number}", nn.Linear(inputs, units, bias=has_bias(config.norm)))
+        layers += normalized(config.norm, product)
         layers += [NONLINEARITIES[config.nonlinearity]()]
         if config.dropout:
             layers += [nn.Dropout(config.dropout)]
         inputs = units
-    made = nn.Sequential(*layers, nn.Linear(inputs, classes))
-    linears = [module for module in made if isinstance(module, nn.Linear)]
-    names = [*(f"hidden {number}" for number in range(len(linears) - 1)), "output"]
-    for linear, name in zip(linears, names, strict=True):
-        draws = random.normal(random.keys("init", [config.seed], name), linear.weight.numel())
-        linear.weight.data.copy_(draws.view(linear.weight.shape) * config.init_scale * linear.in_features**-0.5)
-        if linear.bias is not None:
-            nn.init.zeros_(linear.bias)
-    return made
+    return nn.Sequential(*layers, _product(config, "output", nn.Linear(inputs, classes)))
+
+
+def _product(config: TrialConfig, name: str, linear: nn.Linear) -> nn.Linear:
+    """With bnexp's weights of the layer of this name."""
+    draws = random.normal(random.keys("init", [config.seed], name), linear.weight.numel())
+    linear.weight.data.copy_(draws.view(linear.weight.shape) * config.init_scale * linear.in_features**-0.5)
+    if linear.bias is not None:
+        nn.init.zeros_(linear.bias)
+    return linear
 
 
 def order(config: TrialConfig, examples: Examples, steps: int) -> Tensor:
@@ -120,6 +125,39 @@ class Eager:
     def losses(self, number: int) -> list[float]:
         """The training loss of the trial after step `number`."""
         return [training_loss(self.network, self.examples, number)]
+
+
+class Scheduled(Eager):
+    """The loop for any trial of a battery: weights decay, where they do, and the rate follows its schedule."""
+
+    def __init__(self, trials: list[TrialConfig], data: DeviceData, steps: int) -> None:
+        super().__init__(trials, data, steps)
+        [config] = trials
+        if decay := config.optimizer.weight_decay:
+            named = dict(self.network.named_parameters())
+            of_weights = {name for name, one in named.items() if one.dim() == 2 and not name.endswith(LENGTHS)}
+            weights = [parameter for name, parameter in named.items() if name in of_weights]
+            others = [parameter for name, parameter in named.items() if name not in of_weights]
+            groups = [{"params": weights, "weight_decay": decay}, {"params": others}]
+            self.optimizer = optimizer(config, groups)
+        rule, self.schedule = config.schedule, None
+        if isinstance(rule, ExponentialOptions):
+            self.schedule = ExponentialLR(self.optimizer, rule.decay ** (1 / rule.every))
+
+    def step(self, number: int) -> None:
+        super().step(number)
+        if self.schedule:
+            self.schedule.step()
+
+    @torch.no_grad()
+    def losses(self, number: int) -> list[float]:
+        """The loss of PROBED training examples as they are trained on, Dropout off."""
+        seen = self.examples.first(PROBED)
+        as_trained = copy.deepcopy(self.network)
+        for module in as_trained:
+            if isinstance(module, nn.Dropout):
+                module.eval()
+        return [float(cross_entropy(as_trained(seen.x), seen.y))]
 
 
 class Loader(Eager):

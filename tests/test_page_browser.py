@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from bnexp.reports.page.writing import write_page
 from tests import chromium
 from tests.chromium import Browser
 from tests.page import EVIL, written
+from tests.test_card import NORMS, card_of, with_tested
 
 pytestmark = [
     pytest.mark.slow,
@@ -61,6 +63,26 @@ def test_charts_are_whole_on_a_phone(browser: Browser, page: Path, width: int) -
     )
     assert browser.run("document.documentElement.scrollWidth") <= width  # the chart alone is scrolled
     assert browser.errors() == []
+
+
+def test_the_scorecard_scrolls_by_itself_on_a_phone(browser: Browser, tmp_path: Path) -> None:
+    asked = with_tested(tmp_path, NORMS)
+    write_page(asked.results, asked.file, card_of(asked), tmp_path / "card.html")
+    asked.results.close()
+    browser.open(tmp_path / "card.html", width=360)
+    assert browser.errors() == [] and browser.run("document.documentElement.scrollWidth") <= 360
+    table = "document.querySelector('table.card')"
+    hidden = browser.run(f"{table}.parentElement.scrollWidth - {table}.parentElement.clientWidth")
+    assert hidden > 0
+    place = "(({left, right}) => [left, right])({}.getBoundingClientRect())"
+    head, cell = f"{table}.rows[1].cells[0]", f"{table}.rows[1].cells[3]"
+    before = browser.run(place.replace("{}.get", f"{head}.get"))
+    browser.run(f"{table}.parentElement.scrollLeft = {hidden}")
+    assert browser.run(place.replace("{}.get", f"{head}.get")) == before, "the claim's name stays"
+    left, right = browser.run(place.replace("{}.get", f"{cell}.get"))
+    assert before[1] - 1 <= left < right <= 360
+    browser.run(f"{table}.querySelector('a').click()")
+    browser.wait("document.getElementById('claim-1').open")
 
 
 def test_the_policy_stops_what_is_not_ours(browser: Browser, page: Path) -> None:

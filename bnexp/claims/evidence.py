@@ -72,6 +72,8 @@ def gather(
         return Evidence(Entry(unmeasured(name, claims[name])), [], [], "", Times(None, None))
     data = data_of(results, instance)
     entry = by_source(make_report(results, instance, about(claims, instance), data), claims)[name]
+    if entry.report is None:
+        return Evidence(entry, [], [], "", Times(None, None))
     return replace(rests_on(results, entry, data), arms=_arms(entry.finding.claim, data))
 
 

@@ -25,6 +25,17 @@ def run_command(experiments: Iterable[str], overrides: str) -> str:
     normalizer has taken a place in it."""
     normalizer, others = split(overrides)
     words = ["bnexp", "battery", "--norm", normalizer] if normalizer else ["bnexp", "run", *experiments]
+    return shlex.join([*words, *_options(others)])
+
+
+def battery_command(normalizers: Iterable[str], overrides: str) -> str:
+    """The command that tests these normalizers with what `overrides` have beside one."""
+    named = [word for normalizer in normalizers for word in ("--norm", normalizer)]
+    return shlex.join(["bnexp", "battery", *named, *_options(split(overrides)[1])])
+
+
+def _options(others: str) -> list[str]:
+    words = []
     for part in shlex.split(others):
         words += ["--seeds", part.removeprefix("seeds=")] if part.startswith("seeds=") else ["--set", part]
-    return shlex.join(words)
+    return words

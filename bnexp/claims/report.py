@@ -145,7 +145,7 @@ def report_on(
     here = sources(claims, instance).values()
     others = [unmeasured(other, claim) for other, claim in claims.items() if other not in here]
     return Reports(
-        instance.name, [report], report.counts, [Entry(finding, report) for finding in report.findings], others, []
+        instance.name, [report], report.counts, [_entry(finding, report) for finding in report.findings], others, []
     )
 
 
@@ -194,7 +194,12 @@ def collect(
 def by_source(report: Report, claims: Mapping[str, Claim]) -> dict[str, Entry]:
     """The entries of a report by the names that their claims have in the file."""
     named = sources(claims, report.instance)
-    return {named[finding.name]: Entry(finding, report) for finding in report.findings if finding.name in named}
+    return {named[finding.name]: _entry(finding, report) for finding in report.findings if finding.name in named}
+
+
+def _entry(finding: Finding, report: Report) -> Entry:
+    """A claim whose arms a normalizer has made the same is tested by nothing in the report."""
+    return Entry(finding, report if finding.claim.experiment else None)
 
 
 def latest_alike(instances: Sequence[InstanceInfo], members: Sequence[str]) -> dict[str, InstanceInfo]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from bnexp.claims.about import about, called, replaced
 from bnexp.claims.model import Claim
 from bnexp.claims.overrides import but_seeds
-from bnexp.claims.report import Entry, Report, by_source, make_report, unmeasured
+from bnexp.claims.report import Entry, Report, Reports, by_source, make_report, unmeasured
 from bnexp.db.results import InstanceInfo, Results
 from bnexp.db.summaries import Counts, count_trials
 from bnexp.errors import UsageError
@@ -38,6 +38,16 @@ class Scorecard:
     @property
     def reports(self) -> list[Report]:
         return [report for column in self.columns for report in column.reports]
+
+    def together(self) -> Reports:
+        """All of it as one report, its claims normalizer by normalizer."""
+        entries = [entry for column in self.columns for entry in column.entries.values()]
+        return Reports(SUITE, self.reports, self.counts, entries, [], [])
+
+
+def has_battery(results: Results, members: Sequence[str]) -> bool:
+    """Whether a normalizer has been tested into this database by one of the experiments `members`."""
+    return any(one.name in members and split(one.overrides)[0] for one in results.instances())
 
 
 def latest(results: Results, claims: Mapping[str, Claim], members: Sequence[str]) -> Scorecard:

@@ -2,7 +2,6 @@
 
 import gc
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -11,11 +10,6 @@ from bnexp.cli.commands import Choice, Command, Number
 from bnexp.cli.options import CHECKPOINTS, DATABASE, FILE, INSTANCE, OUTPUT, load_file
 from bnexp.errors import UsageError
 from bnexp.stopping import stop_as_by_hand
-
-if TYPE_CHECKING:
-    from bnexp.claims.report import Reports
-    from bnexp.db.results import Results
-    from bnexp.experiments import ExperimentsFile
 
 EVERY_SECONDS = 5
 
@@ -122,24 +116,14 @@ def report(
         else:
             reports = report_on(results, experiments, claims, name or experiment, instance)
             if form == "html":
-                _page(results, experiments, reports, output)
+                from bnexp.reports.page.writing import write_page
+
+                write_page(results, experiments, reports, output)
                 return
             render(document.document(reports), form, output, lambda: data.to_json(reports))
     finally:
         gc.freeze()  # nor is it looked for when the process ends
         gc.enable()
-
-
-def _page(results: "Results", experiments: "ExperimentsFile", reports: "Reports", output: Path | None) -> None:
-    """Write the report as a page."""
-    from datetime import UTC, datetime
-
-    from bnexp.reports.charts.asked import Asked
-    from bnexp.reports.formats import write
-    from bnexp.reports.page import contents, html
-
-    asked = Asked(results, experiments, known=reports)
-    write(html.render(contents.page(asked, datetime.now(UTC))), output)
 
 
 @click.command(

@@ -22,6 +22,7 @@ from bnexp.stopping import stop_as_by_hand
         ("bnexp battery --norm group", "some minutes on two cores"),
         ("bnexp battery --norm batch --norm '{name: group, groups: 2}'", "the paper's column, and another beside it"),
         ("bnexp battery --norm group --format markdown --output card.md", "the scorecard into a file"),
+        ("bnexp battery --norm group --format html --output battery.html", "a page, with all that it rests on"),
     ],
 )
 @click.option(
@@ -42,10 +43,10 @@ from bnexp.stopping import stop_as_by_hand
 @click.option(
     "--format",
     "form",
-    type=Choice(["table", "json", "markdown"]),
+    type=Choice(["table", "json", "markdown", "html"]),
     default="table",
     show_default=True,
-    help="For people, or for programs.",
+    help="For people, or for programs; html is a page.",
 )
 @OUTPUT
 def battery(
@@ -84,8 +85,14 @@ def battery(
     called = [f"battery of {', '.join(one.label for one in wanted)}"]
     wishes = [wish for one in asked for wish in one.wishes]
     failed = train(wishes, called, claims, make_executor, database, checkpoints, retry_failed)
-    card = score(Results(database, checkpoints), claims, asked)
-    blocks = scorecard.document(card, None if form == "markdown" else scorecard.NARROW)
-    render(blocks, form, output, lambda: scorecard.to_json(card))
+    results = Results(database, checkpoints)
+    card = score(results, claims, asked)
+    if form == "html":
+        from bnexp.reports.page.writing import write_page
+
+        write_page(results, experiments, card, output)
+    else:
+        blocks = scorecard.document(card, None if form == "markdown" else scorecard.NARROW)
+        render(blocks, form, output, lambda: scorecard.to_json(card))
     if failed:
         sys.exit(BnexpError.exit_code)

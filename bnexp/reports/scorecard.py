@@ -20,20 +20,27 @@ NARROW = 80
 def document(card: Scorecard, width: int | None = NARROW) -> list[Block]:
     """Scale and counts, the table, as many columns at a time as stand abreast in `width` characters (None: all),
     what each claim asks, and what was not tested and why."""
-    names = ", ".join(column.normalizer.label for column in card.columns)
-    blocks: list[Block] = [
-        Heading(f"battery of {names}: {words.scale(card.reports)}", 1),
-        Line(f"{tallied(card.counts)}."),
-    ]
+    blocks: list[Block] = [Heading(title(card), 1), Line(f"{tallied(card.counts)}.")]
     blocks += [_grid(card, columns) for columns in _abreast(card, width)]
+    blocks += notes(card)
+    return [*blocks, Gap(), Line(words.GLOSSARY, "faint"), *machines_together(card.reports)]
+
+
+def title(card: Scorecard) -> str:
+    """Whom it is about, and the scale."""
+    names = ", ".join(column.normalizer.label for column in card.columns)
+    return f"battery of {names}: {words.scale(card.reports)}"
+
+
+def notes(card: Scorecard) -> list[Block]:
+    """What belongs below the table: its mark, what each claim asks, and what was not tested and why."""
+    blocks: list[Block] = []
     if any(entry.post_hoc for column in card.columns for entry in column.entries.values()):
         blocks.append(Line(f"{words.POST_HOC}.", "faint"))
     blocks.append(Heading("What each claim asks, of batch normalization"))
     blocks += [Line(claim.question, lead=f"{name}: ") for name, claim in card.claims.items()]
     reasons = list(_reasons(card))
-    if reasons:
-        blocks += [Heading("Not tested"), *reasons]
-    return [*blocks, Gap(), Line(words.GLOSSARY, "faint"), *machines_together(card.reports)]
+    return [*blocks, Heading("Not tested"), *reasons] if reasons else blocks
 
 
 def _abreast(card: Scorecard, width: int | None) -> list[list[Column]]:

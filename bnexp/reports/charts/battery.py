@@ -24,15 +24,19 @@ LINE = 12
 
 def battery(asked: Asked) -> Any:
     """Verdicts about normalizers side by side, with what was measured of each claim."""
-    import altair as alt
-
     if asked.number is not None or SUITE not in asked.file.suites:
         raise UsageError(f"the figure is of the suite {SUITE!r} of an experiments file, as `bnexp battery` runs it")
-    card = latest(asked.results, parse_claims(asked.file), asked.file.suites[SUITE])
+    return chart(latest(asked.results, parse_claims(asked.file), asked.file.suites[SUITE]))
+
+
+def chart(card: Scorecard) -> Any:
+    """The chart of a scorecard."""
+    import altair as alt
+
     names = labels(column.normalizer.label for column in card.columns)
     rows = list(_rows(card, names))
-    width = max(WIDTH - NAMES, NARROWEST * len(card.columns))
-    axis = alt.Axis(orient="top", labelAngle=0, ticks=False, domain=False, labelLimit=width // len(card.columns))
+    width = max((WIDTH - NAMES) // len(card.columns), NARROWEST)
+    axis = alt.Axis(orient="top", labelAngle=0, ticks=False, domain=False, labelLimit=width)
     side = alt.Axis(ticks=False, domain=False, minExtent=NAMES, maxExtent=NAMES, labelLimit=NAMES - 8)
     base = alt.Chart(alt.InlineData(values=rows)).encode(
         x=alt.X("normalizer:N", sort=[*names.values()], title=None, axis=axis),
@@ -47,7 +51,7 @@ def battery(asked: Asked) -> Any:
         tooltip=[alt.Tooltip(f"{name}:N") for name in ("normalizer", "claim", "verdict", "said")],
     )
     told = base.mark_text(baseline="top", fontSize=10, lineHeight=LINE, dy=-2).encode(text="measured:N")
-    return alt.layer(marks, told).properties(width=width, height=alt.Step(HIGH), title=_title(card))
+    return alt.layer(marks, told).properties(width=alt.Step(width), height=alt.Step(HIGH), title=_title(card))
 
 
 def _rows(card: Scorecard, names: dict[str, str]) -> Iterator[dict[str, object]]:

@@ -3,15 +3,16 @@
 import hashlib
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from bnexp.claims.data import Data
-from bnexp.claims.overrides import run_command
+from bnexp.claims.overrides import battery_command, run_command
 from bnexp.claims.report import Reports
+from bnexp.claims.scorecard import Scorecard
 from bnexp.columns import length
 from bnexp.db.expanding import expands_alike
 from bnexp.experiments import shipped_file
@@ -26,19 +27,15 @@ INSTALL = "pip install --constraint constraints.txt ."
 """With the exact set of packages, in a checkout."""
 
 
-def again(asked: Asked, text: str) -> Iterator[Block]:
-    """What to check out, the commands, and the file that they read, which has this `text`."""
+def again(asked: Asked, text: str, card: Scorecard | None = None) -> Iterator[Block]:
+    """What to check out, the commands, and the file that they read, which has this `text`; of a page about `card`, the
+    one command that trains and writes it."""
     reports, path = asked.reports, Path(asked.file.document.name)
     yield from _program(reports)
     given = [] if path.resolve() == shipped_file().resolve() else ["--file", path.name]
     shipped = "the experiments file that comes with bnexp, whose text now stands below"
-    together: dict[str, list[str]] = {}
-    for one in reports.reports:
-        together.setdefault(one.instance.overrides, []).append(one.instance.name)
-    commands = [f"{run_command(names, overrides)} {shlex.join(given)}" for overrides, names in together.items()]
-    report = shlex.join(["bnexp", "report", reports.name, *given, "--format", "html", "--output", "report.html"])
     yield Line(f"With `{path.name}` beside you:" if given else f"With {shipped}:")
-    yield Code("\n".join(line.rstrip() for line in [*commands, report]), "sh")
+    yield Code("\n".join(_of_card(card, given) if card else _commands(reports, given)), "sh")
     yield Line(
         "On the same kind of processor the same versions give the same numbers, bit by bit; elsewhere other last "
         "digits. `bnexp verify` trains a sample again and compares."
@@ -48,6 +45,23 @@ def again(asked: Asked, text: str) -> Iterator[Block]:
     yield from _changed(asked)
     yield Line("What the trials ran on:")
     yield from machines(reports)
+
+
+def _commands(reports: Reports, given: Sequence[str]) -> Iterator[str]:
+    """Those that train, and the one that reports."""
+    together: dict[str, list[str]] = {}
+    for one in reports.reports:
+        together.setdefault(one.instance.overrides, []).append(one.instance.name)
+    for overrides, names in together.items():
+        yield f"{run_command(names, overrides)} {shlex.join(given)}".rstrip()
+    yield shlex.join(["bnexp", "report", reports.name, *given, "--format", "html", "--output", "report.html"])
+
+
+def _of_card(card: Scorecard, given: Sequence[str]) -> Iterator[str]:
+    """The one that tests the normalizers and writes the page."""
+    tested = [str(column.normalizer) for column in card.columns]
+    command = battery_command(tested, card.reports[0].instance.overrides)
+    yield f"{command} {shlex.join([*given, '--format', 'html', '--output', 'battery.html'])}"
 
 
 def _program(reports: Reports) -> Iterator[Block]:

@@ -11,15 +11,18 @@ from bnexp.claims.data import Data
 from bnexp.claims.evidence import Evidence, rests_on
 from bnexp.claims.findings import Answer
 from bnexp.claims.report import Entry, Report, data_of
+from bnexp.claims.scorecard import Scorecard
 from bnexp.columns import length
 from bnexp.db.url import shown
-from bnexp.reports import beside, claim, overview, words
+from bnexp.reports import beside, claim, overview, scorecard, words
 from bnexp.reports.blocks import Block, Grid, Line, Row
 from bnexp.reports.charts.arms import Arms
 from bnexp.reports.charts.asked import Asked
 from bnexp.reports.claims import definition
 from bnexp.reports.document import machines_of
 from bnexp.reports.page import again, drawing
+from bnexp.reports.page import card as cards
+from bnexp.reports.page.card import CardPart
 from bnexp.reports.page.cells import Cells, cells
 from bnexp.reports.page.drawing import Picture
 from bnexp.reports.section import advice, verdict
@@ -73,6 +76,10 @@ class Page:
     notes: list[Block]
     """Below the table of verdicts."""
     pictures: list[Picture]
+    card: CardPart | None
+    """Of the battery; None where the database has none."""
+    of_card: bool
+    """Whether the page is about the scorecard, which then stands for the table of verdicts."""
     claims: list[ClaimPart]
     not_tested: list[Block]
     experiments: list[Experiment]
@@ -84,8 +91,9 @@ class Page:
     footer: str
 
 
-def page(asked: Asked, now: datetime) -> Page:
-    """The page about what `asked.reports` reports. `now` is when it is made, UTC."""
+def page(asked: Asked, now: datetime, card: Scorecard | None = None) -> Page:
+    """The page about what `asked.reports` reports, which are those of `card` where the page is to be about that. `now`
+    is when it is made, UTC."""
     reports = asked.reports
 
     @cache
@@ -100,16 +108,21 @@ def page(asked: Asked, now: datetime) -> Page:
     first = overview.overview(reports)
     table = next((index for index, block in enumerate(first) if isinstance(block, Grid)), len(first))
     text = again.text_of(asked.file.document.name)
+    claims = [_claim(asked, number, entry, data, arms) for number, entry in enumerate(reports.entries, 1)]
+    anchors = {cards.place(entry): one.anchor for entry, one in zip(reports.entries, claims, strict=True)}
+    side_by_side = card or cards.stored(asked)
     return Page(
-        words.titled(reports.name, reports.reports),
-        first[1:table],
-        [*first[table + 1 :], Line(words.GLOSSARY, "faint")],
-        drawing.of_all(asked),
-        [_claim(asked, number, entry, data, arms) for number, entry in enumerate(reports.entries, 1)],
+        scorecard.title(card) if card else words.titled(reports.name, reports.reports),
+        [] if card else first[1:table],
+        [] if card else [*first[table + 1 :], Line(words.GLOSSARY, "faint")],
+        [] if card else drawing.of_all(asked),
+        cards.part(side_by_side, anchors) if side_by_side else None,
+        card is not None,
+        claims,
         overview.not_tested(reports),
         [_experiment(asked, report, data(report.instance.id)) for report in reports.reports],
         [_cells(report, data(report.instance.id)) for report in reports.reports if _any(data, report)],
-        [*again.again(asked, text), *again.seeds(reports, data)],
+        [*again.again(asked, text, card), *again.seeds(reports, data)],
         text if len(text) <= LARGEST_FILE else "",
         f"Made by bnexp {bnexp.__version__} at {claim.time_of(now)} from {_source(asked)}.",
     )

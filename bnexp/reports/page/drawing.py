@@ -10,6 +10,7 @@ from bnexp import registry
 from bnexp.claims.data import Data
 from bnexp.claims.model import Claim
 from bnexp.claims.report import Entry, Report, Reports
+from bnexp.claims.scorecard import Scorecard
 from bnexp.columns import length, take
 from bnexp.errors import UsageError
 from bnexp.records import Columns
@@ -18,6 +19,7 @@ from bnexp.reports.charts import lines
 from bnexp.reports.charts.arms import Arms, arms_of, with_claims
 from bnexp.reports.charts.arms import of_claim as lines_of
 from bnexp.reports.charts.asked import Asked
+from bnexp.reports.charts.battery import chart as chart_of
 from bnexp.reports.charts.figures import Spec, about, draw
 from bnexp.reports.charts.means import Series, notes, series_of
 from bnexp.reports.charts.names import titled
@@ -46,6 +48,11 @@ def of_all(asked: Asked) -> list[Picture]:
     if not any(entry.finding.numbers for entry in asked.reports.entries):
         return []
     return [_picture(draw("claims", asked), about("claims"))]
+
+
+def of_card(card: Scorecard) -> Picture:
+    """The scorecard of a battery."""
+    return _picture(_spec(chart_of(card)), about("battery"))
 
 
 def of_claim(asked: Asked, entry: Entry, data: Data, arms: Arms) -> Iterator[Picture]:
@@ -104,10 +111,8 @@ def _courses(claim: Claim, data: Data, arms: Arms) -> Picture | None:
     chart = lines.chart(series, "validation accuracy, %", width=WIDTH - 60, height=280, order=[*arms.lines])
     told = arms.about if set(drawn) & set(arms.sets) else ""
     chart = chart.properties(title=titled("Validation accuracy of its arms", told, *said, *notes(series, METRIC)))
-    spec: Spec = chart.to_dict()
-    spec.pop("config", None)
     ends = "; ".join(f"{name}: {_last(one)}" for name, one in series.items())
-    return _picture(spec, f"Mean validation accuracy at the last step of each arm. {ends}.")
+    return _picture(_spec(chart), f"Mean validation accuracy at the last step of each arm. {ends}.")
 
 
 def as_many_as_fit(found: dict[str, Columns]) -> tuple[dict[str, Columns], list[str]]:
@@ -132,6 +137,13 @@ def _last(series: Series) -> str:
     last: Mapping[str, Any] | None = series.mean[-1] if series.mean else None
     mean = f"{last['mean']:.1f}% at step {last['step']:,.0f}, {counted(last['seeds'], 'seed')}" if last else ""
     return ", ".join(filter(None, [mean, gone])) or "no curve"
+
+
+def _spec(chart: Any) -> Spec:
+    """A chart without the theme, which is the page's."""
+    spec: Spec = chart.to_dict()
+    spec.pop("config", None)
+    return spec
 
 
 def _picture(spec: Spec, told: str) -> Picture:

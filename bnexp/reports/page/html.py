@@ -36,6 +36,7 @@ def render(page: Page) -> str:
 
     pictures = [
         *page.pictures,
+        *([page.card.picture] if page.card else []),
         *(picture for claim in page.claims for picture in claim.pictures),
         *(picture for experiment in page.experiments for picture in experiment.pictures),
     ]
