@@ -1,4 +1,4 @@
-"""README's table of the paper's claims, made from docs/results.md and from nothing else.
+"""README's tables of the claims of the paper and of its critics, made from docs/results.md and from nothing else.
 
 python -m benchmarks.claims_table            # writes it between the markers in README.md
 python -m benchmarks.claims_table --check    # exits 1 where README says something else
@@ -32,10 +32,10 @@ class Chapter:
     """By claim."""
 
 
-def chapters(page: str) -> list[Chapter]:
-    """The chapters of the suite `paper`, in the page's order."""
+def chapters(page: str, suite: str) -> list[Chapter]:
+    """The chapters of a suite, in the page's order."""
     parts = re.split(r"^## ", page, flags=re.MULTILINE)[1:]
-    return [_chapter(part) for part in parts if re.search(r"^bnexp run paper\b", part, re.MULTILINE)]
+    return [_chapter(part) for part in parts if re.search(rf"^bnexp run {suite}\b", part, re.MULTILINE)]
 
 
 def _chapter(part: str) -> Chapter:
@@ -46,16 +46,22 @@ def _chapter(part: str) -> Chapter:
 
 
 def render(page: str) -> str:
-    """How many claims have which verdict, and a row for each claim. Raises KeyError where a chapter lacks one."""
-    found = chapters(page)
-    first = found[0]
-    head = ["the paper's claim, as a question", *[NAMES[chapter.dataset] for chapter in found]]
+    """For the paper, and for its critics where they have a chapter: how many claims have which verdict, and a row for
+    each claim. Raises KeyError where a chapter lacks one."""
+    parts = [_rendered(chapters(page, "paper"), "Of {} claims", "the paper's claim, as a question")]
+    if debate := chapters(page, "debate"):
+        parts.append(_rendered(debate, "And of {} claims of its critics", "the critics' claim, as a question"))
+    return "\n\n".join(parts)
+
+
+def _rendered(found: list[Chapter], of: str, head: str) -> str:
     rows = [
         [f"[{question}](docs/results.md#{claim})", *[_cell(*chapter.rows[claim]) for chapter in found]]
-        for claim, question in first.questions.items()
+        for claim, question in found[0].questions.items()
     ]
     counted = "; ".join(_counted(chapter) for chapter in found)
-    return f"Of {len(rows)} claims: {counted}.\n\n{table([head, *rows])}"
+    heads = [head, *[NAMES[chapter.dataset] for chapter in found]]
+    return f"{of.format(len(rows))}: {counted}.\n\n{table([heads, *rows])}"
 
 
 def _counted(chapter: Chapter) -> str:

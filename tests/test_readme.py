@@ -82,6 +82,23 @@ Last run on 2026-01-02.
 bnexp run section-4-2
 ```
 """
+DEBATE = """
+## digits, mlp 5x100, 10 seeds
+
+```sh
+bnexp run debate
+```
+
+Last run on 2026-01-03.
+
+| claim | what the paper says, or why it is not tested | measured | 95% interval | n | verdict |
+| --- | --- | ---: | ---: | ---: | --- |
+| third | "it is" | +2.0 pt | [+1.0, +3.0] | 10 | **refuted** |
+
+### third
+
+**Is it, after all?**
+"""
 
 
 def test_the_table_has_each_claim_of_the_paper_with_its_question_and_verdict() -> None:
@@ -92,6 +109,19 @@ def test_the_table_has_each_claim_of_the_paper_with_its_question_and_verdict() -
         "| --- | --- |",
         "| [Is it so?](docs/results.md#a-claim) | **supported** +0.7 pt [+0.4, +1.0], n = 20 |",
         "| [Is it not?](docs/results.md#another) | **inconclusive†**, n = 10 |",
+    ]
+
+
+def test_the_critics_have_a_table_of_their_own() -> None:
+    paper = claims_table.render(PAGE)
+    assert claims_table.render(PAGE + DEBATE).removeprefix(paper).splitlines() == [
+        "",
+        "",
+        "And of 1 claims of its critics: on digits 1 refuted (last run on 2026-01-03).",
+        "",
+        "| the critics' claim, as a question | digits |",
+        "| --- | --- |",
+        "| [Is it, after all?](docs/results.md#third) | **refuted** +2.0 pt [+1.0, +3.0], n = 10 |",
     ]
 
 
