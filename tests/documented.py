@@ -18,8 +18,11 @@ EXAMPLE = "\n".join(
 )
 """The experiments file that the page about such files shows, in one."""
 
-OWN = "\n".join(re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "howto" / "normalizer.md").read_text(), re.DOTALL))
-"""The experiments file of the page about normalizers of one's own."""
+OWN = [
+    "\n".join(re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "howto" / page).read_text(), re.DOTALL))
+    for page in ("normalizer.md", "own.md")
+]
+"""The experiments files of the pages about what is one's own."""
 
 
 def begun() -> str:
