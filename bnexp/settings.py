@@ -21,7 +21,11 @@ from bnexp.options import COMPONENTS, as_layers
 from bnexp.yamlfile import Path, parse_scalar
 
 SETTABLE = TrialConfig.model_fields.keys() - {"seed", "sources"}
-SHORTHANDS: Mapping[str, Callable[[Any], Any]] = {"model.hidden": as_layers, "norm.options": as_pairs}
+SHORTHANDS: Mapping[str, Callable[[Any], Any]] = {
+    "model.hidden": as_layers,
+    "model.options": as_pairs,
+    "norm.options": as_pairs,
+}
 """What makes one thing of the ways in which a value may be written."""
 MOST_TRIALS = 5_000_000
 """Of an experiment, and so of its seeds too."""

@@ -19,8 +19,9 @@ EXAMPLE = "\n".join(
 """The experiments file that the page about such files shows, in one."""
 
 OWN = [
-    "\n".join(re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "howto" / page).read_text(), re.DOTALL))
+    text
     for page in ("normalizer.md", "own.md")
+    for text in re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "howto" / page).read_text(), re.DOTALL)
 ]
 """The experiments files of the pages about what is one's own."""
 

@@ -24,6 +24,7 @@ from bnexp.engine.graph import Replayed
 from bnexp.engine.optim import STRETCH, Optimizer
 from bnexp.identity import cohort_key
 from bnexp.models.layers import Cohort, Layer, Mode, Pass
+from bnexp.models.networks import network
 
 
 class Program:
@@ -43,8 +44,7 @@ class Program:
             device=self.device,
             bfloat16=config.precision == "bfloat16",
         )
-        build = registry.load(registry.MODELS[config.model.name])
-        self.model: Layer = build(members, config, data.shape, data.classes)
+        self.model = network(members, config, data.shape, data.classes)
         optimizer = registry.load(registry.OPTIMIZERS[config.optimizer.name])
         self.optimizer: Optimizer = optimizer(self.model, self.trials)
         self.now = torch.zeros((), dtype=torch.int64, device=self.device)
@@ -82,7 +82,8 @@ class Program:
 
     def fits(self, trials: Sequence[TrialConfig], data: DeviceData) -> bool:
         """Whether the steps of `trials` are the same operations on tensors of the same shapes."""
-        return data is self.data and _shape(trials) == _shape(self.trials)
+        same = data is self.data and _shape(trials) == _shape(self.trials)
+        return same and all(layer.restarts for layer in self.layers())
 
     def restart(self, trials: Sequence[TrialConfig]) -> None:
         """Begin anew with `trials`, which this program fits, in place. For a moment there are two of it."""
