@@ -4,14 +4,15 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bnexp import registry
 from bnexp.claims.looks import ascending
 from bnexp.claims.partial import Partial, as_column
 from bnexp.claims.rules import Rule, compatible
 from bnexp.config import columns_by_name
-from bnexp.errors import did_you_mean
+from bnexp.errors import UsageError, did_you_mean
+from bnexp.installed import resolved
 from bnexp.marks import Fields, named
 from bnexp.normalizers import OwnOptions
 from bnexp.own import is_own
@@ -77,10 +78,17 @@ class Arms(Fields):
     """Left out where the estimator measures the treatment alone."""
 
 
+def _with_path(name: Any) -> Any:
+    try:
+        return resolved("estimator", name)
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+
+
 class Estimator(Fields):
     """How the effect is measured on each seed."""
 
-    name: Annotated[str, named("estimator", registry.ESTIMATORS, or_own=True)]
+    name: Annotated[str, BeforeValidator(_with_path), named("estimator", registry.ESTIMATORS, or_own=True)]
     """What it computes."""
     of: Literal["scored_accuracy", "trained"] = "scored_accuracy"
     """The outcome."""
