@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from bnexp.config import TrialConfig, columns
 from bnexp.data.batches import to_device
+from bnexp.engine import memory
 from bnexp.engine.program import Program
 from bnexp.engine.rehearsal import rehearse
 from bnexp.engine.trainer import Trainer
@@ -25,6 +26,7 @@ from bnexp.models.layers import Mode
 from bnexp.records import Outcome
 from tests.attacks import invoke
 from tests.cohorts import CPU, assert_as_alone, data_of, synthetic, together
+from tests.conftest import Bnexp
 from tests.documented import ROOT
 
 PAGE = (ROOT / "docs" / "howto" / "own.md").read_text()
@@ -245,3 +247,43 @@ def test_a_final_number_is_of_a_module_that_evaluates(ours: Path) -> None:
     program.run(1, 3)
     first, second = (program.measure(program.data.validation, mode) for mode in (Mode.CURVE, Mode.FINAL))
     assert first == second
+
+
+def test_what_is_kept_of_a_plain_network_is_what_its_class_loads(ours: Path) -> None:
+    """Under its own names, statistics included, whatever the trial's place."""
+    base = trial("ours:Small", nonlinearity="relu")
+    program = Program(numbered(base, {"seed": 1}, {"seed": 2}), data_of("digits", "float32"))
+    program.run(1, 5)
+    program.keep([1])
+    [logits, _] = next(program._answers(program.data.test, Mode.FINAL, 1))
+    module = importlib.import_module("ours").Small((8, 8, 1), 10, torch.relu)
+    module.load_state_dict({name.removeprefix("plain."): one for name, one in program.weights(0).items()})
+    expected = module.eval()(program.data.test.first(logits.shape[1]).x.view(-1, 1, 8, 8))
+    assert torch.allclose(logits[0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_memory_is_estimated_by_what_is_within_a_plain_network(ours: Path) -> None:
+    """Its feature maps, and not only the logits that it gives."""
+    few, many = (
+        sum(memory._activations(Program([trial(model, nonlinearity="relu")], data_of("digits", "float32"))))
+        for model in ({"name": "ours:Small", "options": {"maps": maps}} for maps in (4, 16))
+    )
+    assert many - few == pytest.approx(3 * (16 - 4) * 64 * 4)
+
+
+@pytest.mark.slow
+def test_who_has_read_only_the_page_gets_results(ours: Path, bnexp: Bnexp) -> None:
+    """Its three examples, in workers of their own; and verify finds the same, and then another source."""
+    examples = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    for name, text, count in zip(("striped", "networks", "rates"), examples, (2, 4, 6), strict=True):
+        small = re.sub(r"steps: \d+", "steps: 20", text.replace("seeds: 10", "seeds: 1"))
+        ours.with_name(f"{name}.yaml").write_text(small)
+        ended = bnexp("run", name, "--file", f"{name}.yaml", "--workers", "1", cwd=ours.parent)
+        assert ended.code == 0 and f"{count} finished" in ended.err, ended.err
+    assert "Worst, norm batch minus norm none" in bnexp("report", "--file", "rates.yaml", cwd=ours.parent).out
+    verify = ("verify", "--experiment", "networks", "--workers", "1")
+    again = bnexp(*verify, cwd=ours.parent)
+    assert again.code == 0 and "4 bitwise equal" in again.out, again.out + again.err
+    ours.write_text(ours.read_text() + "# edited\n")
+    said = " ".join(bnexp(*verify, cwd=ours.parent).out.split())
+    assert "the source of ours:Small is not what it was trained by" in said

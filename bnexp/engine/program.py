@@ -23,6 +23,7 @@ from bnexp.engine.evaluation import Measured, Tally, chunk
 from bnexp.engine.graph import Replayed
 from bnexp.engine.optim import STRETCH, Optimizer
 from bnexp.identity import cohort_key
+from bnexp.models.alone import Alone
 from bnexp.models.layers import Cohort, Layer, Mode, Pass
 from bnexp.models.networks import network
 
@@ -215,11 +216,14 @@ class Program:
 
     def weights(self, place: int) -> dict[str, Tensor]:
         """The parameters of the trial in `place` and its statistics of normalization, without the trial axis, under
-        their names in the network's `state_dict`."""
-        tensors = dict(self.model.named_parameters())
+        their names in the network's `state_dict`; of plain modules, all that they have, under their own names."""
+        tensors: dict[str, Tensor] = dict(self.model.named_parameters())
         for path, layer in self.model.named_modules():
             if getattr(layer, "gathers", False):
                 tensors |= {f"{path}.{name}": buffer for name, buffer in layer.named_buffers(recurse=False)}
+            if isinstance(layer, Alone):
+                tensors = {name: one for name, one in tensors.items() if name.rpartition(".")[0] != path}
+                tensors |= {f"{path}.{name}": one for name, one in layer.tensors().items()}
         return {name: tensor[place].detach() for name, tensor in tensors.items()}
 
 

@@ -93,6 +93,15 @@ class Alone(Layer):
         ours = dict(self.named_parameters())
         return (ours[path] for path in dict.fromkeys(weights) if path in ours)
 
+    def tensors(self) -> dict[str, Tensor]:
+        """The modules' parameters and buffers under their own names, [T, ...]; one of several names under the first."""
+        first = {path: key for key, path in reversed(self._paths.items())}
+        return {key: getattr(self, path).view(-1, *self._shapes[key]) for path, key in first.items()}
+
+    def leaves(self) -> Iterator[nn.Module]:
+        """The parts of the modules that have none themselves."""
+        return (part for plain in self._plain for part in plain.modules() if not any(part.children()))
+
     def keep(self, slots: Tensor, streams: list[int]) -> None:
         super().keep(slots, streams)
         self._seeds = _each(streams, len(slots))
