@@ -239,6 +239,9 @@ def test_commands_refuse_it_in_a_sentence(ours: Path) -> None:
     ):
         refused = invoke("plan", "networks", "--file", "e.yaml", *(w for c in changes for w in ("--set", c)))
         assert refused.code == 2 and said in refused.err, refused.err
+    ours.with_name("e.yaml").write_text(EXAMPLE.replace("dropout: [0, 0.5]", "init_scale: [1, 2]"))
+    refused = invoke("plan", "networks", "--file", "e.yaml")
+    assert refused.code == 2 and "networks, few, init_scale 2: init_scale: model ours:Small takes none" in refused.err
 
 
 def test_a_final_number_is_of_a_module_that_evaluates(ours: Path) -> None:
