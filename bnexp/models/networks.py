@@ -113,7 +113,7 @@ class _Own:
         """Raise UsageError where the trial has what makes no difference to a network with a trial axis."""
         read = _Read(self.config)
         self._fused(cohort_like(cohort, [0], 1), read)
-        for name in {"norm", "nonlinearity"} - read.fields:
+        for name in sorted({"norm", "nonlinearity"} - read.fields):
             self._refuse(name, self.factors[name])
         one, scaled, dropped = (
             self._fused(cohort_like(cohort, [0], 1, *numbers)) for numbers in ((1.0, 0.0), (2.0, 0.0), (1.0, 0.5))

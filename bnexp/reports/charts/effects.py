@@ -65,7 +65,7 @@ class Panel:
 
 def axis_of(how: Estimator) -> tuple[str, bool]:
     """The title of the axis that an estimator's effect belongs on, and whether it is logarithmic."""
-    title = AXES.get(how.name, f"{how.name.replace('_', ' ')} ({how.unit})")
+    title = AXES.get(how.name, f"{how.name.rpartition(':')[2].replace('_', ' ')} ({how.unit})")
     if how.of == "trained" and how.unit == "rate":
         title = title.replace("test accuracy", "seeds that trained")
     if how.name == "ensemble_gain":
