@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 
 from bnexp import own, registry
 from bnexp.errors import did_you_mean
-from bnexp.marks import Fields, Mark, Written, named, per_trial, recorded, static
+from bnexp.marks import IMPORT_PATH, Fields, Mark, Written, named, per_trial, recorded, static
 from bnexp.normalizers import NoNormOptions, Norm
 from bnexp.options import (
     COMPONENTS,
@@ -37,7 +37,7 @@ def known_dataset(name: str) -> str:
 def _dataset_names(_: object) -> dict[str, Any]:
     prepared = f"^(?:{registry.PREPARED_NAMES.pattern})$"
     made = {"type": "string", "pattern": prepared, "description": registry.about(registry.PREPARED)}
-    return {"anyOf": [registry.enumerated(registry.DATASETS), made]}
+    return {"anyOf": [registry.enumerated(registry.DATASETS), made, IMPORT_PATH]}
 
 
 class TrialConfig(Fields):

@@ -11,6 +11,7 @@ from bnexp.claims.about import about, sources
 from bnexp.claims.model import Claim
 from bnexp.claims.report import make_report
 from bnexp.claims.stored import judged
+from bnexp.config import TrialConfig
 from bnexp.data.dataset import Dataset, Source, source
 from bnexp.db.expanding import identified
 from bnexp.db.results import Results
@@ -18,6 +19,7 @@ from bnexp.db.rows import Instance, WantedTrial
 from bnexp.db.store import Store
 from bnexp.design import Experiment, Trial
 from bnexp.errors import UsageError
+from bnexp.options import OwnModelOptions
 
 
 def instantiate(experiment: Experiment, overrides: str, data_dir: Path | None) -> Instance:
@@ -38,7 +40,7 @@ def rehearse(instance: Instance, data_dir: Path | None) -> None:
     for arm, same in groupby([*instance.tuning, *instance.trials], key=attrgetter("arm")):
         config = next(same).config
         norm = tuple(value for _, value in config.norm if not isinstance(value, float))  # what shapes a network
-        kind = config.dataset, config.image_size, config.batch_size, config.model, norm
+        kind = config.dataset, config.image_size, config.batch_size, config.model, norm, config.sources, _taken(config)
         if kind in seen:
             continue
         seen.add(kind)
@@ -49,6 +51,13 @@ def rehearse(instance: Instance, data_dir: Path | None) -> None:
         except UsageError as error:
             which = f"{instance.name}, {arm}" if arm else instance.name
             raise UsageError(f"{which}: {error}; change it, or leave it out with `exclude`") from error
+
+
+def _taken(config: TrialConfig) -> tuple[object, ...]:
+    """What else a network of a person's own may not take."""
+    if not isinstance(config.model, OwnModelOptions):
+        return ()
+    return config.nonlinearity, config.precision, bool(config.probes), config.dropout > 0, config.init_scale != 1
 
 
 class Identifier:

@@ -101,6 +101,7 @@ def _refine(found: dict[str, Schema]) -> None:
     """Add what the models' own checks say, so far as a schema can."""
     factors = {"type": "string", "enum": sorted({*dotted_names(), *columns_by_name().values(), "variant"} - {"seed"})}
     estimator = found["Estimator"]["properties"]
+    del estimator["source"]  # which people do not write
     estimator["over"]["items"] = found["Table"]["properties"]["by"]["items"] = factors
     estimator["factor"] = {"anyOf": [factors, {"type": "null"}], "description": estimator["factor"]["description"]}
     estimator["members"] |= factors

@@ -216,11 +216,12 @@ ShippedNorm = Annotated[
 ]
 
 
-def _whose(value: Any) -> str:
+def whose(value: Any) -> str:
+    """Which kind of options a component's are: "own" where it is named by import path, "shipped" else."""
     name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
     return "own" if isinstance(name, str) and own.is_own(name) else "shipped"
 
 
 Norm = Annotated[
-    Annotated[ShippedNorm, Tag("shipped")] | Annotated[OwnNormOptions, Tag("own")], Discriminator(_whose), SHORT
+    Annotated[ShippedNorm, Tag("shipped")] | Annotated[OwnNormOptions, Tag("own")], Discriminator(whose), SHORT
 ]

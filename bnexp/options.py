@@ -4,10 +4,10 @@ augmentations."""
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from bnexp.marks import SHORT, Fields, Written, per_trial, static
-from bnexp.normalizers import NORMS, OwnNormOptions
+from bnexp.normalizers import NORMS, OwnName, OwnNormOptions, OwnOptions, whose
 
 LAYERS = r"(\d{1,4})x(\d{1,5})"
 
@@ -102,6 +102,14 @@ class InceptionOptions(Fields):
         return self
 
 
+class OwnModelOptions(Fields):
+    """A network of your own, named by import path: with a trial axis, or a plain torch.nn.Module."""
+
+    name: Annotated[OwnName, static("import path", "model")]
+    options: Annotated[OwnOptions, static("names and values", "model_options", origin=())] = ()
+    """What it is made with."""
+
+
 class SgdOptions(Fields):
     """Stochastic gradient descent with momentum, as torch.optim.SGD: v = momentum v + g; w = w - lr v."""
 
@@ -178,7 +186,7 @@ COMPONENTS: dict[str, tuple[type[Fields], ...]] = {
 """Fields with fields of their own, chosen by their `name`."""
 
 
-OWN_COMPONENTS: dict[str, type[Fields]] = {"norm": OwnNormOptions}
+OWN_COMPONENTS: dict[str, type[Fields]] = {"model": OwnModelOptions, "norm": OwnNormOptions}
 """The options of those that are named by import path."""
 
 
@@ -187,9 +195,10 @@ def _else(name: str) -> BeforeValidator:
     return BeforeValidator(lambda value: {"name": name} | value if isinstance(value, dict) else value)
 
 
+ShippedModel = Annotated[MlpOptions | CnnOptions | VggOptions | InceptionOptions, Field(discriminator="name")]
 Model = Annotated[
-    MlpOptions | CnnOptions | VggOptions | InceptionOptions,
-    Field(discriminator="name"),
+    Annotated[ShippedModel, Tag("shipped")] | Annotated[OwnModelOptions, Tag("own")],
+    Discriminator(whose),
     _else("mlp"),
     SHORT,
 ]

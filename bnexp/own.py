@@ -25,7 +25,7 @@ def is_own(name: str) -> bool:
 def source_hash(name: str) -> str:
     """SHA-256 (64 hexadecimal digits) of the file in which the component's module stands. What that imports is not in
     it. Raises UsageError where there is no such file."""
-    return hashlib.sha256(_file(name).read_bytes()).hexdigest()
+    return hashlib.sha256(file_of(name).read_bytes()).hexdigest()
 
 
 def sourced(name: str) -> str:
@@ -50,18 +50,25 @@ def load(name: str, sources: Sequence[str]) -> Any:
     as `sourced` makes them: trials that are written down would be trained by other code than they say."""
     if sourced(name) not in sources:
         raise UsageError(f"{name}: its source has changed since these trials were written down; run again for new ones")
+    return found(name)
+
+
+def found(name: str) -> Any:
+    """The object of that name, whatever its source is by now. Raises UsageError where it is not there."""
+    path = file_of(name)
     module, _, attribute = name.partition(":")
     try:
-        found = importlib.import_module(module)
+        loaded = importlib.import_module(module)
     except (Exception, SystemExit) as error:
         said = last_line(f"{type(error).__name__}: {error}")
-        raise UsageError(f"{name}: {_file(name)} cannot be imported: {said}") from error
-    if not hasattr(found, attribute):
-        raise UsageError(f"{name}: the module {module} ({_file(name)}) has no {attribute!r}")
-    return getattr(found, attribute)
+        raise UsageError(f"{name}: {path} cannot be imported: {said}") from error
+    if not hasattr(loaded, attribute):
+        raise UsageError(f"{name}: the module {module} ({path}) has no {attribute!r}")
+    return getattr(loaded, attribute)
 
 
-def _file(name: str) -> Path:
+def file_of(name: str) -> Path:
+    """The file in which the component's module stands. Raises UsageError where there is none."""
     if not re.fullmatch(WRITTEN, name):
         raise UsageError(f"{name!r} is no import path; write package.module:name")
     here = str(Path.cwd())
@@ -69,9 +76,9 @@ def _file(name: str) -> Path:
         sys.path.append(here)  # a command has the folder of its program there instead; last, to hide nothing
     module = name.partition(":")[0]
     try:
-        found = importlib.util.find_spec(module)
+        spec = importlib.util.find_spec(module)
     except ModuleNotFoundError:  # of a package that it would be in
-        found = None
-    if found is None or found.origin is None or not found.has_location:
+        spec = None
+    if spec is None or spec.origin is None or not spec.has_location:
         raise UsageError(f"{name}: no module {module!r} with a file is in {here} or installed")
-    return Path(found.origin)
+    return Path(spec.origin)

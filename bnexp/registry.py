@@ -30,6 +30,9 @@ PREPARED_NAMES = re.compile(r"imagefolder/[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 """Of datasets that `bnexp data prepare` makes of a folder: a path that leads nowhere else."""
 LONGEST_NAME = 100
 
+RETURNED = "bnexp.data.own:Returned"
+"""Of datasets that a function of a person's own returns."""
+
 
 def is_prepared(dataset: str) -> bool:
     """Whether it is the name of a dataset that `bnexp data prepare` makes."""
@@ -38,12 +41,12 @@ def is_prepared(dataset: str) -> bool:
 
 def is_dataset(name: str) -> bool:
     """Whether a configuration may name this dataset."""
-    return name in DATASETS or is_prepared(name)
+    return name in DATASETS or is_prepared(name) or re.fullmatch(own.WRITTEN, name) is not None
 
 
 def datasets() -> list[str]:
     """What a configuration may name, to be told to people."""
-    return [*DATASETS, "imagefolder/NAME"]
+    return [*DATASETS, "imagefolder/NAME", "package.module:function"]
 
 
 MODELS = {

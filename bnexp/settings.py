@@ -15,13 +15,18 @@ from pydantic_core import ErrorDetails
 from bnexp import own
 from bnexp.config import TrialConfig, columns_by_name, leaves
 from bnexp.errors import ConfigurationError, UsageError, did_you_mean, nearest
+from bnexp.installed import resolved
 from bnexp.marks import Fields, Mark
 from bnexp.normalizers import as_pairs
 from bnexp.options import COMPONENTS, as_layers
 from bnexp.yamlfile import Path, parse_scalar
 
 SETTABLE = TrialConfig.model_fields.keys() - {"seed", "sources"}
-SHORTHANDS: Mapping[str, Callable[[Any], Any]] = {"model.hidden": as_layers, "norm.options": as_pairs}
+SHORTHANDS: Mapping[str, Callable[[Any], Any]] = {
+    "model.hidden": as_layers,
+    "model.options": as_pairs,
+    "norm.options": as_pairs,
+}
 """What makes one thing of the ways in which a value may be written."""
 MOST_TRIALS = 5_000_000
 """Of an experiment, and so of its seeds too."""
@@ -68,8 +73,17 @@ def flatten(values: Mapping[str, Any], place: Callable[[Path], str]) -> Settings
         for name, setting in inner.items():
             if name in settings:
                 raise ConfigurationError(f"{name} stands here a second time", setting.place)
-            settings[name] = setting
+            settings[name] = _with_path(name, setting)
     return settings
+
+
+def _with_path(name: str, setting: Setting) -> Setting:
+    """With the import path in the place of a short name that a package has given."""
+    try:
+        value = resolved(name, setting.value)
+    except UsageError as error:
+        raise ConfigurationError(f"{name.removesuffix('.name')}: {error}", setting.place) from error
+    return Setting(value, setting.place)
 
 
 def merge(under: Settings, over: Settings) -> Settings:

@@ -12,6 +12,7 @@ from bnexp.artifacts import Folder
 from bnexp.claims.about import about
 from bnexp.claims.expectations import expectations
 from bnexp.claims.model import Claim
+from bnexp.claims.own import refuse_unfit
 from bnexp.claims.stored import known_effects
 from bnexp.claims.tuning import choose, unfinished
 from bnexp.db.results import Results
@@ -54,9 +55,11 @@ class Wish:
         return Identifier(self.data_dir)(self.experiment.expand(levels))
 
 
-def refuse_impossible(wishes: Sequence[Wish], results: Results | None) -> None:
-    """Raise UsageError where a trial could not train of an instance that has not been run before."""
+def refuse_impossible(wishes: Sequence[Wish], results: Results | None, claims: Mapping[str, Claim]) -> None:
+    """Raise UsageError where a trial could not train of an instance that has not been run before, or a claim about one
+    could not be judged."""
     for wish in wishes:
+        refuse_unfit(about(claims, wish.instance))
         if wish.find(results) is None:
             rehearse(wish.instance, wish.data_dir)
 
@@ -64,7 +67,7 @@ def refuse_impossible(wishes: Sequence[Wish], results: Results | None) -> None:
 def outlook(wish: Wish, results: Results | None, claims: Mapping[str, Claim]) -> Outlook:
     """What `wish` comes to, given what is stored. Raises UsageError where a trial of it could not train."""
     instance = wish.instance
-    refuse_impossible([wish], results)
+    refuse_impossible([wish], results, claims)
     found = wish.find(results)
     choices = results.choices(found) if results and found is not None else []
     known = known_effects(results.effects(instance.name)) if results else {}

@@ -151,7 +151,7 @@ def _prepare(trial: Stored, fingerprints: dict[str, str], data_dir: Path | None)
     if config.dataset not in fingerprints:
         try:
             fingerprints[config.dataset] = source(config.dataset, data_dir).fingerprint()
-        except DatasetError as error:
+        except (DatasetError, UsageError) as error:
             return str(error)
     if fingerprints[config.dataset] != trial.fingerprint:
         return f"the dataset differs: {config.dataset} is not what it was trained on"

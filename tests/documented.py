@@ -18,8 +18,12 @@ EXAMPLE = "\n".join(
 )
 """The experiments file that the page about such files shows, in one."""
 
-OWN = "\n".join(re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "howto" / "normalizer.md").read_text(), re.DOTALL))
-"""The experiments file of the page about normalizers of one's own."""
+OWN = [
+    text
+    for page in ("normalizer.md", "own.md")
+    for text in re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "howto" / page).read_text(), re.DOTALL)
+]
+"""The experiments files of the pages about what is one's own."""
 
 
 def begun() -> str:

@@ -464,6 +464,7 @@ def rows_of(path: Path, columns: dict[str, list[str]]) -> dict[str, list[tuple[o
         ("0002", {"tiny": 24, "overlap": 6}),
         ("0003", {"tiny": 24, "overlap": 6, "tuned": 4, "doomed": 4}),
         ("0005", {"tiny": 24, "overlap": 6, "tuned": 4, "doomed": 4}),
+        ("0006", {"tiny": 24, "overlap": 6, "tuned": 4, "adam": 4, "own": 2}),
     ],
 )
 def test_an_old_database_is_upgraded_without_loss(revision: str, trials: dict[str, int], tmp_path: Path) -> None:
@@ -527,11 +528,12 @@ def test_the_present_schema_has_a_file_too(tmp_path: Path) -> None:
         "maps",
         "adam",
         "own",
+        "network",
     }
     with sqlite3.connect(path) as opened:
         query = "select outcome, count(*), count(resumed_at_step) from attempts group by 1"
         attempts = opened.execute(query).fetchall()
-    assert attempts == [("diverged", 12, 0), ("failed", 6, 0), ("finished", 39, 2), ("interrupted", 2, 0)]
+    assert attempts == [("diverged", 12, 0), ("failed", 6, 0), ("finished", 41, 2), ("interrupted", 2, 0)]
 
 
 @pytest.mark.parametrize("revision", sorted(path.stem for path in (Path(__file__).parent / "databases").glob("*.db")))

@@ -41,11 +41,10 @@ ELSEWHERE = re.compile(r"postgresql://|^/data$|^~|^(old|other)\.db$")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[ExperimentsFile]:
     """The experiments files that pages are about: the shipped one, the example, the first one, the tutorial's."""
     folder = tmp_path_factory.mktemp("examples")
-    example, tutorial, own = (folder / name for name in ("example.yaml", "tutorial.yaml", "own.yaml"))
-    example.write_text(EXAMPLE)
-    own.write_text(OWN)
-    tutorial.write_text(begun())
-    return [load(path) for path in (ROOT / "experiments.yaml", example, START, tutorial, own)]
+    texts = {"example.yaml": EXAMPLE, "tutorial.yaml": begun()} | {f"{n}.yaml": text for n, text in enumerate(OWN)}
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    return [load(path) for path in (ROOT / "experiments.yaml", START, *(folder / name for name in texts))]
 
 
 def test_pages_show_commands() -> None:

@@ -32,7 +32,7 @@ LAYERS = [
     ["config", "yamlfile", "columns", "table"],
     ["options"],
     ["normalizers"],
-    ["marks"],
+    ["marks", "installed"],
     ["registry"],
     ["own"],
     ["records", "errors", "files", "text", "budget", "stopping", "unread"],
@@ -70,6 +70,7 @@ WITHOUT_TORCH = [
     "table",
     "budget",
     "own",
+    "installed",
     "unread",
 ]
 

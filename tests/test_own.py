@@ -12,10 +12,12 @@ from benchmarks.alone import PLAIN
 from bnexp.config import TrialConfig
 from bnexp.engine.program import Program
 from bnexp.engine.rehearsal import rehearse
+from bnexp.engine.trainer import Trainer
 from bnexp.errors import ConfigurationError, UsageError
 from bnexp.experiments import load
 from bnexp.identity import cohort_key, trial_key
 from bnexp.models.layers import Mode
+from bnexp.records import Outcome
 from tests.cohorts import SMALL, assert_as_alone, data_of, synthetic, together
 from tests.cohorts import trial as shipped_trial
 from tests.conftest import Bnexp
@@ -153,6 +155,15 @@ def test_a_trial_equals_itself_alone_and_after_a_neighbours_end(mine: Path, norm
     trials = numbered(base, ends, {"seed": 1}, {"seed": 1, "dropout": 0.5}, {"seed": 2, "init_scale": 2.0})
     assert together(trials)[0].status == "diverged"
     assert_as_alone(trials)
+
+
+def test_what_a_plain_module_draws_is_its_own_trials_in_a_cohort_after_another(mine: Path) -> None:
+    """Though one program could go on with the tensors of the other."""
+    trainer, data = Trainer(), data_of("digits", "float32")
+    first, second = ([trial("mine:Noisy", seed=seed, steps=5)] for seed in (1, 2))
+    list(trainer.train(first, data))
+    [outcome] = [one for one in trainer.train(second, data) if isinstance(one, Outcome)]
+    assert outcome == together(second)[0]
 
 
 def test_a_nonlinearity_is_a_function_of_a_tensor(mine: Path) -> None:

@@ -41,7 +41,7 @@ from bnexp.reports.sparkline import sparkline
 from tests.conftest import TINY, Bnexp
 
 INF = math.inf
-UNITS: list[Unit] = ["points", "rate", "log2", "share", "decades", "factor", "error"]
+UNITS: list[Unit] = ["points", "rate", "log2", "share", "decades", "factor", "error", "number"]
 NORMS = {"treatment": {"norm": "batch"}, "control": {"norm": "none"}}
 NOW = datetime(2026, 1, 2, 3, 4)
 

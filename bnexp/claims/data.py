@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from bnexp import registry
 from bnexp.claims.arms import (
     Arm,
     Curves,
     Estimate,
-    Measured,
     NotEstimableError,
     Predicted,
     Probes,
@@ -23,8 +21,10 @@ from bnexp.claims.arms import (
     no_predictions,
 )
 from bnexp.claims.model import Arms, Estimator, Measure, free_columns
+from bnexp.claims.own import estimator
 from bnexp.claims.partial import Partial, as_column, called, columns_of, described
 from bnexp.columns import counts, length, levels, take
+from bnexp.errors import UsageError
 from bnexp.records import Choice, Columns
 
 ENDED = ("finished", "diverged")
@@ -81,7 +81,10 @@ class Data:
         for side in sides:
             _check_ended(side)
         treated, *others = (self._arm(described(p), side) for p, side in zip(partials, sides, strict=True))
-        measure: Measured = registry.load(registry.ESTIMATORS[how.name])
+        try:
+            measure = estimator(how)
+        except UsageError as error:  # edited while its trials were trained: the others are judged all the same
+            raise NotEstimableError(str(error)) from error
         estimate = measure(treated, others[0] if others else None, how, self.margin)
         notes = list(estimate.notes)
         if dropped:

@@ -4,19 +4,22 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bnexp import registry
 from bnexp.claims.looks import ascending
 from bnexp.claims.partial import Partial, as_column
 from bnexp.claims.rules import Rule, compatible
 from bnexp.config import columns_by_name
-from bnexp.errors import did_you_mean
+from bnexp.errors import UsageError, did_you_mean
+from bnexp.installed import resolved
 from bnexp.marks import Fields, named
+from bnexp.normalizers import OwnOptions
+from bnexp.own import is_own
 
-Unit = Literal["points", "rate", "log2", "share", "decades", "factor", "error"]
+Unit = Literal["points", "rate", "log2", "share", "decades", "factor", "error", "number"]
 """Percentage points of accuracy; percentage points of a share of seeds; the logarithm of a ratio; a share of seeds, 0
-to 1; powers of ten; a factor; a relative error."""
+to 1; powers of ten; a factor; a relative error; a number that has no unit of ours."""
 
 UNITS: dict[str, Unit] = {
     "difference": "points",
@@ -41,6 +44,8 @@ ONE_ARM = ("rate", "growth_per_layer", "largest_error", "ensemble_gain")
 
 ALONG_A_FACTOR = ("spread_difference", "largest_trained", "tolerated_range")
 
+OWN = "estimators of your own"
+
 USED_BY: dict[str, tuple[str, ...]] = {
     "of": ("difference", "best_difference", "spread_difference", "interaction", "tolerated_range"),
     "over": ("best_difference", "interaction"),
@@ -49,6 +54,8 @@ USED_BY: dict[str, tuple[str, ...]] = {
     "within": ("tolerated_range",),
     "members": ("ensemble_gain",),
     "measure": ("ensemble_gain",),
+    "options": (OWN,),
+    "effect_in": (OWN,),
 }
 """The estimators that each option means something to."""
 
@@ -71,10 +78,17 @@ class Arms(Fields):
     """Left out where the estimator measures the treatment alone."""
 
 
+def _with_path(name: Any) -> Any:
+    try:
+        return resolved("estimator", name)
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+
+
 class Estimator(Fields):
     """How the effect is measured on each seed."""
 
-    name: Annotated[str, named("estimator", registry.ESTIMATORS)]
+    name: Annotated[str, BeforeValidator(_with_path), named("estimator", registry.ESTIMATORS, or_own=True)]
     """What it computes."""
     of: Literal["scored_accuracy", "trained"] = "scored_accuracy"
     """The outcome."""
@@ -92,6 +106,12 @@ class Estimator(Fields):
     """ensemble_gain: the factor whose levels are the members of an ensemble, or `variant`."""
     measure: Literal["top1_error", "top5_error"] = "top1_error"
     """ensemble_gain: whether the label must be the likeliest class, or among the five likeliest."""
+    options: OwnOptions = ()
+    """One of your own: what it is called with besides the trials."""
+    effect_in: Literal["number", "points", "log2", "decades"] = "number"
+    """One of your own: the unit of its effect; log2: the arms are compared by their ratio, of which limits speak."""
+    source: str = ""
+    """One of your own: SHA-256 of the file that it stands in, which bnexp writes here."""
 
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> "Estimator":
@@ -102,14 +122,21 @@ class Estimator(Fields):
         if self.name == "interaction" and (self.gain is None or self.gain.control is None):
             raise ValueError("interaction needs `gain`: {treatment: ..., control: ...}, what each arm gains")
         for option, users in USED_BY.items():
-            if option in self.model_fields_set and self.name not in users:
+            if option in self.model_fields_set and (OWN if self.own else self.name) not in users:
                 raise ValueError(f"{self.name} has no `{option}`, which is for {', '.join(users)}")
         if "seed" in (*self.over, self.factor, self.members):
             raise ValueError("the seed is no factor: effects are paired by it")
         return self
 
     @property
+    def own(self) -> bool:
+        """Whether it is named by import path."""
+        return is_own(self.name)
+
+    @property
     def unit(self) -> Unit:
+        if self.own:
+            return self.effect_in
         return "rate" if UNITS[self.name] == "points" and self.of == "trained" else UNITS[self.name]
 
 
@@ -133,7 +160,7 @@ class Measure(Fields):
 
     @model_validator(mode="after")
     def _has_its_arms(self) -> "Measure":
-        if (self.arms.control is None) != (self.estimator.name in ONE_ARM):
+        if not self.estimator.own and (self.arms.control is None) != (self.estimator.name in ONE_ARM):
             wants = "measures the treatment only" if self.arms.control is not None else "needs a control"
             raise ValueError(f"{self.estimator.name} {wants}")
         return self

@@ -8,13 +8,14 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from bnexp.claims.looks import preset
-from bnexp.claims.model import Claim
+from bnexp.claims.model import Claim, Estimator
 from bnexp.claims.partial import Partial, as_column, columns_of
 from bnexp.claims.reach import Path, as_written, cells_of, check_reach
 from bnexp.config import columns_by_name
-from bnexp.errors import ConfigurationError, did_you_mean
+from bnexp.errors import ConfigurationError, UsageError, did_you_mean
 from bnexp.experiments import ExperimentsFile
 from bnexp.marks import Fields
+from bnexp.own import source_hash
 
 
 def parse_claims(file: ExperimentsFile) -> dict[str, Claim]:
@@ -27,6 +28,7 @@ def parse_claims(file: ExperimentsFile) -> dict[str, Claim]:
             claim = Claim.model_validate(entry)
         except ValidationError as error:
             raise _refusal(file, name, error.errors()) from error
+        claim = _with_sources(file, name, claim)
         if claim.experiment is not None:
             _check_names(file, name, claim)
             experiment = file.experiments[claim.experiment]
@@ -35,6 +37,33 @@ def parse_claims(file: ExperimentsFile) -> dict[str, Claim]:
                 claim = claim.model_copy(update={"looks": preset(len(experiment.seeds))})
         claims[name] = claim
     return claims
+
+
+def _with_sources(file: ExperimentsFile, name: str, claim: Claim) -> Claim:
+    """The claim with the sources of the estimators that are a person's own."""
+
+    def sourced(how: Estimator, *path: str) -> Estimator:
+        place = file.document.place(("claims", name, *path, "estimator"))
+        if how.source:
+            raise ConfigurationError(f"claim {name}: an estimator's `source` is written by bnexp", place)
+        if not how.own:
+            return how
+        try:
+            return how.model_copy(update={"source": source_hash(how.name)})
+        except UsageError as error:
+            raise ConfigurationError(f"claim {name}: {error}", place) from error
+
+    changed: dict[str, Any] = {}
+    if claim.estimator:
+        changed["estimator"] = sourced(claim.estimator)
+    if claim.measures:
+        changed["measures"] = {
+            part: measure.model_copy(update={"estimator": sourced(measure.estimator, "measures", part)})
+            for part, measure in claim.measures.items()
+        }
+    if claim.table and claim.table.estimator:
+        changed["table"] = claim.table.model_copy(update={"estimator": sourced(claim.table.estimator, "table")})
+    return claim.model_copy(update=changed)
 
 
 def _refusal(file: ExperimentsFile, name: str, errors: list[ErrorDetails]) -> ConfigurationError:

@@ -46,13 +46,13 @@ def _wishes(
         gc.enable()
 
 
-def _refuse_impossible(wishes: "list[Wish]", database: str) -> None:
+def _refuse_impossible(wishes: "list[Wish]", database: str, claims: "Mapping[str, Claim]") -> None:
     """Before the database is made. What one has that cannot be read, since it is older, may have been run before: it is
     not looked at, and what cannot train fails in its turn."""
     from bnexp.stages import refuse_impossible
 
     with suppress(DatabaseError), stored(database) as results:
-        refuse_impossible(wishes, results)
+        refuse_impossible(wishes, results, claims)
 
 
 @contextmanager
@@ -111,7 +111,7 @@ def run(
     experiments = load_file(file)
     claims = parse_claims(experiments)
     wishes = _wishes(experiments, names, assignments, seeds, data_dir)
-    _refuse_impossible(wishes, database)
+    _refuse_impossible(wishes, database, claims)
     called = [wish.instance.name for wish in wishes]
     if train(wishes, called, claims, make_executor, database, checkpoints, retry_failed):
         sys.exit(BnexpError.exit_code)

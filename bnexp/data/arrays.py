@@ -50,15 +50,10 @@ class Arrays:
     def read(self) -> Dataset:
         folder = self._found()
         images, labels, test_images, test_labels = self.arrays(folder)
-        for part, pixels, named in (("train", images, labels), ("test", test_images, test_labels)):
-            if len(pixels) != len(named):
-                raise DatasetError(f"{folder}: {len(pixels)} {part} images but {len(named)} labels")
-            if named.max() >= self.classes:
-                raise DatasetError(f"{folder}: {part} labels must be 0 to {self.classes - 1}, not {named.max()}")
-        if images.shape[1:] != test_images.shape[1:]:
-            raise DatasetError(f"{folder}: train images are {images.shape[1:]}, test images {test_images.shape[1:]}")
         sets = (images, labels.astype(np.int64), test_images, test_labels.astype(np.int64))
-        return Dataset(self.name, self.classes, 255.0, *sets)
+        found = Dataset(self.name, self.classes, 255.0, *sets)
+        refuse_unfit(str(folder), found)
+        return found
 
     def _candidates(self) -> list[Path]:
         return [folder / name for folder in self.folders for name in (self.name, self.unpacked) if name]
@@ -79,3 +74,17 @@ class Arrays:
         """A folder that was looked in, and what it lacks if some of the files are there."""
         lacking = self._lacks(folder)
         return str(folder) if len(lacking) == len(self.files) else f"{folder}, which lacks {' and '.join(lacking)}"
+
+
+def refuse_unfit(where: str, data: Dataset) -> None:
+    """Raise DatasetError, which begins with `where`, unless each image has a label that is a class, and images of both
+    sets have one shape."""
+    images, test_images = data.images, data.test_images
+    assert isinstance(images, np.ndarray) and isinstance(test_images, np.ndarray)
+    for part, pixels, named in (("train", images, data.labels), ("test", test_images, data.test_labels)):
+        if len(pixels) != len(named):
+            raise DatasetError(f"{where}: {len(pixels)} {part} images but {len(named)} labels")
+        if named.max() >= data.classes:
+            raise DatasetError(f"{where}: {part} labels must be 0 to {data.classes - 1}, not {named.max()}")
+    if images.shape[1:] != test_images.shape[1:]:
+        raise DatasetError(f"{where}: train images are {images.shape[1:]}, test images {test_images.shape[1:]}")

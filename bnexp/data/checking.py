@@ -7,6 +7,7 @@ from bnexp import registry
 from bnexp.data.dataset import source
 from bnexp.data.imagefolder.prepared import ImageFolder
 from bnexp.errors import UsageError, did_you_mean
+from bnexp.installed import resolved
 
 
 def check(name: str, data_dir: Path | None, tell: Callable[[int, int], None]) -> str:
@@ -14,6 +15,7 @@ def check(name: str, data_dir: Path | None, tell: Callable[[int, int], None]) ->
     are read, of how many.
 
     Raises UsageError where there is no such dataset, DatasetError where it is missing or damaged."""
+    name = resolved("dataset", name)
     if not registry.is_dataset(name):
         raise UsageError(f"no such dataset {name!r} ({did_you_mean(name, registry.datasets())})")
     found = source(name, data_dir)

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from bnexp import registry
+from bnexp import own, registry
 from bnexp.data.ragged import Ragged
 
 SYSTEM_FOLDER = Path("/usr/share/datasets")
@@ -51,7 +51,7 @@ class Dataset:
 
 class Source(Protocol):
     """A dataset that may or may not be on this machine. A source is made with the folders to look in, a prepared one
-    with its name before them."""
+    with its name before them, a person's own with its name and the folder that was told."""
 
     name: str
     margin: float
@@ -91,7 +91,10 @@ def search_folders(data_dir: Path | None) -> list[Path]:
 
 
 def source(name: str, data_dir: Path | None = None) -> Source:
-    """The source of the dataset `name`, which is registered or prepared."""
+    """The source of the dataset `name`, which is registered or prepared, or the import path of a function."""
+    if own.is_own(name):
+        returned: Source = registry.load(registry.RETURNED)(name, data_dir)
+        return returned
     if registry.is_prepared(name):
         found: Source = registry.load(registry.PREPARED)(name, search_folders(data_dir))
         return found

@@ -52,6 +52,8 @@ class TrialRow(Base):
     modules: Mapped[str | None]
     """Here as a JSON list."""
     local_response: Mapped[bool | None]
+    model_options: Mapped[str | None]
+    """Here as a JSON list of pairs."""
     norm: Mapped[str]
     norm_eps: Mapped[float | None]
     norm_momentum: Mapped[float | None]

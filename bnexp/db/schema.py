@@ -9,7 +9,7 @@ from sqlalchemy.engine import URL
 from bnexp.db.url import shown
 from bnexp.errors import DatabaseError
 
-REVISION = "0006"
+REVISION = "0007"
 """The schema that this program reads and writes."""
 
 

@@ -198,7 +198,7 @@ class VerdictRow(Base):
     """The upper end of the same interval."""
     unit: Mapped[str | None]
     """points: percentage points; times: a ratio; share: of seeds, 0 to 1; decades: powers of ten; factor, error:
-    relative"""
+    relative; number: none of ours"""
     n: Mapped[int | None]
     """Seeds that it rests on."""
     p: Mapped[float | None]

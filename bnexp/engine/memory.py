@@ -2,12 +2,14 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bnexp.engine.evaluation import chunk
 from bnexp.engine.program import Program
+from bnexp.models.alone import Alone
 from bnexp.models.layers import Layer, Mode
 
 SHARE = 0.5
@@ -34,13 +36,16 @@ def room(program: Program) -> int:
 
 @torch.no_grad()
 def _activations(program: Program) -> list[float]:
-    """Bytes that each layer puts out for one example."""
+    """Bytes that each layer puts out for one example, and each part of a plain module."""
     found = []
 
-    def count(layer: Layer, given: tuple[Tensor, ...], output: Tensor) -> None:
-        found.append(output.numel() * output.element_size() / program.batches.size)
+    def count(layer: nn.Module, given: tuple[Any, ...], output: Any) -> None:
+        if isinstance(output, Tensor):
+            found.append(output.numel() * output.element_size() / program.batches.size)
 
-    leaves = [layer for layer in program.layers() if not any(isinstance(child, Layer) for child in layer.children())]
+    layers = program.layers()
+    leaves: list[nn.Module] = [one for one in layers if not any(isinstance(child, Layer) for child in one.children())]
+    leaves += [part for layer in layers if isinstance(layer, Alone) for part in layer.leaves()]
     hooks = [layer.register_forward_hook(count) for layer in leaves]
     try:
         index_SB = torch.arange(program.batches.size, device=program.batches.examples.indexed_on)[None]

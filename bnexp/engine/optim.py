@@ -206,4 +206,4 @@ def _of(kind: type[Options], trials: list[TrialConfig], number: Callable[[Option
 
 
 def _decaying(module: nn.Module) -> Iterator[nn.Parameter]:
-    return module.parameters(recurse=False) if isinstance(module, Layer) and module.decays else iter(())
+    return module.decaying() if isinstance(module, Layer) else iter(())

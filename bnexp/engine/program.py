@@ -23,7 +23,9 @@ from bnexp.engine.evaluation import Measured, Tally, chunk
 from bnexp.engine.graph import Replayed
 from bnexp.engine.optim import STRETCH, Optimizer
 from bnexp.identity import cohort_key
+from bnexp.models.alone import Alone
 from bnexp.models.layers import Cohort, Layer, Mode, Pass
+from bnexp.models.networks import network
 
 
 class Program:
@@ -43,8 +45,7 @@ class Program:
             device=self.device,
             bfloat16=config.precision == "bfloat16",
         )
-        build = registry.load(registry.MODELS[config.model.name])
-        self.model: Layer = build(members, config, data.shape, data.classes)
+        self.model = network(members, config, data.shape, data.classes)
         optimizer = registry.load(registry.OPTIMIZERS[config.optimizer.name])
         self.optimizer: Optimizer = optimizer(self.model, self.trials)
         self.now = torch.zeros((), dtype=torch.int64, device=self.device)
@@ -97,7 +98,8 @@ class Program:
 
     def fits(self, trials: Sequence[TrialConfig], data: DeviceData) -> bool:
         """Whether the steps of `trials` are the same operations on tensors of the same shapes."""
-        return data is self.data and _shape(trials) == _shape(self.trials)
+        same = data is self.data and _shape(trials) == _shape(self.trials)
+        return same and all(layer.restarts for layer in self.layers())
 
     def restart(self, trials: Sequence[TrialConfig]) -> None:
         """Begin anew with `trials`, which this program fits, in place. For a moment there are two of it."""
@@ -229,11 +231,14 @@ class Program:
 
     def weights(self, place: int) -> dict[str, Tensor]:
         """The parameters of the trial in `place` and its statistics of normalization, without the trial axis, under
-        their names in the network's `state_dict`."""
-        tensors = dict(self.model.named_parameters())
+        their names in the network's `state_dict`; of plain modules, all that they have, under their own names."""
+        tensors: dict[str, Tensor] = dict(self.model.named_parameters())
         for path, layer in self.model.named_modules():
             if getattr(layer, "gathers", False):
                 tensors |= {f"{path}.{name}": buffer for name, buffer in layer.named_buffers(recurse=False)}
+            if isinstance(layer, Alone):
+                tensors = {name: one for name, one in tensors.items() if name.rpartition(".")[0] != path}
+                tensors |= {f"{path}.{name}": one for name, one in layer.tensors().items()}
         return {name: tensor[place].detach() for name, tensor in tensors.items()}
 
 

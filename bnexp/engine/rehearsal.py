@@ -2,12 +2,13 @@
 
 import torch
 
-from bnexp import registry
 from bnexp.config import TrialConfig
 from bnexp.data.batches import batches_of, shape_of
 from bnexp.data.dataset import Dataset
 from bnexp.data.loading import DTYPES
-from bnexp.models.layers import Cohort
+from bnexp.errors import UsageError
+from bnexp.models.layers import Cohort, Nonlinearity
+from bnexp.models.networks import network
 
 META = torch.device("meta")
 """Whose tensors have shapes and no numbers: nothing is drawn or computed."""
@@ -25,5 +26,6 @@ def rehearse(config: TrialConfig, dataset: Dataset) -> None:
         device=META,
         bfloat16=config.precision == "bfloat16",
     )
-    build = registry.load(registry.MODELS[config.model.name])
-    build(cohort, config, shape_of(dataset, config.image_size), dataset.classes)
+    built = network(cohort, config, shape_of(dataset, config.image_size), dataset.classes)
+    if config.probes and not any(isinstance(layer, Nonlinearity) for layer in built.modules()):
+        raise UsageError(f"probes: they look at nonlinearities of bnexp's, of which model {config.model.name} has none")

@@ -1,9 +1,9 @@
-"""Normalizers of a person's own: those with a trial axis as they are, and plain modules trial by trial.
+"""Normalizers of a person's own: those with a trial axis as they are, and plain modules trial by trial, as networks are
+that are such modules.
 
 Shape suffixes as in `layers`."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -15,11 +15,8 @@ from bnexp import random, registry
 from bnexp.config import TrialConfig
 from bnexp.errors import UsageError
 from bnexp.models.layers import Cohort, Layer, Mode, Pass
+from bnexp.models.trying import CPU, batch, tried
 from bnexp.normalizers import OwnNormOptions
-
-CPU = torch.device("cpu")
-TRIED = 4
-"""Examples in the batch that a layer of a person's own is tried with."""
 
 
 def normalizer(config: TrialConfig) -> Callable[..., Layer]:
@@ -38,11 +35,12 @@ def _make(made: type[nn.Module], options: dict[str, Any], cohort: Cohort, name: 
     def build(cohort: Cohort) -> Layer:
         if issubclass(made, Layer):
             return made(cohort, name, units, **options)
-        return Alone(cohort, name, partial(made, units, **options))
+        return Alone(cohort, name, lambda _: made(units, **options))
 
     try:
         if cohort.device.type == "meta":  # nothing is trained, but it is found out whether it could be
-            _try(build, replace(cohort, device=CPU, bfloat16=False), units)
+            x_TBC = batch(cohort, 2, units)
+            tried(build, cohort, x_TBC, x_TBC.shape, "the same shape")
         return build(cohort)
     except UsageError:
         raise
@@ -51,42 +49,26 @@ def _make(made: type[nn.Module], options: dict[str, Any], cohort: Cohort, name: 
         raise UsageError(f"norm: {made.__name__} of {units} units with options {options}: {said}") from error
 
 
-@torch.no_grad()
-def _try(build: Callable[[Cohort], Layer], cohort: Cohort, units: int) -> None:
-    """Make one of two trials and pass a batch through it, and of the first trial alone. Raises ValueError where shapes
-    are not what they should be, or a trial depends on its company."""
-    both, one = (
-        replace(cohort, streams=[*range(trials)], init_scale=torch.ones(trials), dropout=torch.zeros(trials))
-        for trials in (2, 1)
-    )
-    together, alone = build(both), build(one)
-    for path, parameter in together.named_parameters():
-        if parameter.dim() != 3 or len(parameter) != 2:
-            shape = f"[{', '.join(map(str, parameter.shape))}]"
-            raise ValueError(f"its parameter {path!r} is {shape} in a cohort of 2 trials, where [2, n, m] is wanted")
-    x_TBC = torch.randn(2, TRIED, units, dtype=cohort.dtype, generator=torch.Generator().manual_seed(0))
-    now = Pass(Mode.TRAIN, torch.ones((), dtype=torch.int64))
-    y_TBC = together(x_TBC, now)
-    if not isinstance(y_TBC, Tensor) or y_TBC.shape != x_TBC.shape:
-        given = list(y_TBC.shape) if isinstance(y_TBC, Tensor) else type(y_TBC).__name__
-        raise ValueError(f"of [2, {TRIED}, {units}] it makes {given}, where the same shape is wanted")
-    if not torch.allclose(y_TBC[:1], alone(x_TBC[:1], now), rtol=1e-3, atol=1e-4, equal_nan=True):
-        raise ValueError("a trial has other numbers in company than alone: nothing may cross the first axis")
-
-
 class Alone(Layer):
     """A plain module for each trial, one after the other: not fused, so as slow as in a loop of trials.
 
-    It sees the units of one trial's batch, [B, C]. Its parameters start as it makes them, under a seed of (trial's
-    seed, layer); what it draws at random in training belongs to (trial's seed, layer, step) on a CPU, and to nothing on
-    a GPU. It is in training mode where the network trains, and in evaluation mode where it is evaluated; there is no
-    other population than the statistics that it has by then."""
+    It sees one trial's batch, the units [B, C] of a layer or the images of a network. Its parameters start as it makes
+    them, under a seed of (trial's seed, layer); what it draws at random in training belongs to (trial's seed, layer,
+    step) on a CPU, and to nothing on a GPU. It is in training mode where the network trains, and in evaluation mode
+    where it is evaluated; there is no other population than the statistics that it has by then."""
 
-    def __init__(self, cohort: Cohort, name: str, make: Callable[[], nn.Module]) -> None:
+    restarts = False
+    """The seeds of what it draws, and what its modules have besides tensors, are those of its trials."""
+
+    def __init__(self, cohort: Cohort, name: str, make: Callable[[int], nn.Module], decays: bool = False) -> None:
+        """`make` makes the module of the trial in a slot. With `decays`, weight decay applies to those of its
+        parameters that have two axes or more."""
         super().__init__()
-        self.name = name
+        self.name, self.decays = name, decays
         self._seeds = _each(cohort.streams, cohort.trials)
-        made = [_seeded(make, random.key("init", seed, name)[0]) for seed in self._seeds]
+        made = [
+            _seeded(partial(make, slot), random.key("init", seed, name)[0]) for slot, seed in enumerate(self._seeds)
+        ]
         self._shapes: dict[str, torch.Size] = {}
         self._paths: dict[str, str] = {}
         """Where each tensor of a module is here, by its name there. One of several names is one tensor here too."""
@@ -103,27 +85,42 @@ class Alone(Layer):
                 self.register_parameter(self._paths[key], nn.Parameter(each))
             else:
                 self.register_buffer(self._paths[key], each)
-        self._plain = [made[0].to("meta")]
-        """In a list, so that its tensors are none of ours."""
+        self._plain = [module.to("meta") for module in made]
+        """In a list, so that their tensors are none of ours."""
+
+    def decaying(self) -> Iterator[nn.Parameter]:
+        weights = [path for key, path in self._paths.items() if self.decays and len(self._shapes[key]) > 1]
+        ours = dict(self.named_parameters())
+        return (ours[path] for path in dict.fromkeys(weights) if path in ours)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The modules' parameters and buffers under their own names, [T, ...]; one of several names under the first."""
+        first = {path: key for key, path in reversed(self._paths.items())}
+        return {key: getattr(self, path).view(-1, *self._shapes[key]) for path, key in first.items()}
+
+    def leaves(self) -> Iterator[nn.Module]:
+        """The parts of the modules that have none themselves."""
+        return (part for plain in self._plain for part in plain.modules() if not any(part.children()))
 
     def keep(self, slots: Tensor, streams: list[int]) -> None:
         super().keep(slots, streams)
         self._seeds = _each(streams, len(slots))
+        self._plain = [self._plain[slot] for slot in slots.tolist()]
 
-    def forward(self, x_TBC: Tensor, now: Pass) -> Tensor:
-        [plain] = self._plain
+    def forward(self, x_SBC: Tensor, now: Pass) -> Tensor:
         draws = now.mode in (Mode.TRAIN, Mode.PROBE)
-        plain.train(draws)
         mine = {key: getattr(self, path) for key, path in self._paths.items()}
         if now.mode is Mode.PROBE:  # leaves nothing behind
             mine = {key: one if isinstance(one, nn.Parameter) else one.clone() for key, one in mine.items()}
-        x_TBC = x_TBC.to(next((one.dtype for one in self.parameters()), x_TBC.dtype))
-        step = int(now.step) if draws and x_TBC.device == CPU else None
+        x_SBC = x_SBC.to(next((one.dtype for one in self.parameters()), x_SBC.dtype))
+        step = int(now.step) if draws and x_SBC.device == CPU else None
         each = []
-        for slot, x_BC in enumerate(x_TBC):
+        for slot, plain in enumerate(self._plain):
+            plain.train(draws)
             own = {key: one[slot].view(self._shapes[key]) for key, one in mine.items()}
             if step is not None:  # nothing else here draws from torch's own generator
                 torch.default_generator.manual_seed(random.key("own", self._seeds[slot], self.name, step)[0])
+            x_BC = x_SBC[slot * len(x_SBC) // len(self._plain)]
             each.append(functional_call(plain, own, (x_BC,), tie_weights=False))
         return torch.stack(each)
 

@@ -82,6 +82,9 @@ class Layer(nn.Module):
     decays = False
     """Whether weight decay applies to its parameters (it does to weights, not to biases, gamma or beta)."""
 
+    restarts = True
+    """Whether its tensors are all that it has of its trials, so that others can take their place in these."""
+
     gathers = False
     """Whether it learns anything in `Mode.COLLECT`."""
 
@@ -96,6 +99,10 @@ class Layer(nn.Module):
 
     def forward(self, x_TBI: Tensor, now: Pass) -> Tensor:
         raise NotImplementedError
+
+    def decaying(self) -> Iterator[nn.Parameter]:
+        """Its parameters that weight decay applies to, those of layers within it left out."""
+        return self.parameters(recurse=False) if self.decays else iter(())
 
     def keep(self, slots: Tensor, streams: list[int]) -> None:
         """Go on with the trials in `slots` (int64 indices) only, whose streams are `streams`."""

@@ -87,7 +87,7 @@ class _Words:
                 return f"{limit:g}x a layer"
             case "share":
                 return f"{limit:g} of the seeds"
-            case "error":
+            case "error" | "number":
                 return f"{limit:g}"
             case _:
                 return f"{limit:g} {NOUNS[unit]}{'s' * (abs(limit) != 1)}"

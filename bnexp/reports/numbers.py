@@ -38,6 +38,8 @@ def bare(value: float, unit: Unit) -> str:
             return f"{value:.2f}"
         case "factor":
             return f"{significant(value)}x"
+        case "number":
+            return f"{'+' * (value > 0)}{significant(value)}"
         case _:
             return f"{value:.1e}"
 
@@ -134,6 +136,8 @@ def cell(value: Cell | None, how: Estimator) -> str:
             return significant(value.mean)
         case "largest_error":
             return f"{value.mean:.1e}"
+        case _ if how.unit in ("number", "log2"):
+            return significant(value.mean)
         case _:
             return f"{round(value.mean, 1) + 0.0:.1f}"
 

@@ -74,7 +74,7 @@ def outcome(how: Estimator) -> str:
             error = how.measure.replace("top", "top-").replace("_", " ")
             return f"{error} of the ensemble minus that of its member best on validation"
         case _:
-            return spaced(how.name)
+            return spaced(how.name.rpartition(":")[2])
 
 
 def contrast(arms: Arms, how: Estimator) -> str:

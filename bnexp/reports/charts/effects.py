@@ -36,7 +36,7 @@ AXES = {
 }
 """What each estimator's axis says. One that is not here has an axis of its own name and unit."""
 LOGARITHMIC = ("log2", "error")
-NO_EFFECT: dict[Unit, float] = {"points": 0.0, "rate": 0.0, "decades": 0.0, "log2": 1.0, "factor": 1.0}
+NO_EFFECT: dict[Unit, float] = {"points": 0.0, "rate": 0.0, "decades": 0.0, "log2": 1.0, "factor": 1.0, "number": 0.0}
 """Where nothing differs; shares and errors have no such place."""
 LEAST = 1e-18
 """Stands for 0 on a logarithmic axis."""
@@ -65,7 +65,7 @@ class Panel:
 
 def axis_of(how: Estimator) -> tuple[str, bool]:
     """The title of the axis that an estimator's effect belongs on, and whether it is logarithmic."""
-    title = AXES.get(how.name, f"{how.name.replace('_', ' ')} ({how.unit})")
+    title = AXES.get(how.name, f"{how.name.rpartition(':')[2].replace('_', ' ')} ({how.unit})")
     if how.of == "trained" and how.unit == "rate":
         title = title.replace("test accuracy", "seeds that trained")
     if how.name == "ensemble_gain":

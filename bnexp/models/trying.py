@@ -1,0 +1,65 @@
+"""Whether a layer of a person's own does what a layer must, tried before anything trains.
+
+Shape suffixes as in `layers`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from bnexp.models.layers import Cohort, Layer, Mode, Pass
+
+CPU = torch.device("cpu")
+EXAMPLES = 4
+"""In the batch that it is tried with."""
+
+Build = Callable[[Cohort], Layer]
+
+
+def cohort_like(
+    cohort: Cohort, streams: Sequence[int], trials: int, scale: float = 1.0, dropout: float = 0.0
+) -> Cohort:
+    """One of other trials, all alike, on a CPU."""
+    return replace(
+        cohort,
+        streams=[*streams],
+        init_scale=torch.full((trials,), scale),
+        dropout=torch.full((trials,), dropout),
+        device=CPU,
+        bfloat16=False,
+    )
+
+
+def batch(cohort: Cohort, streams: int, *shape: int) -> Tensor:
+    """Numbers to pass through, [streams, EXAMPLES, *shape]."""
+    draws = torch.Generator().manual_seed(0)
+    return torch.randn(streams, EXAMPLES, *shape, dtype=cohort.dtype, generator=draws)
+
+
+def passed(layer: Layer, x: Tensor) -> Tensor:
+    """What it makes of a batch in its first step."""
+    made: Tensor = layer(x, Pass(Mode.TRAIN, torch.ones((), dtype=torch.int64)))
+    return made
+
+
+@torch.no_grad()
+def tried(build: Build, cohort: Cohort, x_TBI: Tensor, wanted: Sequence[int], wanted_is: str = "") -> None:
+    """Make one of two trials and pass a batch through it, and of the first trial alone. Raises ValueError where shapes
+    are not what they should be (`wanted`, [2, ...], in words `wanted_is`), or a trial depends on its company."""
+    together, alone = (build(cohort_like(cohort, range(trials), trials)) for trials in (2, 1))
+    for path, parameter in together.named_parameters():
+        if parameter.dim() != 3 or len(parameter) != 2:
+            shape = f"[{', '.join(map(str, parameter.shape))}]"
+            raise ValueError(f"its parameter {path!r} is {shape} in a cohort of 2 trials, where [2, n, m] is wanted")
+    y_TBC = passed(together, x_TBI)
+    refuse_other(y_TBC, x_TBI, wanted, wanted_is)
+    if not torch.allclose(y_TBC[:1], passed(alone, x_TBI[:1]), rtol=1e-3, atol=1e-4, equal_nan=True):
+        raise ValueError("a trial has other numbers in company than alone: nothing may cross the first axis")
+
+
+def refuse_other(y_TBC: Tensor, x_SBI: Tensor, wanted: Sequence[int], wanted_is: str = "") -> None:
+    """Raise ValueError where what was made of a batch has another shape than `wanted`."""
+    if not isinstance(y_TBC, Tensor) or [*y_TBC.shape] != [*wanted]:
+        given = list(y_TBC.shape) if isinstance(y_TBC, Tensor) else type(y_TBC).__name__
+        raise ValueError(f"of {[*x_SBI.shape]} it makes {given}, where {wanted_is or [*wanted]} is wanted")
