@@ -20,8 +20,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
 
 from benchmarks import machine
 from benchmarks.processes import WARM_STEPS, Build, Crew, Go
@@ -183,17 +184,18 @@ def run(norms: Sequence[str], steps: int, rounds: int, say: Callable[[str], None
 
 def show(record: dict[str, Any]) -> None:
     """A table for people."""
-    table = Table(Column("norm", no_wrap=True), title="The plain loops' time over bnexp's [range]")
     loops = list(record["all"])
-    for name in ("trials", "bnexp, s a round", *loops, "losses apart"):
-        table.add_column(name, justify="right", no_wrap=name in loops)
+    table = Table(
+        "norm", title=f"The plain loops' time over bnexp's \\[range], {record['rounds']} rounds", box=SIMPLE_HEAD
+    )
+    for name in ("bnexp, s", *(loop.removeprefix("plain, ") for loop in loops), "apart"):
+        table.add_column(name, justify="right", no_wrap=True)
     for one in record["normalizers"]:
         apart = "-" if one["difference"] is None else f"{one['difference']:.0e}"
         took = f"{summary(one['seconds']['fused'])['median']:.2f}"
-        ratios_of = [shown(one["times"][loop]) for loop in loops]
-        table.add_row(one["norm"], str(sum(one["trials"].values())), took, *ratios_of, apart)
+        table.add_row(one["norm"], took, *[shown(one["times"][loop]) for loop in loops], apart)
     table.add_section()
-    table.add_row("all", "", "", *[shown(record["all"][loop]) for loop in loops], "")
+    table.add_row("all", "", *[shown(record["all"][loop]) for loop in loops], "")
     Console().print(table)
 
 
