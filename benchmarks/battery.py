@@ -210,14 +210,15 @@ def main() -> None:
     parser.add_argument("--norms", default=",".join(known), help="of these, which is the default")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=10, help="of each trial in a round")
-    parser.add_argument("--output", type=Path, default=STORED, help="of the record, JSON")
+    parser.add_argument("--output", type=Path, help="of the record, JSON; of all normalizers it has a place")
     options = parser.parse_args()
     norms = options.norms.split(",")
     if unknown := [name for name in norms if name not in known]:
         parser.error(f"no such {unknown[0]!r}; choose from {', '.join(known)}")
     record = run(norms, options.steps, options.rounds, lambda line: print(line, file=sys.stderr, flush=True))
     show(record)
-    machine.write(options.output, record)
+    if options.output or norms == known:
+        machine.write(options.output or STORED, record)
     if wrong := disagreeing(record["normalizers"]):
         sys.exit(f"these did not train the same on both sides: {', '.join(wrong)}")
 

@@ -53,10 +53,19 @@ def _conditions(record: Record) -> str:
     return (
         f"bnexp's seconds of a round, in which {trials} trials of a normalizer take {record['steps']} training steps "
         f"each, and how many times as long a plain loop took, in one process and in {record['processes']}: medians "
-        f"[and ranges] of {record['rounds']} rounds in turn. The aim was {AIM} times the plain loop in all, {own}. "
+        f"[and ranges] of {record['rounds']} rounds in turn. The aim was {AIM} times the plain loop, {own}"
+        f"{_missed(record)}. "
         f"{record['device_name']}, {record['cores']} cores, load {record['load_before']} before it began; "
         f"{record['date']}, commit {commit}, {versions}; `python benchmarks/battery.py`."
     )
+
+
+def _missed(record: Record) -> str:
+    """The normalizers whose median stayed below the aim."""
+    slow = [
+        one["norm"] for one in record["normalizers"] if one["times"]["plain"]["median"] < OWN_AIMS.get(one["norm"], AIM)
+    ]
+    return f"; not met by {', '.join(slow)}" if slow else ""
 
 
 def stored() -> Record | None:

@@ -26,8 +26,11 @@ class Battery:
 
 
 def normalizers(texts: Iterable[str]) -> list[Normalizer]:
-    """The normalizers that were named, each once. Raises ConfigurationError where a file could not name one."""
+    """The normalizers that were named, each once. Raises ConfigurationError where a file could not name one, UsageError
+    where one is what they are compared with."""
     found = [Normalizer.parse(text, f"--norm {text}") for text in texts]
+    if any(one.name == "none" for one in found):
+        raise UsageError("--norm none: networks without normalization are what every normalizer is compared with")
     return list({one.label: one for one in found}.values())
 
 

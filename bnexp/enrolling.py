@@ -1,7 +1,7 @@
 """Before and after the training: from experiments to instances whose trials have identities, written down in the
 database with the claims about them; and the verdicts on what has come out."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
@@ -37,8 +37,7 @@ def rehearse(instance: Instance, data_dir: Path | None) -> None:
 
     datasets: dict[str, Dataset] = {}
     seen: set[tuple[object, ...]] = set()
-    for arm, same in groupby([*instance.tuning, *instance.trials], key=attrgetter("arm")):
-        config = next(same).config
+    for arm, config in _kinds([*instance.tuning, *instance.trials]):
         norm = tuple(value for _, value in config.norm if not isinstance(value, float))  # what shapes a network
         kind = config.dataset, config.image_size, config.batch_size, config.model, norm, config.sources, _taken(config)
         if kind in seen:
@@ -51,6 +50,15 @@ def rehearse(instance: Instance, data_dir: Path | None) -> None:
         except UsageError as error:
             which = f"{instance.name}, {arm}" if arm else instance.name
             raise UsageError(f"{which}: {error}; change it, or leave it out with `exclude`") from error
+
+
+def _kinds(trials: Sequence[WantedTrial]) -> Iterator[tuple[str, TrialConfig]]:
+    """An arm and a trial of it; of networks of a person's own, which may not take a level that is tuned, each trial."""
+    for arm, same in groupby(trials, key=attrgetter("arm")):
+        first = next(same).config
+        yield arm, first
+        if isinstance(first.model, OwnModelOptions):
+            yield from ((arm, trial.config) for trial in same)
 
 
 def _taken(config: TrialConfig) -> tuple[object, ...]:

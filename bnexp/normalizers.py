@@ -127,7 +127,7 @@ class FixupOptions(Fields):
 
 
 class LsuvOptions(Fields):
-    """No normalization, but the initialization LSUV (Mishkin and Matas 2016): orthonormal weights, divided layer by
+    """No normalization, but the initialization LSUV (Mishkin and Matas 2015): orthonormal weights, divided layer by
     layer, before the first step, by the standard deviation of what comes of them on its batch, which cancels
     init_scale; a bias is added."""
 
@@ -148,7 +148,10 @@ def as_pairs(value: Any) -> Any:
 def _pairs(value: Any) -> Any:
     pairs = as_pairs(value)
     if not isinstance(pairs, tuple) or not all(
-        isinstance(pair, tuple) and isinstance(pair[0], str) and isinstance(pair[1], bool | int | float | str)
+        isinstance(pair, tuple)
+        and len(pair) == 2
+        and isinstance(pair[0], str)
+        and isinstance(pair[1], bool | int | float | str)
         for pair in pairs
     ):
         raise ValueError("they are names with a number, a word, true or false each")

@@ -1,5 +1,6 @@
 """Components of a person's own, named by import path, such as `mypackage.mymodule:MyNorm`: found, known by the hash of
-their source, and loaded. Naming one is what lets its code run: nothing is imported of a name without a colon."""
+their source, and loaded. Naming one is what lets its code run: nothing is imported of a name without a colon, but for
+those that installed packages give."""
 
 import hashlib
 import importlib
@@ -7,6 +8,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +77,21 @@ def file_of(name: str) -> Path:
     if here not in sys.path:
         sys.path.append(here)  # a command has the folder of its program there instead; last, to hide nothing
     module = name.partition(":")[0]
-    try:
-        spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:  # of a package that it would be in
-        spec = None
+    spec = _spec(module)
     if spec is None or spec.origin is None or not spec.has_location:
         raise UsageError(f"{name}: no module {module!r} with a file is in {here} or installed")
     return Path(spec.origin)
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    """Where Python would find it, without executing the packages that it is in."""
+    top, *inner = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except ValueError:  # it runs as a program
+        return None
+    for end in range(2, len(inner) + 2):
+        if spec is None or spec.submodule_search_locations is None:
+            return None
+        spec = PathFinder.find_spec(".".join([top, *inner][:end]), [*spec.submodule_search_locations])
+    return spec

@@ -65,11 +65,17 @@ class Normalizer:
         """Whether it is batch normalization as the file names it."""
         return self.name == REPLACED and not self.fields
 
+    def has(self, field: str) -> bool:
+        """Whether it has a field, named `norm.field` or without `norm.`."""
+        norm = validated(flatten({"norm": {"name": self.name, **self.fields}}, lambda _: self.place)).norm
+        return field.removeprefix("norm.") in type(norm).model_fields
+
     def instead(self, settings: Settings) -> Settings:
-        """The settings with the normalizer where they name batch normalization; fields of theirs stay."""
+        """The settings with the normalizer where they name batch normalization; those fields stay that it has too."""
         if "norm.name" not in settings or settings["norm.name"].value != REPLACED:
             return settings
-        return settings | flatten({"norm": {"name": self.name, **self.fields}}, lambda _: self.place)
+        theirs = {name: setting for name, setting in settings.items() if not name.startswith("norm.") or self.has(name)}
+        return theirs | flatten({"norm": {"name": self.name, **self.fields}}, lambda _: self.place)
 
 
 def split(overrides: str) -> tuple[str, str]:

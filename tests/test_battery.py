@@ -14,7 +14,9 @@ from bnexp.claims.about import about, replaced, sources
 from bnexp.claims.model import Arms, Claim, Table
 from bnexp.claims.overrides import but_seeds, run_command, with_seeds
 from bnexp.claims.parse import parse_claims
+from bnexp.claims.partial import columns_of
 from bnexp.claims.scorecard import column, latest
+from bnexp.config import TrialConfig
 from bnexp.db.results import Results
 from bnexp.db.rows import Instance
 from bnexp.db.store import Store
@@ -169,13 +171,30 @@ def test_it_stands_wherever_the_experiment_has_batch(file: ExperimentsFile) -> N
     assert in_place(file.experiments["rates"], of("batch")) is file.experiments["rates"]
 
 
-def test_fields_that_it_lacks_are_refused_where_they_stand(tmp_path: Path) -> None:
+def test_fields_that_it_lacks_go_with_batch_normalization(tmp_path: Path, claims: dict[str, Claim]) -> None:
     (tmp_path / "e.yaml").write_text("experiments:\n  a: {norm: {name: batch,\n    momentum: 0.2}}\n  b: {norm: group}")
     experiments = load(tmp_path / "e.yaml").experiments
-    with pytest.raises(ConfigurationError, match=r"e.yaml:3:5: norm 'group' has no field 'momentum'"):
-        in_place(experiments["a"], of("group")).arms()
+    [arm] = in_place(experiments["a"], of("group")).arms()
+    assert arm.config.norm == TrialConfig.model_validate({"norm": "group"}).norm
+    arms = Arms(treatment={"norm": {"name": "batch", "momentum": 0.2, "eps": 0.1}}, control={"norm": "none"})
+    changed = replaced(claims["better"].model_copy(update={"arms": arms}), of("group"))
+    assert changed.arms is not None and changed.arms.treatment == {"norm": "group", "norm.eps": 0.1}
     with pytest.raises(ConfigurationError, match=r"e.yaml:4:3: b has no `norm: batch`, whose place group could take"):
         in_place(experiments["b"], of("group"))
+
+
+def test_none_is_no_normalizer_to_test() -> None:
+    with pytest.raises(UsageError, match="--norm none: networks without normalization are what every normalizer is"):
+        normalizers(["batch", "none"])
+
+
+def test_an_arm_may_name_options() -> None:
+    """As the database has them."""
+    for options in ({"eps": 0.1, "a": 1}, [{"eps": 0.1, "a": 1}]):
+        found = columns_of({"norm": {"name": "mine:MeanAbs", "options": options}})
+        assert found == {"norm": ("mine:MeanAbs",), "norm_options": ('[["a", 1], ["eps", 0.1]]',)}
+    several = columns_of({"model.options": [{"maps": 4}, {"maps": 5}]})
+    assert several == {"model_options": ('[["maps", 4]]', '[["maps", 5]]')}
 
 
 def instance(name: str, overrides: str) -> Instance:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.alone import PLAIN
+from bnexp import own
 from bnexp.config import TrialConfig
 from bnexp.engine.program import Program
 from bnexp.engine.rehearsal import rehearse
@@ -262,3 +263,20 @@ def test_who_has_read_only_the_page_gets_results(mine: Path, bnexp: Bnexp) -> No
         ("mine:MeanAbs", "[]", 4),
         ("none", None, 2),
     ]
+
+
+def test_looking_for_a_source_executes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even the packages that it is in."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    inner = tmp_path / "broken_package" / "inner"
+    inner.mkdir(parents=True)
+    for folder in (inner, inner.parent):
+        (folder / "__init__.py").write_text("raise RuntimeError\n")
+    (inner / "norms.py").write_text("")
+    assert own.file_of("broken_package.inner.norms:Norm") == inner / "norms.py"
+    for name in ("broken_package.gone:Norm", "broken_package.inner.norms.deeper:Norm", "nowhere.at.all:Norm"):
+        with pytest.raises(UsageError, match="no module"):
+            own.file_of(name)
+    with pytest.raises(UsageError, match="cannot be imported: RuntimeError"):
+        own.found("broken_package.inner.norms:Norm")

@@ -22,7 +22,7 @@ from bnexp.enrolling import rehearse as rehearse_instance
 from bnexp.errors import UsageError
 from bnexp.experiments import load
 from bnexp.identity import cohort_key, trial_key
-from bnexp.models.layers import Mode
+from bnexp.models.layers import Linear, Mode
 from bnexp.records import Outcome
 from tests.attacks import invoke
 from tests.cohorts import CPU, assert_as_alone, data_of, synthetic, together
@@ -35,6 +35,8 @@ EXAMPLE = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[1]
 OTHERS = """
 import torch
 from torch import Tensor
+
+from bnexp.models.layers import Layer, Linear
 
 
 def plain(shape, classes, units=20):
@@ -88,6 +90,18 @@ def unready(cohort): return nn.Linear(1, 1)
 def number(shape): return 3
 def raises(shape, nonlinearity): raise ValueError(f"not of {shape}")
 known = 3
+"""
+
+
+PIXELS = """
+
+class Levels(nn.Module):
+    def __init__(self, shape, classes):
+        super().__init__()
+        self.level, self.classify = nn.Embedding(17, 1), nn.Linear(shape[0] * shape[1], classes)
+
+    def forward(self, images):
+        return self.classify(self.level((images * 16).long()).flatten(1))
 """
 
 
@@ -170,6 +184,35 @@ def test_numbers_that_a_module_takes_are_each_trials_own_in_every_cohort(ours: P
     found = [[one for one in trainer.train(cohort, data) if isinstance(one, Outcome)] for cohort in cohorts]
     again = [one for one in Trainer().train(cohorts[1], data) if isinstance(one, Outcome)]
     assert found[1] == again != found[0]
+
+
+def test_what_is_tuned_must_be_taken_too(ours: Path) -> None:
+    tuned = "tune: {factor: dropout, levels: [0, 0.5], seeds: [101]}"
+    ours.with_name("e.yaml").write_text(f'experiments:\n  a: {{model: "ours:plain", steps: 20, {tuned}}}\n')
+    refused = invoke("plan", "a", "--file", "e.yaml")
+    assert refused.code == 2 and "dropout: model ours:plain takes none" in refused.err
+
+
+def test_a_program_does_not_go_on_with_other_trials_of_own_code(ours: Path) -> None:
+    """A layer may hold more of its trials than tensors."""
+    data = to_device(synthetic(), 0, torch.float32, CPU)
+    for model, fits in (("mlp", True), ("ours:bottleneck", False)):
+        first, second = (numbered(trial(model, dataset="mnist"), {"seed": seed}) for seed in (0, 1))
+        assert Program(first, data).fits(second, data) is fits
+
+
+def test_the_pages_network_begins_as_its_norm_says(ours: Path) -> None:
+    rehearse(trial("ours:bottleneck", norm="fixup", dropout=0.5), synthetic())
+    program = Program(
+        [trial("ours:bottleneck", norm="fixup", dataset="mnist")], to_device(synthetic(), 0, torch.float32, CPU)
+    )
+    *_, output = (layer for layer in program.layers() if isinstance(layer, Linear))
+    assert output.name == "output" and not output.weight.any()
+
+
+def test_networks_are_tried_with_pixels(ours: Path) -> None:
+    ours.write_text(ours.read_text() + PIXELS)
+    rehearse(trial("ours:Levels"), synthetic())
 
 
 def test_source_and_options_are_in_the_key(ours: Path) -> None:

@@ -191,6 +191,8 @@ def test_a_file_that_has_other_trials_by_now_is_said(tiny: Path, page: Page, ask
     assert expands_alike(results, experiment, replace(stored, overrides="seeds=2")) is False
     assert expands_alike(results, experiment, replace(stored, overrides="dataset=fashion-mnist")) is False
     assert expands_alike(results, experiment, replace(stored, overrides="dropuot=2")) is None
+    replaced = replace(stored, overrides="norm=group in place of batch seeds=2")
+    assert expands_alike(results, experiment, replaced) is False
     results.close()
     notes = [block.text for block in page.again if isinstance(block, Line) and block.lead == "Note: "]
     assert len(notes) == 1 and notes[0].startswith("This file has other trials of crossed and named")

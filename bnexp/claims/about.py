@@ -94,7 +94,7 @@ def _partial(partial: Partial, normalizer: Normalizer) -> Partial:
         fields = dict(value) if isinstance(value, Mapping) else {"name": value}
         named = fields.pop("name", None) if field in ("norm", "norm.name") else None
         if named == REPLACED:
-            own = fields | dict(normalizer.fields)
+            own = {name: inner for name, inner in fields.items() if normalizer.has(name)} | dict(normalizer.fields)
             changed |= {"norm": normalizer.name} | {f"norm.{name}": inner for name, inner in own.items()}
         elif isinstance(named, list):
             changed["norm"] = [normalizer.name if name == REPLACED else name for name in named]

@@ -7,6 +7,7 @@ from typing import Any
 
 from bnexp.config import columns_by_name
 from bnexp.errors import ConfigurationError, did_you_mean
+from bnexp.normalizers import as_pairs
 from bnexp.options import as_layers
 from bnexp.settings import Setting, flatten, in_words
 
@@ -70,7 +71,10 @@ def columns_of(partial: Mapping[str, Any], place: Any = lambda _: "a claim") -> 
 
 
 def _alternatives(name: str, value: Any) -> tuple[Any, ...]:
-    """The values that a field may have, as the database has them: hidden layers as JSON."""
+    """The values that a field may have, as the database has them: hidden layers and options as JSON."""
+    if name.endswith(".options"):
+        alternatives = value if value and all(isinstance(item, dict) for item in value) else [value]
+        return tuple(json.dumps(as_pairs(one)) for one in alternatives)
     if name != "model.hidden":
         return tuple(value) if isinstance(value, list) else (value,)
     several = isinstance(value, list) and not all(isinstance(item, int) for item in value)

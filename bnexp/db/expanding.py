@@ -12,6 +12,7 @@ from bnexp.db.rows import Instance, WantedTrial
 from bnexp.design import Experiment, Trial
 from bnexp.errors import UsageError
 from bnexp.identity import trial_keys
+from bnexp.replacement import in_place, replaced_in, split
 
 FINGERPRINTS = text(
     "select distinct dataset, fingerprint, classes from trials t join experiment_trials e on e.trial_id = t.id "
@@ -40,7 +41,9 @@ def expands_alike(results: Results, experiment: Experiment, stored: InstanceInfo
     with explained(results.url), results.engine.connect() as connection:
         known = {row[0]: (row[1], row[2]) for row in connection.execute(FINGERPRINTS, {"id": stored.id})}
     try:
-        words = shlex.split(stored.overrides)
+        normalizer, (_, others) = replaced_in(stored.overrides), split(stored.overrides)
+        experiment = in_place(experiment, normalizer) if normalizer else experiment
+        words = shlex.split(others)
         seeds = next((word.removeprefix("seeds=") for word in words if word.startswith("seeds=")), None)
         ours = experiment.override([word for word in words if not word.startswith("seeds=")], seeds)
         trials, tuning = (identified(stage, known.__getitem__) for stage in (ours.expand(), ours.tuning_trials()))

@@ -57,9 +57,6 @@ class Alone(Layer):
     step) on a CPU, and to nothing on a GPU. It is in training mode where the network trains, and in evaluation mode
     where it is evaluated; there is no other population than the statistics that it has by then."""
 
-    restarts = False
-    """The seeds of what it draws, and what its modules have besides tensors, are those of its trials."""
-
     def __init__(self, cohort: Cohort, name: str, make: Callable[[int], nn.Module], decays: bool = False) -> None:
         """`make` makes the module of the trial in a slot. With `decays`, weight decay applies to those of its
         parameters that have two axes or more."""

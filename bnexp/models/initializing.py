@@ -66,7 +66,7 @@ class FixupOutput(OfWeights):
 
 
 class Lsuv(OfWeights):
-    """Layer-sequential unit-variance initialization (Mishkin and Matas 2016, "All you need is a good init", algorithm
+    """Layer-sequential unit-variance initialization (Mishkin and Matas 2015, "All you need is a good init", algorithm
     1), of a hidden layer or the output layer: weights begin orthonormal, times `init_scale`, and before the first step,
     layer by layer, W is divided by the standard deviation of Wx over the first batch's examples, places and units,
     unless its variance is nearer to 1 than the tolerance. From then on the layer is plain: y = Wx + b, b from 0.

@@ -82,9 +82,6 @@ class Layer(nn.Module):
     decays = False
     """Whether weight decay applies to its parameters (it does to weights, not to biases, gamma or beta)."""
 
-    restarts = True
-    """Whether its tensors are all that it has of its trials, so that others can take their place in these."""
-
     gathers = False
     """Whether it learns anything in `Mode.COLLECT`."""
 

@@ -14,7 +14,7 @@ from bnexp.config import TrialConfig
 from bnexp.errors import UsageError
 from bnexp.models.alone import Alone
 from bnexp.models.layers import Cohort, Layer, Pass
-from bnexp.models.trying import batch, cohort_like, passed, refuse_other, tried
+from bnexp.models.trying import cohort_like, images, passed, refuse_other, tried
 from bnexp.options import OwnModelOptions
 
 Shape = tuple[int, int, int]
@@ -91,7 +91,7 @@ class _Own:
 
     def _try(self, build: Callable[[Cohort], Layer], cohort: Cohort) -> None:
         inputs = self.shape[0] * self.shape[1] * self.shape[2]
-        x_SBI = batch(cohort, 2, inputs)
+        x_SBI = images(cohort, 2, inputs)
         wanted = (2, x_SBI.shape[1], self.classes)
         tried(build, cohort, x_SBI, wanted)
         with torch.no_grad():  # two trials of one seed see the same examples
@@ -121,8 +121,9 @@ class _Own:
         pairs = zip(one.parameters(), scaled.parameters(), strict=True)
         if all(first.equal(second) for first, second in pairs):
             self._refuse("init_scale", self.config.init_scale)
-        x_SBI = batch(cohort, 1, self.shape[0] * self.shape[1] * self.shape[2])
-        if passed(one, x_SBI).equal(passed(dropped, x_SBI)):
+        x_SBI = images(cohort, 1, self.shape[0] * self.shape[1] * self.shape[2])
+        logits_TBC = passed(one, x_SBI)
+        if logits_TBC.any() and logits_TBC.equal(passed(dropped, x_SBI)):  # an output layer may begin at 0
             self._refuse("dropout", self.config.dropout)
 
     def _refuse(self, name: str, value: object) -> None:

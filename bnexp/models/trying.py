@@ -37,6 +37,12 @@ def batch(cohort: Cohort, streams: int, *shape: int) -> Tensor:
     return torch.randn(streams, EXAMPLES, *shape, dtype=cohort.dtype, generator=draws)
 
 
+def images(cohort: Cohort, streams: int, inputs: int) -> Tensor:
+    """Pixels in [0, 1] to pass through, [streams, EXAMPLES, inputs]."""
+    draws = torch.Generator().manual_seed(0)
+    return torch.rand(streams, EXAMPLES, inputs, dtype=cohort.dtype, generator=draws)
+
+
 def passed(layer: Layer, x: Tensor) -> Tensor:
     """What it makes of a batch in its first step."""
     made: Tensor = layer(x, Pass(Mode.TRAIN, torch.ones((), dtype=torch.int64)))

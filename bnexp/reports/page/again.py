@@ -93,12 +93,12 @@ def _changed(asked: Asked) -> Iterator[Block]:
     """What of the experiments file is other than what was run."""
     instances = [report.instance for report in asked.reports.reports]
     known = asked.file.experiments
-    gone = [one.name for one in instances if one.name not in known]
-    other = [
+    gone = dict.fromkeys(one.name for one in instances if one.name not in known)
+    other = dict.fromkeys(
         one.name
         for one in instances
         if one.name in known and expands_alike(asked.results, known[one.name], one) is False
-    ]
+    )
     if gone:
         yield Line(f"This file has no {words.listed(gone)} any more: take an older one.", "strong", "Note: ")
     if other:
