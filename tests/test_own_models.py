@@ -85,6 +85,12 @@ class Streams(NoFactors):
         return self.linear(x.expand(len(self.linear.weight), -1, -1), now)[: len(x)]
 
 
+def twins(cohort, config, shape, classes):
+    build = Builder(cohort, config)
+    same = (build.dense("same", width, 9) for width in (shape[0] * shape[1], 9))
+    return Sequential(*same, *build.output(9, classes))
+
+
 def narrow(shape, classes): return plain(shape, classes - 1)
 def unready(cohort): return nn.Linear(1, 1)
 def number(shape): return 3
@@ -248,6 +254,11 @@ UNFIT: list[tuple[str, dict[str, Any], str]] = [
     ("ours:NoFactors", {"norm": "batch"}, "norm: model ours:NoFactors takes none"),
     ("ours:NoFactors", {"nonlinearity": "relu"}, "nonlinearity: model ours:NoFactors takes none"),
     ("ours:NoFactors", {"dropout": 0.5}, "dropout: model ours:NoFactors takes none"),
+    (
+        "ours:twins",
+        {},
+        "model: ours:twins: 2 parts of kind Linear are named 'same' and would draw the same random numbers",
+    ),
     ("ours:Fixed", {"init_scale": 0.5}, "init_scale: model ours:Fixed takes none"),
 ]
 

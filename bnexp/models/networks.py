@@ -3,6 +3,7 @@
 Shape suffixes: T trials, S streams, B batch, H height, W width, I inputs."""
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -61,6 +62,7 @@ class _Own:
         if cohort.device.type == "meta":  # nothing is trained, but it is found out whether it could be
             self._try(build, cohort)
             if not plain:
+                self._refuse_namesakes(build(cohort))
                 self._refuse_unheard(cohort)
         return build(cohort)
 
@@ -107,6 +109,17 @@ class _Own:
             raise UsageError(f"norm: model {self.name} is a plain module, which is told the name of the norm alone")
         if self.config.precision == "bfloat16":
             raise UsageError(f"precision: model {self.name} is a plain module, whose products bnexp does not know")
+
+    def _refuse_namesakes(self, network: Layer) -> None:
+        """Raise UsageError where two parts would draw the same random numbers, which are keyed by their names."""
+        layers = (layer for layer in network.modules() if isinstance(layer, Layer) and layer.name)
+        named = Counter((type(layer), layer.name) for layer in layers)
+        for (kind, name), number in named.items():
+            if number > 1:
+                alike = (
+                    f"{number} parts of kind {kind.__name__} are named {name!r} and would draw the same random numbers"
+                )
+                raise UsageError(f"model: {self.name}: {alike}; give each a name of its own")
 
     @torch.no_grad()
     def _refuse_unheard(self, cohort: Cohort) -> None:
