@@ -48,7 +48,13 @@ class Instantly:
     def has_room(self) -> bool:
         return True
 
-    def submit(self, worker: int, trials: Sequence[TrialConfig], checkpoint: Checkpoint | None = None) -> None:
+    def submit(
+        self,
+        worker: int,
+        trials: Sequence[TrialConfig],
+        checkpoint: Checkpoint | None = None,
+        fingerprint: str | None = None,
+    ) -> None:
         outcomes = [Told(worker, made_up(slot, config)) for slot, config in enumerate(trials)]
         self._told += [Told(worker, Started("made up", 1, "none")), *outcomes, Idle(worker, CAPACITY["cpu"])]
 

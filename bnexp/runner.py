@@ -117,7 +117,8 @@ class Run:
                     self._lose(executor, worker)
             number = self._idle.pop()
             self._training[number] = Training(job)
-            executor.submit(number, job.configs, self.folder.checkpoint(job, self.worker.program))
+            checkpoint = self.folder.checkpoint(job, self.worker.program)
+            executor.submit(number, job.configs, checkpoint, job.fingerprint)
         if self._training or not self._capacity:
             self._alone = time.monotonic()
         return time.monotonic() - self._alone < ALONE_SECONDS or self._worth_waiting()

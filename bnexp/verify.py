@@ -85,7 +85,8 @@ class Verification:
         while self._idle and self._waiting:
             number, cohort = self._idle.pop(), self._waiting.pop()
             self._training[number] = _Training(cohort)
-            executor.submit(number, [self._wanted[place][1] for place in cohort])
+            again = [self._wanted[place] for place in cohort]
+            executor.submit(number, [config for _, config in again], fingerprint=again[0][0].fingerprint)
         return self._waiting is None or bool(self._waiting or self._training)
 
     def _handle(self, event: Event, tolerance: float) -> None:

@@ -20,6 +20,7 @@ from bnexp.engine.cohort import evaluation_steps
 from bnexp.engine.program import Program
 from bnexp.errors import UsageError
 from bnexp.models.layers import Linear
+from bnexp.models.nonlinearities import sigmoid
 from bnexp.records import Final, Outcome, Point, Progress
 from tests.cohorts import (
     CHAOTIC,
@@ -194,6 +195,14 @@ def mixed(norm: dict[str, Any], nonlinearity: str) -> list[TrialConfig]:
         {"init_scale": 0.01, "dropout": 0.9, "lr": 0.1},
     ]
     return [trial(base, seed=seed, **row) for seed in (0, 1, 2**40) for row in numbers]
+
+
+def test_the_sigmoid_takes_maps_whose_channels_come_first_in_memory() -> None:
+    x = torch.randn(2, 3, 5, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64).permute(0, 2, 3, 1)
+    x.requires_grad_()
+    y = sigmoid(x)
+    [ours], [torchs] = (torch.autograd.grad(each.square().sum(), x) for each in (y, torch.sigmoid(x)))
+    assert torch.allclose(y, torch.sigmoid(x), rtol=1e-15) and torch.allclose(ours, torchs, rtol=1e-14)
 
 
 nonlinearities = pytest.mark.parametrize("nonlinearity", ["sigmoid", "relu", "tanh"])

@@ -84,6 +84,11 @@ class Flat(MeanAbs):
         self.gamma = nn.Parameter(torch.ones(units))
 
 
+def mixing(x): return x / x.abs().mean()
+def refusing(x): raise RuntimeError("not today\\nor ever")
+def shorter(x): return x[..., 1:]
+
+
 known = {"batch": 1}
 """
 MODULE = f"{LAYER}\n\n{FUNCTION}{PLAIN}{OTHERS}"
@@ -238,6 +243,22 @@ def test_what_is_no_normalizer_is_refused_before_anything_trains(mine: Path, nor
     mine.with_name("leaves.py").write_text("import sys\nsys.exit(3)")
     with pytest.raises(UsageError, match=re.escape(UNFIT[norm])):
         rehearse(trial(norm), synthetic())
+
+
+UNFIT_FUNCTIONS = {
+    "mine:mixing": "a trial has other numbers in company than alone",
+    "mine:refusing": "not today",
+    "mine:shorter": "of [2, 4, 5] it makes [2, 4, 4], where a tensor of the same shape is wanted",
+    "torch.nn:Tanh": "",
+    "torch.nn:Softplus": "of [2, 4, 5] it makes Softplus, where a tensor of the same shape is wanted",
+    "mine:known": "it is no function",
+}
+
+
+@pytest.mark.parametrize("name", UNFIT_FUNCTIONS)
+def test_what_is_no_nonlinearity_is_refused_before_anything_trains(mine: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=f"^nonlinearity: {name}: {re.escape(UNFIT_FUNCTIONS[name])}[^\n]*$"):
+        rehearse(trial(nonlinearity=name), synthetic())
 
 
 def test_options_that_a_class_does_not_take_are_refused(mine: Path) -> None:

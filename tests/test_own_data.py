@@ -2,14 +2,18 @@
 
 import importlib
 import re
+import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
+from bnexp.cli import main
 from bnexp.config import TrialConfig
 from bnexp.data.batches import to_device
 from bnexp.data.dataset import source
@@ -17,6 +21,8 @@ from bnexp.db.stored import Stored
 from bnexp.engine.trainer import train_cohort
 from bnexp.enrolling import instantiate, rehearse
 from bnexp.errors import UsageError
+from bnexp.executors import Event, Failed, Idle, Told
+from bnexp.executors.local import LocalExecutor
 from bnexp.experiments import load
 from bnexp.identity import trial_key
 from bnexp.records import Outcome
@@ -47,6 +53,8 @@ def two(): return [part[:2] for part in stripes()]
 def asks(data_dir): return stripes() if data_dir is None else np.load(data_dir / "it.npz").values()
 def narrow(): return [part.astype(np.uint16) if part.ndim == 1 else part for part in stripes()]
 def needs(more): return stripes()
+import os
+def by_process(): return [stripes()[0] + np.uint8(os.getpid() % 251), *stripes()[1:]]
 known = stripes()
 """
 
@@ -138,6 +146,44 @@ def test_commands_refuse_it_in_a_sentence(ours: Path) -> None:
     ):
         refused = invoke("plan", "striped", "--file", "e.yaml", "--set", f"dataset={dataset}")
         assert refused.code == 2 and said in refused.err
+
+
+def test_a_worker_trains_on_nothing_but_what_its_trials_are_known_by(ours: Path) -> None:
+    """Neither on what the function returns there instead, nor on what it has of the same name and another content."""
+    same = source("ours:stripes").fingerprint()
+    given = [("by_process", source("ours:by_process").fingerprint()), ("stripes", same), ("stripes", "another")]
+    executor = LocalExecutor("cpu", 1, None)
+    try:
+        until_idle(executor)
+        for name, fingerprint in given:
+            config = TrialConfig.model_validate({"dataset": f"ours:{name}", "steps": 1, "model": {"hidden": [2]}})
+            executor.submit(0, [config], fingerprint=fingerprint)
+            told = until_idle(executor)
+            if fingerprint == same:
+                assert [one for one in told if isinstance(one, Told) and isinstance(one.record, Outcome)]
+            else:
+                [failed, _] = told
+                assert isinstance(failed, Failed) and failed.error.startswith(f"ours:{name}: it returned other arrays")
+    finally:
+        executor.close()
+
+
+def until_idle(executor: LocalExecutor) -> list[Event]:
+    """What happens until the worker waits for a cohort."""
+    events: list[Event] = []
+    while not any(isinstance(one, Idle) for one in events):
+        events += executor.poll(1.0)
+    return events
+
+
+def test_a_run_stores_no_result_on_data_that_are_others_in_its_workers(ours: Path) -> None:
+    ours.with_name("e.yaml").write_text(EXAMPLE)
+    sets = [part for one in ("steps=1", "model.hidden=[2]", "dataset=ours:by_process") for part in ("--set", one)]
+    ended = CliRunner().invoke(main, ["run", "striped", "--file", "e.yaml", "--workers", "1", "--seeds", "1", *sets])
+    assert ended.exit_code == 1 and "Failed: ours:by_process: it returned other arrays" in ended.stderr
+    with closing(sqlite3.connect("bnexp.db")) as database:
+        found = database.execute("select status, train_loss from trial_results").fetchall()
+    assert found == [("failed", None)] * 2
 
 
 def test_verify_says_what_is_not_what_it_was(ours: Path) -> None:

@@ -74,6 +74,20 @@ class NoFactors(Mixes):
         return self.linear(x, now)
 
 
+class Listed(Layer):
+    # Layers in a list, one of them under two names, and parameters in another.
+
+    def __init__(self, cohort, shape, classes):
+        super().__init__()
+        self.decays = True
+        self.first = Linear(cohort, "hidden 0", shape[0] * shape[1] * shape[2], 20)
+        self.layers = nn.ModuleList([self.first, nn.ModuleList([Linear(cohort, "output", 20, classes)])])
+        self.gains = nn.ParameterList([cohort.full(1.0, 1, 20)])
+
+    def forward(self, x, now):
+        return self.layers[1][0](torch.tanh(self.layers[0](x, now)) * self.gains[0], now)
+
+
 class Fixed(NoFactors):
     def __init__(self, cohort, shape, classes):
         super().__init__(cohort, shape, classes)
@@ -173,13 +187,20 @@ def test_a_plain_network_steps_as_torch_does(ours: Path) -> None:
         assert torch.allclose(mine, torch.nn.utils.parameters_to_vector(twin.parameters()), rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("model", ["ours:Small", "ours:bottleneck", "ours:Takes"])
+@pytest.mark.parametrize("model", ["ours:Small", "ours:bottleneck", "ours:Takes", "ours:Listed"])
 def test_a_trial_equals_itself_alone_and_after_a_neighbours_end(ours: Path, model: str) -> None:
     base = trial(model, nonlinearity="sigmoid" if model == "ours:Takes" else "relu")
     ends = {"seed": 1, "lr_multiplier": 1e38}
     trials = numbered(base, ends, {"seed": 1}, {"seed": 1, "dropout": 0.5}, {"seed": 2, "dropout": 0.1})
     assert together(trials)[0].status == "diverged"
     assert_as_alone(trials)
+
+
+def test_weight_decay_reaches_parameters_in_a_list_once(ours: Path) -> None:
+    base = trial("ours:Listed", optimizer={"weight_decay": 0.1})
+    program = Program([base], data_of("digits", "float32"))
+    assert {id(one) for one in program.optimizer.decaying} == {id(one) for one in program.model.parameters()}
+    assert len(program.optimizer.decaying) == 3
 
 
 def test_numbers_that_a_module_takes_are_each_trials_own_in_every_cohort(ours: Path) -> None:

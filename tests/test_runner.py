@@ -46,7 +46,13 @@ class Scripted:
     def has_room(self) -> bool:
         return True
 
-    def submit(self, worker: int, trials: Sequence[TrialConfig], checkpoint: Checkpoint | None = None) -> None:
+    def submit(
+        self,
+        worker: int,
+        trials: Sequence[TrialConfig],
+        checkpoint: Checkpoint | None = None,
+        fingerprint: str | None = None,
+    ) -> None:
         self.given.append((worker, list(trials)))
 
     def poll(self, seconds: float) -> list[Event]:

@@ -424,7 +424,13 @@ class Instantly:
     def has_room(self) -> bool:
         return True
 
-    def submit(self, worker: int, trials: Sequence[TrialConfig], checkpoint: Checkpoint | None = None) -> None:
+    def submit(
+        self,
+        worker: int,
+        trials: Sequence[TrialConfig],
+        checkpoint: Checkpoint | None = None,
+        fingerprint: str | None = None,
+    ) -> None:
         from bnexp.executors import Failed
 
         if any(map(self.failing, trials)):

@@ -203,7 +203,13 @@ class Fake:
     def has_room(self) -> bool:
         return True
 
-    def submit(self, worker: int, trials: Sequence[TrialConfig], checkpoint: Checkpoint | None = None) -> None:
+    def submit(
+        self,
+        worker: int,
+        trials: Sequence[TrialConfig],
+        checkpoint: Checkpoint | None = None,
+        fingerprint: str | None = None,
+    ) -> None:
         self.given.append([trial.seed for trial in trials])
         told: list[Event] = [Told(0, replace(self.outcomes[t.seed], slot=i)) for i, t in enumerate(trials)]
         told.reverse()
@@ -281,7 +287,13 @@ def test_a_worker_that_dies_idle_gets_nothing_before_it_is_ready_again(trial: Ca
 
 def test_what_a_lost_worker_had_is_trained_by_another(trial: Callable[..., Stored]) -> None:
     class Losing(Fake):
-        def submit(self, worker: int, trials: Sequence[TrialConfig], checkpoint: Checkpoint | None = None) -> None:
+        def submit(
+            self,
+            worker: int,
+            trials: Sequence[TrialConfig],
+            checkpoint: Checkpoint | None = None,
+            fingerprint: str | None = None,
+        ) -> None:
             super().submit(worker, trials)
             if len(self.given) == 1:
                 self.events[-2:] = [Lost(0, "gone"), Idle(0, 48)]

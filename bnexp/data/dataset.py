@@ -102,6 +102,15 @@ def source(name: str, data_dir: Path | None = None) -> Source:
     return made
 
 
+def read_as(name: str, data_dir: Path | None, fingerprint: str | None) -> Dataset:
+    """The whole dataset `name`, which is known by `fingerprint`, if that is told. Raises UsageError where it is a
+    person's own and something else by now, or in this process."""
+    if fingerprint is not None and own.is_own(name):
+        same: Dataset = registry.load(registry.RETURNED)(name, data_dir).read_as(fingerprint)
+        return same
+    return source(name, data_dir).read()
+
+
 def sources(data_dir: Path | None = None) -> Iterator[Source]:
     """Every source that is registered, and those that are prepared on this machine."""
     return (source(name, data_dir) for name in [*sorted(registry.DATASETS), *_prepared(search_folders(data_dir))])

@@ -54,6 +54,15 @@ class Returned:
     def read(self) -> Dataset:
         return self._dataset
 
+    def read_as(self, fingerprint: str) -> Dataset:
+        """What the function returns now and here. Raises UsageError where it is not what `fingerprint` says."""
+        if _digest(self._dataset) != fingerprint:
+            raise UsageError(
+                f"{self.name}: it returned other arrays to the process that trains than when these trials were written "
+                "down; seed what it draws, leave the files that it reads as they are, and run again"
+            )
+        return self._dataset
+
     @cached_property
     def _dataset(self) -> Dataset:
         return self._made()

@@ -83,7 +83,8 @@ LEASES = _of_experiments(
 )
 BEGIN = _of_experiments(
     "update trials set status = 'running' where cohort_id = :cohort "
-    "and status not in ('finished', 'diverged', 'failed') returning id, key, config, classes, seed, member, "
+    "and status not in ('finished', 'diverged', 'failed') "
+    "returning id, key, config, fingerprint, classes, seed, member, "
     "exists (select 1 from experiment_trials e where e.trial_id = trials.id and e.experiment_id in :experiments) ours"
 ).columns(config=JSON)
 """What has not ended of a cohort begins, and is read by the same statement."""
@@ -154,6 +155,7 @@ def _begin(connection: Connection, taken: Row[Any], experiment_ids: Sequence[int
         wanted=[bool(row.ours) for row in found],
         classes=found[0].classes if found else 0,
         checkpoint=taken.checkpoint,
+        fingerprint=found[0].fingerprint if found else None,
         attempts=[row.id for row in sorted(begun, key=lambda row: row.slot)],
     )
 

@@ -93,6 +93,8 @@ class Job:
     """Whether a trial is one of the instances that the cohort was taken for."""
     checkpoint: str | None = None
     """The name of the file that it can go on from."""
+    fingerprint: str | None = None
+    """Of the dataset, by which its trials are known: those of one cohort have one."""
     attempts: list[int] = field(default_factory=list)
     """The numbers of the attempts that it began, in slot order: what these have come to is our own work."""
 

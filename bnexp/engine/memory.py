@@ -44,7 +44,7 @@ def _activations(program: Program) -> list[float]:
             found.append(output.numel() * output.element_size() / program.batches.size)
 
     layers = program.layers()
-    leaves: list[nn.Module] = [one for one in layers if not any(isinstance(child, Layer) for child in one.children())]
+    leaves: list[nn.Module] = [one for one in layers if sum(isinstance(part, Layer) for part in one.modules()) == 1]
     leaves += [part for layer in layers if isinstance(layer, Alone) for part in layer.leaves()]
     hooks = [layer.register_forward_hook(count) for layer in leaves]
     try:

@@ -53,9 +53,16 @@ class Executor(Protocol):
         """Whether one more cohort would begin at once, or is the only one that waits: those that wait in a queue are
         better left to others."""
 
-    def submit(self, worker: int, trials: Sequence[TrialConfig], checkpoint: Checkpoint | None = None) -> None:
+    def submit(
+        self,
+        worker: int,
+        trials: Sequence[TrialConfig],
+        checkpoint: Checkpoint | None = None,
+        fingerprint: str | None = None,
+    ) -> None:
         """Give an idle worker a cohort, and a place to keep its training. A worker that has just died will be told of
-        as Failed or Lost."""
+        as Failed or Lost. The dataset's fingerprint is that by which the trials are known: where the dataset is a
+        person's own and has another by now, the cohort fails, or UsageError is raised here if it is read here."""
 
     def drop(self, worker: int) -> None:
         """Stop what a worker trains. Nothing more is told of it, and the worker will be Idle again."""

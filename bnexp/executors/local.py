@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -100,9 +101,15 @@ class LocalExecutor:
     def has_room(self) -> bool:
         return True
 
-    def submit(self, worker: int, trials: Sequence[TrialConfig], checkpoint: Checkpoint | None = None) -> None:
+    def submit(
+        self,
+        worker: int,
+        trials: Sequence[TrialConfig],
+        checkpoint: Checkpoint | None = None,
+        fingerprint: str | None = None,
+    ) -> None:
         with suppress(ConnectionError):
-            self._pipes[worker].send((list(trials), checkpoint))
+            self._pipes[worker].send((list(trials), checkpoint, fingerprint))
 
     def drop(self, worker: int) -> None:
         self._processes[worker].kill()
@@ -158,7 +165,7 @@ class LocalExecutor:
 def _serve(pipe: Connection, number: int, device_name: str, data_dir: Path | None) -> None:
     """A worker's life: say how many trials it can use, train what comes, tell every record, until the parent is
     gone."""
-    from bnexp.data.dataset import source
+    from bnexp.data.dataset import read_as
     from bnexp.engine.cohort import CAPACITY
     from bnexp.engine.device import choose
     from bnexp.executors.serving import Serving
@@ -174,8 +181,9 @@ def _serve(pipe: Connection, number: int, device_name: str, data_dir: Path | Non
     try:
         while True:
             pipe.send(Ready(CAPACITY[device.type], shared=device.type == "cpu"))
-            trials, checkpoint = pipe.recv()
-            for said in serving.train(trials, source(trials[0].dataset, data_dir).read, checkpoint):
+            trials, checkpoint, fingerprint = pipe.recv()
+            read = partial(read_as, trials[0].dataset, data_dir, fingerprint)
+            for said in serving.train(trials, read, checkpoint, fingerprint):
                 pipe.send(said)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the parent is gone

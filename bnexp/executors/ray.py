@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bnexp import registry
 from bnexp.config import TrialConfig
-from bnexp.data.dataset import Dataset, source
+from bnexp.data.dataset import Dataset, read_as, source
 from bnexp.engine.cohort import CAPACITY
 from bnexp.errors import BnexpError, UsageError
 from bnexp.executors import Event, Failed, Idle, Lost, Told
@@ -98,8 +98,14 @@ class RayExecutor:
             self._counted, self._free = time.monotonic(), self._cluster.free()
         return self._free > 0
 
-    def submit(self, worker: int, trials: Sequence[TrialConfig], checkpoint: Checkpoint | None = None) -> None:
-        arrays, fingerprint = self._dataset(trials[0].dataset)
+    def submit(
+        self,
+        worker: int,
+        trials: Sequence[TrialConfig],
+        checkpoint: Checkpoint | None = None,
+        fingerprint: str | None = None,
+    ) -> None:
+        arrays, theirs = self._dataset(trials[0].dataset, fingerprint)
         kept = None
         if checkpoint and checkpoint.resume:
             with suppress(OSError):
@@ -109,18 +115,19 @@ class RayExecutor:
             device=self._cluster.device,
             trials=list(trials),
             data_dir=self._data_dir,
-            fingerprint=fingerprint,
+            fingerprint=theirs,
             checkpoint=checkpoint,
             kept=kept,
         )
         self._tasks[worker] = _Task(self._remote.remote(order, arrays), Desk(checkpoint))
         self._free -= 1
 
-    def _dataset(self, name: str) -> "tuple[list[ray.ObjectRef[Dataset]], str | None]":
+    def _dataset(self, name: str, fingerprint: str | None) -> "tuple[list[ray.ObjectRef[Dataset]], str | None]":
         if name not in self._data:
-            found = source(name, self._data_dir)
-            prepared = registry.is_prepared(name)
-            self._data[name] = ([], found.fingerprint()) if prepared else ([ray.put(found.read())], None)
+            if registry.is_prepared(name):
+                self._data[name] = [], source(name, self._data_dir).fingerprint()
+            else:
+                self._data[name] = [ray.put(read_as(name, self._data_dir, fingerprint))], None
         return self._data[name]
 
     def drop(self, worker: int) -> None:

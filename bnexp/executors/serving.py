@@ -19,14 +19,18 @@ class Serving:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._trainer, self._loaded = Trainer(), dict[DataKey, DeviceData]()
+        self._trainer, self._loaded = Trainer(), dict[tuple[DataKey, str | None], DeviceData]()
 
     def train(
-        self, trials: Sequence[TrialConfig], read: Callable[[], Dataset], checkpoint: Checkpoint | None
+        self,
+        trials: Sequence[TrialConfig],
+        read: Callable[[], Dataset],
+        checkpoint: Checkpoint | None,
+        fingerprint: str | None = None,
     ) -> Iterator[Record | str]:
-        """Train a cohort, whose dataset `read` gives where it is not there yet. Every record, and where training
-        fails, why: nothing follows that."""
-        key = data_key(trials[0])
+        """Train a cohort, whose dataset `read` gives where the one of this fingerprint is not there yet. Every record,
+        and where training fails, why: nothing follows that."""
+        key = data_key(trials[0]), fingerprint
         try:
             if key not in self._loaded:
                 self._loaded = {key: place(trials[0], read(), self.device)}

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from bnexp import registry
+from torch import Tensor
+
+from bnexp import own, registry
 from bnexp.config import TrialConfig
 from bnexp.errors import UsageError
 from bnexp.models.alone import normalizer
@@ -13,6 +15,7 @@ from bnexp.models.layers import Cohort, Layer, Linear, Nonlinearity, Sequential
 from bnexp.models.maps import PerActivation, PerMap
 from bnexp.models.normalization import Bias
 from bnexp.models.of_weights import OfWeights
+from bnexp.models.trying import tried_function
 from bnexp.normalizers import BatchNormOptions, GhostBatchNormOptions, InstanceNormOptions
 
 
@@ -37,6 +40,8 @@ class Builder:
             _refuse_uneven(config.norm.groups, config.batch_size)
         self._normalizer = normalizer(config)
         self._function = registry.component(registry.NONLINEARITIES, config.nonlinearity, config.sources)
+        if cohort.device.type == "meta" and own.is_own(config.nonlinearity):  # nothing is trained, but it is tried
+            _refuse_unfit(self._function, cohort, config.nonlinearity)
 
     def first_per_activation(self, layers: int) -> int:
         """The number of the first of `layers` convolutional layers, or modules, in which each activation is normalized
@@ -119,6 +124,15 @@ class Builder:
         if per_activation:
             return PerActivation(normalizer)
         return normalizer if normalizer.takes_maps else PerMap(normalizer)
+
+
+def _refuse_unfit(function: Callable[[Tensor], Tensor], cohort: Cohort, name: str) -> None:
+    """Raise UsageError where a nonlinearity of a person's own, called `name`, is none."""
+    try:
+        tried_function(function, cohort)
+    except Exception as error:
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UsageError(f"nonlinearity: {name}: {said}") from error
 
 
 def _refuse_uneven(groups: int, batch_size: int) -> None:

@@ -6,7 +6,7 @@ belongs to the trials s T/S .. (s+1) T/S - 1.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
@@ -99,22 +99,45 @@ class Layer(nn.Module):
 
     def decaying(self) -> Iterator[nn.Parameter]:
         """Its parameters that weight decay applies to, those of layers within it left out."""
-        return self.parameters(recurse=False) if self.decays else iter(())
+        if self.decays:
+            yield from self.parameters(recurse=False)
+            for part in _parts(self):
+                yield from () if isinstance(part, Layer) else part.parameters(recurse=False)
 
     def keep(self, slots: Tensor, streams: list[int]) -> None:
         """Go on with the trials in `slots` (int64 indices) only, whose streams are `streams`."""
-        for parameter in self._parameters.values():
-            if parameter is not None:
-                velocity = parameter.grad
-                parameter.data, parameter.grad = parameter.data[slots], None
-                if velocity is not None:
-                    parameter.grad = velocity[slots]
-        for name, buffer in self._buffers.items():
-            if buffer is not None and name not in self.by_stream:
-                self._buffers[name] = buffer[slots]
-        for child in self.children():
-            if isinstance(child, Layer):
-                child.keep(slots, streams)
+        _keep(self, slots, self.by_stream)
+        for part in _parts(self):
+            if isinstance(part, Layer):
+                part.keep(slots, streams)
+            else:
+                _keep(part, slots)
+
+
+def _parts(layer: Layer) -> list[nn.Module]:
+    """The modules within a layer, such as lists of layers, down to the nearest layers, each once. What is within those
+    is theirs."""
+    found = dict[nn.Module, None]()
+    left = list(layer.children())
+    while left:
+        part = left.pop(0)
+        if part not in found and not isinstance(part, Layer):
+            left += part.children()
+        found[part] = None
+    return list(found)
+
+
+def _keep(module: nn.Module, slots: Tensor, but: Sequence[str] = ()) -> None:
+    """Have a module's own tensors be those of the trials in `slots`, the buffers named in `but` left out."""
+    for parameter in module._parameters.values():
+        if parameter is not None:
+            velocity = parameter.grad
+            parameter.data, parameter.grad = parameter.data[slots], None
+            if velocity is not None:
+                parameter.grad = velocity[slots]
+    for name, buffer in module._buffers.items():
+        if buffer is not None and name not in but:
+            module._buffers[name] = buffer[slots]
 
 
 class Images(Layer):

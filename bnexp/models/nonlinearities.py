@@ -26,6 +26,7 @@ class _Sigmoid(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
+        x = x.contiguous()
         y = torch.sigmoid(x)
         rest = x.numel() % VECTOR
         if rest:

@@ -60,7 +60,24 @@ def tried(build: Build, cohort: Cohort, x_TBI: Tensor, wanted: Sequence[int], wa
             raise ValueError(f"its parameter {path!r} is {shape} in a cohort of 2 trials, where [2, n, m] is wanted")
     y_TBC = passed(together, x_TBI)
     refuse_other(y_TBC, x_TBI, wanted, wanted_is)
-    if not torch.allclose(y_TBC[:1], passed(alone, x_TBI[:1]), rtol=1e-3, atol=1e-4, equal_nan=True):
+    refuse_company(y_TBC, passed(alone, x_TBI[:1]))
+
+
+@torch.no_grad()
+def tried_function(function: Callable[[Tensor], Tensor], cohort: Cohort) -> None:
+    """Pass a batch of two trials through an elementwise function, and the first trial's alone. Raises ValueError where
+    it is no function, shapes are not what they should be, or a trial depends on its company."""
+    if not callable(function):
+        raise ValueError("it is no function")
+    x_TBC = batch(cohort, 2, 5)
+    y_TBC = function(x_TBC.clone())
+    refuse_other(y_TBC, x_TBC, x_TBC.shape, "a tensor of the same shape")
+    refuse_company(y_TBC, function(x_TBC[:1].clone()))
+
+
+def refuse_company(y_TBC: Tensor, alone_TBC: Tensor) -> None:
+    """Raise ValueError where the first of several trials has other numbers than what was made of it alone."""
+    if not torch.allclose(y_TBC[:1], alone_TBC, rtol=1e-3, atol=1e-4, equal_nan=True):
         raise ValueError("a trial has other numbers in company than alone: nothing may cross the first axis")
 
 
