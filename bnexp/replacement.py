@@ -35,7 +35,7 @@ class Normalizer:
     def parse(cls, text: str, place: str) -> "Normalizer":
         """The normalizer that `text` means, such as "layer" or "{name: group, groups: 2}". Raises ConfigurationError
         with `place` where a file could not name it."""
-        norm = validated(flatten({"norm": parse_scalar(text, place)}, lambda _: place)).norm
+        norm = validated(_settings(parse_scalar(text, place), place)).norm
         fields = norm.model_dump(mode="json", exclude_defaults=True, exclude={"name"})
         if isinstance(norm, OwnNormOptions) and norm.options:
             fields["options"] = dict(norm.options)
@@ -67,15 +67,23 @@ class Normalizer:
 
     def has(self, field: str) -> bool:
         """Whether it has a field, named `norm.field` or without `norm.`."""
-        norm = validated(flatten({"norm": {"name": self.name, **self.fields}}, lambda _: self.place)).norm
-        return field.removeprefix("norm.") in type(norm).model_fields
+        return field.removeprefix("norm.") in type(validated(self._settings).norm).model_fields
 
     def instead(self, settings: Settings) -> Settings:
         """The settings with the normalizer where they name batch normalization; those fields stay that it has too."""
         if "norm.name" not in settings or settings["norm.name"].value != REPLACED:
             return settings
         theirs = {name: setting for name, setting in settings.items() if not name.startswith("norm.") or self.has(name)}
-        return theirs | flatten({"norm": {"name": self.name, **self.fields}}, lambda _: self.place)
+        return theirs | self._settings
+
+    @property
+    def _settings(self) -> Settings:
+        return _settings({"name": self.name, **self.fields}, self.place)
+
+
+def _settings(norm: Any, place: str) -> Settings:
+    """What naming this `norm` at `place` sets."""
+    return flatten({"norm": norm}, lambda _: place)
 
 
 def split(overrides: str) -> tuple[str, str]:

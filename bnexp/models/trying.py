@@ -33,14 +33,16 @@ def cohort_like(
 
 def batch(cohort: Cohort, streams: int, *shape: int) -> Tensor:
     """Numbers to pass through, [streams, EXAMPLES, *shape]."""
-    draws = torch.Generator().manual_seed(0)
-    return torch.randn(streams, EXAMPLES, *shape, dtype=cohort.dtype, generator=draws)
+    return torch.randn(streams, EXAMPLES, *shape, dtype=cohort.dtype, generator=_draws())
 
 
 def images(cohort: Cohort, streams: int, inputs: int) -> Tensor:
     """Pixels in [0, 1] to pass through, [streams, EXAMPLES, inputs]."""
-    draws = torch.Generator().manual_seed(0)
-    return torch.rand(streams, EXAMPLES, inputs, dtype=cohort.dtype, generator=draws)
+    return torch.rand(streams, EXAMPLES, inputs, dtype=cohort.dtype, generator=_draws())
+
+
+def _draws() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
 
 
 def passed(layer: Layer, x: Tensor) -> Tensor:
