@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -133,18 +133,35 @@ def freeze(
     ground: Ground, round: Round, chance: random.Random, seconds: float, meanwhile: Callable[[], None] = lambda: None
 ) -> None:
     """SIGSTOP to a run and its workers until its leases have ended, while another is there to take its work over; then
-    SIGCONT."""
+    SIGCONT. Not within a transaction, since SQLite's lock would be held as long."""
     first = ground.start("--workers", "1")
     time.sleep(chance.uniform(0.3 * seconds, 0.8 * seconds))
     frozen = [first.pid, *workers_of(first.pid)]
-    for number in frozen:
-        os.kill(number, signal.SIGSTOP)
+    _send(signal.SIGSTOP, frozen)
+    while _is_locked(ground):
+        _send(signal.SIGCONT, frozen)
+        time.sleep(0.05)
+        _send(signal.SIGSTOP, frozen)
     meanwhile()
     round.faults += 1
     ended(ground.start("--workers", "1"), round, 0)
-    for number in frozen:
-        os.kill(number, signal.SIGCONT)
+    _send(signal.SIGCONT, frozen)
     ended(first, round, 0)
+
+
+def _send(number: signal.Signals, processes: list[int]) -> None:
+    for process in processes:
+        os.kill(process, number)
+
+
+def _is_locked(ground: Ground) -> bool:
+    with closing(sqlite3.connect(ground.database, timeout=1, isolation_level=None)) as connection:
+        try:
+            connection.execute("begin immediate")
+        except sqlite3.OperationalError:
+            return True
+        connection.execute("rollback")
+        return False
 
 
 def set_the_clock_back(ground: Ground, round: Round, chance: random.Random, seconds: float) -> None:
@@ -204,7 +221,7 @@ def play(kind: str, folder: Path, seed: int, seconds: float, undisturbed: Conten
     round.equal = sum(content.get(key) == rows for key, rows in undisturbed.items())
     if ground.rows("pragma integrity_check") != [("ok",)] or ground.rows("pragma foreign_key_check"):
         round.complaints.append("the database is damaged")
-    if list(ground.folder.glob("bnexp.db.checkpoints/*.safetensors")):
+    if any(path.suffix != ".damaged" for path in ground.folder.glob("bnexp.db.checkpoints/*")):
         round.complaints.append("checkpoints are left")
     if round.lost:
         round.complaints.append(ground.messages()[-2000:])

@@ -2,6 +2,7 @@
 are made here, never taken from elsewhere, so nothing outside the folder is ever read, written or removed."""
 
 import re
+import shutil
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
@@ -11,8 +12,8 @@ from bnexp.db.rows import Job
 from bnexp.db.url import parse_url
 from bnexp.records import Checkpoint
 
-FILE = re.compile(r"cohort-([0-9]{1,18})\.safetensors(\.[0-9]+\.tmp)?")
-"""A checkpoint, or one that was being written. Those that were set aside are for a person to look at."""
+FILE = re.compile(r"cohort-([0-9]{1,18})\.safetensors(\.[^.]+\.tmp)?")
+"""A checkpoint, or the folder of one that was being written. Those that were set aside are for a person to look at."""
 
 
 def folder_for(database: str, root: Path | None = None) -> "Folder":
@@ -48,7 +49,10 @@ class Folder:
             for path in self.path.iterdir():
                 found = FILE.fullmatch(path.name)
                 if found and int(found[1]) not in unfinished:
-                    path.unlink(missing_ok=True)
+                    if path.is_dir() and not path.is_symlink():
+                        shutil.rmtree(path, ignore_errors=True)
+                    else:
+                        path.unlink(missing_ok=True)
             self.path.rmdir()
 
     def _file(self, job: Job) -> Path:

@@ -40,7 +40,12 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "kept")
     assert not folder.checkpoint(JOB, "bnexp").resume
     folder.remove(JOB)
-    assert (tmp_path / "outside").read_text() == "precious" and list((tmp_path / "kept").iterdir()) == []
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "precious").write_text("too")
+    (tmp_path / "kept" / "cohort-7.safetensors.a.tmp").symlink_to(tmp_path / "folder")
+    folder.tidy(set())
+    assert (tmp_path / "folder" / "precious").exists() and not folder.path.exists()
+    assert (tmp_path / "outside").read_text() == "precious"
 
 
 def test_tidying_removes_what_is_of_no_use_and_nothing_else(tmp_path: Path) -> None:
@@ -49,6 +54,10 @@ def test_tidying_removes_what_is_of_no_use_and_nothing_else(tmp_path: Path) -> N
     gone = ["cohort-1.safetensors", "cohort-1.safetensors.77.tmp", "cohort-33.safetensors"]
     for name in kept + gone:
         (tmp_path / name).write_text("")
+    for number in (1, 2):
+        (tmp_path / f"cohort-{number}.safetensors.k3_a.tmp").mkdir()
+        (tmp_path / f"cohort-{number}.safetensors.k3_a.tmp" / ".tmpAb1").write_text("half of it")
+    kept.append("cohort-2.safetensors.k3_a.tmp")
     Folder(tmp_path).tidy({2})
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
     Folder(tmp_path / "none").tidy(set())

@@ -2,6 +2,9 @@
 
 import os
 import random
+import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -12,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from bnexp.artifacts import Folder
 from bnexp.config import TrialConfig
 from bnexp.engine import checkpoints
 from bnexp.engine.checkpoints import SHARE, Keeper
@@ -19,6 +23,7 @@ from bnexp.engine.program import Program
 from bnexp.engine.trainer import Trainer
 from bnexp.records import Checkpoint, Note, Outcome, Progress, Record, Resumed, Saved
 from tests.cohorts import data_of, norm_params, trial
+from tests.conftest import environment
 
 STEPS = 100
 
@@ -196,9 +201,38 @@ def test_a_file_of_the_name_is_whole_at_any_time(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(checkpoints, "force", lambda path: (did.append(f"force {path.suffix}"), force(path)))
     monkeypatch.setattr(Path, "replace", lambda path, to: (did.append("rename"), move(path, to))[1])
     train(trials, where, stop_after=1)
-    assert did == ["write", "force .tmp", "rename", "force "]
+    assert did == ["write", "force .safetensors", "rename", "force "]
     assert list(tmp_path.iterdir()) == [where.path]
     assert set(load_file(where.path)) >= {"records", "diverged_at", "velocity 0"}
+
+
+KILLED_WHILE_IT_WRITES = """
+import resource, signal, sys
+from pathlib import Path
+
+import torch
+
+from bnexp.engine.checkpoints import Snapshot, _write
+
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+_write(Path(sys.argv[1]), Snapshot(1, [], {"weight": torch.zeros(1000)}, [], []), "p")
+"""
+
+
+def test_what_a_killed_process_was_writing_is_tidied_with_its_cohort(tmp_path: Path) -> None:
+    """Whatever safetensors calls the file meanwhile."""
+    path = tmp_path / "kept" / "cohort-1.safetensors"
+    command = [sys.executable, "-c", KILLED_WHILE_IT_WRITES, str(path)]
+    killed = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120)
+    assert killed.returncode == -signal.SIGXFSZ, killed.stderr
+    [left] = [found for found in path.parent.rglob("*") if found.is_file()]
+    assert left.stat().st_size <= 1000 and not path.exists()
+    Folder(path.parent).tidy({1})
+    assert left.exists(), "it may be written now"
+    Folder(path.parent).tidy(set())
+    assert not path.parent.exists()
 
 
 class Clock:
@@ -216,7 +250,8 @@ def test_it_is_forced_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(os, "fsync", lambda number: (forced.append((names / str(number)).readlink()), force(number)))
     trials = cohort()[:1]
     train(trials, place(tmp_path, trials), stop_after=1)
-    assert [path.suffix for path in forced] == [".tmp", ""] and forced[1] == tmp_path
+    assert [path.name for path in forced] == ["cohort-1.safetensors", tmp_path.name] and forced[1] == tmp_path
+    assert forced[0].parent.suffix == ".tmp"
 
 
 def test_a_link_in_its_way_is_not_followed(tmp_path: Path) -> None:
@@ -225,8 +260,7 @@ def test_a_link_in_its_way_is_not_followed(tmp_path: Path) -> None:
     kept.mkdir()
     trials = cohort()[:1]
     where = place(kept, trials, resume=False)
-    for name in (where.path.name, f"{where.path.name}.{os.getpid()}.tmp"):
-        (kept / name).symlink_to(outside)
+    where.path.symlink_to(outside)
     train(trials, where, stop_after=3)
     assert outside.read_text() == "precious" and not where.path.is_symlink()
 

@@ -2,8 +2,8 @@
 bit on the same machine.
 
 A file holds the tensors of the trials that have not ended (weights, velocities, moving averages, flags of divergence)
-in the safetensors format, their curves and probes as JSON beside them, and a hash of it all. It is written under
-another name, forced to disk and renamed, so a file of the name is whole.
+in the safetensors format, their curves and probes as JSON beside them, and a hash of it all. It is written in a folder
+beside it, forced to disk and moved, so a file of the name is whole.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -128,15 +129,13 @@ def _write(path: Path, snapshot: Snapshot, program: str) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in snapshot.tensors.items()} | {RECORDS: text}
     metadata = {"format": FORMAT, "program": program, "sha256": _digest(tensors)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        unfinished.unlink(missing_ok=True)  # a link would be followed
+    # In a folder of its own, as safetensors writes under a name of its own beside the one it is told.
+    with TemporaryDirectory(".tmp", f"{path.name}.", path.parent, ignore_cleanup_errors=True) as folder:
+        unfinished = Path(folder) / path.name
         save_file(tensors, unfinished, metadata)
         force(unfinished)
         unfinished.replace(path)
         force(path.parent)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> tuple[str, Snapshot]:
