@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from bnexp.errors import UsageError
 from bnexp.models.chance import Draws
@@ -164,8 +165,8 @@ class GroupNorm(Layer):
     def forward(self, x_TBC: Tensor, now: Pass) -> Tensor:
         """Of feature maps [T, B, H, W, C] a group's mean and variance are over all places."""
         trials, batch, *_, units = x_TBC.shape
-        x_TBPGN = x_TBC.to(self.gamma.dtype).view(trials, batch, -1, self.groups, units // self.groups)
-        centred = x_TBPGN - x_TBPGN.mean((2, 4), keepdim=True)
-        variance = (centred * centred).mean((2, 4), keepdim=True)
-        y_TBPGN = centred * (variance + self.eps).rsqrt()
-        return torch.addcmul(self.beta[:, None], y_TBPGN.flatten(3), self.gamma[:, None]).view(x_TBC.shape)
+        size = units // self.groups
+        x_TBGPN = x_TBC.to(self.gamma.dtype).view(trials, batch, -1, self.groups, size).transpose(2, 3)
+        y_TBGPN = functional.layer_norm(x_TBGPN, x_TBGPN.shape[3:], eps=self.eps)
+        y_TBPC = y_TBGPN.transpose(2, 3).flatten(3)
+        return torch.addcmul(self.beta[:, None], y_TBPC, self.gamma[:, None]).view(x_TBC.shape)

@@ -3,6 +3,7 @@ prepare its weights [T, C, K] before they are used; models need not know. Shape 
 B batch, C units; and K weights of a unit or feature map."""
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -63,9 +64,27 @@ class WeightStandardization(OfWeights):
         return x_TBC + self.bias
 
 
+class _OfLengthOne(torch.autograd.Function):
+    """v/||v||, in fewer passes over v than its parts' own gradients take."""
+
+    @staticmethod
+    def forward(ctx: Any, v_TCK: Tensor) -> Tensor:
+        inverse_TC1 = (v_TCK * v_TCK).sum(2, keepdim=True).rsqrt()
+        w_TCK = v_TCK * inverse_TC1
+        ctx.save_for_backward(w_TCK, inverse_TC1)
+        return w_TCK
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        [dw_TCK], (w_TCK, inverse_TC1) = gradients, ctx.saved_tensors
+        along_TC1 = (dw_TCK * w_TCK).sum(2, keepdim=True)
+        return torch.addcmul(dw_TCK, w_TCK, along_TC1, value=-1).mul_(inverse_TC1)
+
+
 def of_length_one(weight_TCK: Tensor) -> Tensor:
     """v/||v||."""
-    return weight_TCK * (weight_TCK * weight_TCK).sum(2, keepdim=True).rsqrt()
+    result: Tensor = _OfLengthOne.apply(weight_TCK)  # type: ignore[no-untyped-call]
+    return result
 
 
 def standardized(weight_TCK: Tensor, eps: float) -> Tensor:
