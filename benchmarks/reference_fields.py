@@ -51,7 +51,7 @@ def render() -> str:
         parts += [f"### {heading}", known[name].get("description", "")]
         parts += [_keys(known[name])] if name != "selection" else ["Any field, and `variant`, a variant's name."]
         if name == "Estimator":
-            parts.append(_names("", known[name]["properties"]["name"]))
+            parts.append(_names("", known["EstimatorName"]))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -75,6 +75,8 @@ def _default(schema: Schema) -> str:
 def _values(name: str, schema: Schema) -> str:
     if name in COMPONENTS:
         return f"a name, or a [mapping](#{name})"
+    if name == "estimator":
+        return f"a name, or {_reference('Estimator')}"
     return " or ".join(dict.fromkeys(_words(schema)))
 
 
@@ -83,7 +85,9 @@ def _words(schema: Schema) -> Iterator[str]:
     for inner in schema.get("anyOf", []) if "properties" not in schema else []:
         yield from _words(inner)
     if "$ref" in schema:
-        yield _reference(schema["$ref"].rpartition("/")[2])
+        name = schema["$ref"].rpartition("/")[2]
+        known = _known()[name]
+        yield from [_reference(name)] if name in LINKS or "properties" in known else _words(known)
     elif "const" in schema or "enum" in schema:
         yield from _enumerated(schema)
     elif schema.get("pattern"):

@@ -30,7 +30,7 @@ from bnexp.records import KeptKind
 def known_dataset(name: str) -> str:
     """Accept the names of datasets only."""
     if not registry.is_dataset(name):
-        raise ValueError(f"no such dataset ({did_you_mean(name, registry.datasets())})")
+        raise ValueError(f"no such dataset ({did_you_mean(name, registry.datasets())}); of your own, write {own.PATH}")
     return name
 
 

@@ -105,6 +105,12 @@ def _refine(found: dict[str, Schema]) -> None:
     estimator["over"]["items"] = found["Table"]["properties"]["by"]["items"] = factors
     estimator["factor"] = {"anyOf": [factors, {"type": "null"}], "description": estimator["factor"]["description"]}
     estimator["members"] |= factors
+    found["EstimatorName"] = estimator["name"]
+    estimator["name"] = ref("EstimatorName") | {"description": estimator["name"].pop("description")}
+    for owner in ("claim", "Measure", "Table"):
+        made = found[owner]["properties"]["estimator"]
+        about = {"description": made.pop("description")} if "description" in made else {}
+        found[owner]["properties"]["estimator"] = {"anyOf": [ref("EstimatorName"), made]} | about
     found["Estimator"]["allOf"] = [_estimator(name) for name in ESTIMATORS]
     found["Rule"]["oneOf"] = [{"required": [form]} for form in ("low", "high", "within", "all", "any")]
     found["claim"]["anyOf"] = [

@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from bnexp import own, registry
-from bnexp.errors import UsageError
+from bnexp.errors import UsageError, did_you_mean
 
 GROUPS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "norm.name": ("bnexp.norms", registry.NORMS),
@@ -23,7 +23,7 @@ GROUPS: Mapping[str, tuple[str, Mapping[str, str]]] = {
 
 def resolved(field: str, value: Any) -> Any:
     """The import path that a short name stands for as the field's value, or of each of several; anything else as it is.
-    Raises UsageError where packages disagree about the name, or what it stands for is no import path."""
+    Raises UsageError where nobody gives the name, packages disagree, or what it stands for is no import path."""
     if isinstance(value, list):
         return [resolved(field, one) for one in value]
     if field not in GROUPS or not isinstance(value, str) or own.is_own(value):
@@ -37,9 +37,11 @@ def resolved(field: str, value: Any) -> Any:
         raise UsageError(f"{value!r} has several meanings in {group}: {several}; write the import path that you mean")
     for path, entry in found.items():
         if not re.fullmatch(own.WRITTEN, path):
-            raise UsageError(f"{value!r} in {group}: {_package(entry)} registers {path!r}, not package.module:name")
+            raise UsageError(f"{value!r} in {group}: {_package(entry)} registers {path!r}, not {own.PATH}")
         return path
-    return value
+    what, known = field.removesuffix(".name"), registry.datasets() if field == "dataset" else [*shipped]
+    known += [entry.name for entry in _registered(group)]
+    raise UsageError(f"no such {what} {value!r} ({did_you_mean(value, known)}); of your own, write {own.PATH}")
 
 
 @cache

@@ -16,7 +16,9 @@ from bnexp.errors import UsageError
 from bnexp.text import last_line
 
 WRITTEN = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*"
-"""module:name, or package.module:name"""
+"""module:name, or..."""
+PATH = "package.module:name"
+"""...as people are told of it."""
 
 
 def is_own(name: str) -> bool:
@@ -72,7 +74,7 @@ def found(name: str) -> Any:
 def file_of(name: str) -> Path:
     """The file in which the component's module stands. Raises UsageError where there is none."""
     if not re.fullmatch(WRITTEN, name):
-        raise UsageError(f"{name!r} is no import path; write package.module:name")
+        raise UsageError(f"{name!r} is no import path; write {PATH}")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)  # a command has the folder of its program there instead; last, to hide nothing

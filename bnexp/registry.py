@@ -45,8 +45,8 @@ def is_dataset(name: str) -> bool:
 
 
 def datasets() -> list[str]:
-    """What a configuration may name, to be told to people."""
-    return [*DATASETS, "imagefolder/NAME", "package.module:function"]
+    """What a configuration may name besides import paths, to be told to people."""
+    return [*DATASETS, "imagefolder/NAME"]
 
 
 MODELS = {

@@ -448,7 +448,7 @@ WRONG = [
     (e("»drop: 0.1"), "'drop'", "did you mean 'dropout'?"),
     (e("»seed: 3"), "'seed'", "did you mean 'seeds'?"),
     ("defaults: {»dropuot: 0}\nexperiments: {e: {}}", "'dropuot'", LEVELS, "did you mean 'dropout'?"),
-    ("experiments:\n  e:\n    factors:\n      norm: [tanh]\n      »dropuot: [0]", "dropuot", "did you mean 'dropout'?"),
+    ("experiments:\n  e:\n    factors:\n      norm: [none]\n      »dropuot: [0]", "dropuot", "did you mean 'dropout'?"),
     (e("variants: {a: {norm: batch}, b: {»dropuot: 0}}"), "'dropuot'", LEVELS, "did you mean 'dropout'?"),
     (e("include: [{dropout: 0}, {»dropuot: 0}]"), "'dropuot'", LEVELS, "did you mean 'dropout'?"),
     (e("exclude: [{»dropuot: 0}]"), "'dropuot'", LEVELS, "did you mean 'dropout'?"),

@@ -97,6 +97,8 @@ MISTAKES = {
     'section: "1"': "section: 1",
     "quote: q": "qote: q",
     "name: difference": "name: diference",
+    "{name: difference}": "diference",
+    "{name: difference} ": "7",
     "name: difference ": "name: steps_ratio, of: trained",
     "name: difference  ": "name: largest_trained",
     "name: difference   ": "name: interaction, over: [norm]",
@@ -117,6 +119,11 @@ def test_it_sees_what_bnexp_refuses(right: str, tmp_path: Path, validator: Draft
     with pytest.raises(ConfigurationError):
         understood(tmp_path)
     assert validator.is_valid(data(SMALL, tmp_path)) and understood(tmp_path)
+
+
+def test_an_estimator_may_be_a_name_alone(tmp_path: Path, validator: Draft202012Validator) -> None:
+    short = SMALL.replace("{name: difference}", "difference")
+    assert validator.is_valid(data(short, tmp_path)) and understood(tmp_path)
 
 
 def understood(folder: Path) -> bool:

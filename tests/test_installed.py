@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bnexp import installed
+from bnexp import installed, own
 from bnexp.claims.parse import parse_claims
 from bnexp.claims.partial import columns_of
 from bnexp.config import TrialConfig
@@ -134,6 +134,20 @@ def test_an_estimators_name_is_refused_with_the_claim(install: Install) -> None:
         parse_claims(load(Path("e.yaml")))
 
 
-def test_a_name_that_nobody_gives_is_told_what_there_is() -> None:
-    with pytest.raises(ConfigurationError, match="no such nonlinearity"):
-        config(nonlinearity="mine")
+def test_a_name_that_nobody_gives_is_told_what_there_is(install: Install) -> None:
+    """The names of packages too, and how one's own is written."""
+    install("flatly", {"bnexp.norms": {"mean-abs": "flatly:it"}, "bnexp.datasets": {"pets": "flatly:it"}})
+    told = {}
+    for field in ("norm", "nonlinearity", "model", "dataset"):
+        with pytest.raises(ConfigurationError) as refused:
+            config(**{field: "mean-bas"})
+        told[field] = str(refused.value)
+        assert f"{field}: no such {field} 'mean-bas' (known: " in told[field] and own.PATH in told[field]
+    assert (
+        told["norm"].endswith("did you mean 'mean-abs'?); of your own, write package.module:name")
+        and "batch-renorm" in told["norm"]
+    )
+    assert "imagefolder/NAME" in told["dataset"] and "pets" in told["dataset"] and "pets" not in told["model"]
+    assert "no such dataset 'pest'" in invoke("data", "check", "pest").err
+    with pytest.raises(ConfigurationError, match="no such norm 'mean-bas'"):
+        columns_of({"norm": ["none", "mean-bas"]})

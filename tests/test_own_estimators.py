@@ -147,6 +147,10 @@ def test_what_is_no_number_leaves_the_claim_untested(ours: Path, name: str, said
     assert finding.answer == "not tested" and said in finding.sentence
 
 
+def test_a_name_alone_is_short_for_one_without_options(ours: Path) -> None:
+    assert claim("ours:worst", least=1) == claim({"name": "ours:worst"}, least=1)
+
+
 @pytest.mark.parametrize(
     ("estimator", "said"),
     [
@@ -158,9 +162,11 @@ def test_what_is_no_number_leaves_the_claim_untested(ours: Path, name: str, said
         ({"name": "ours:worst", "source": "abc"}, "an estimator's `source` is written by bnexp"),
         ({"name": "gone:worst"}, "gone:worst: no module 'gone' with a file is in"),
         ({"name": "unknown"}, "no such estimator"),
+        ("ours.worst", "claim never-bad.estimator.name: no such estimator 'ours.worst' (known: best_difference, "),
+        (7, "claim never-bad.estimator: Input should be"),
     ],
 )
-def test_what_cannot_be_asked_is_refused_with_its_place(ours: Path, estimator: dict[str, Any], said: str) -> None:
+def test_what_cannot_be_asked_is_refused_with_its_place(ours: Path, estimator: Any, said: str) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(said)) as refused:
         claim(estimator, least=1)
     assert re.match(r"\S*e\.yaml:\d+:\d+: claim never-bad", str(refused.value))

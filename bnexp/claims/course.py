@@ -60,7 +60,7 @@ def counted(trials: Columns) -> tuple[Counts, str]:
     if not found.trials:
         return found, "no trials here"
     if ended < found.trials:
-        remedy = f"; {found.failed} failed: `bnexp run --retry-failed`" if found.failed else ""
+        remedy = f"; {found.failed} failed; run again with --retry-failed" if found.failed else ""
         return found, f"{ended} of {found.trials} trials have ended{remedy}"
     return found, ""
 

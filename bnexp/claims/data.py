@@ -154,7 +154,7 @@ def _check_ended(side: Columns) -> None:
     if ended < count:
         failed = statuses.get("failed", 0)
         how_many = f"only {ended} of {count} trials of an arm have ended"
-        remedy = f"{failed} failed: `bnexp run --retry-failed`" if failed else "run it to the end"
+        remedy = f"{failed} failed; run again with --retry-failed" if failed else "run it to the end"
         raise NotEstimableError(f"{how_many}; {remedy}")
 
 

@@ -13,7 +13,7 @@ from bnexp.claims.rules import Rule, compatible
 from bnexp.config import columns_by_name
 from bnexp.errors import UsageError, did_you_mean
 from bnexp.installed import resolved
-from bnexp.marks import Fields, named
+from bnexp.marks import SHORT, Fields, named
 from bnexp.normalizers import OwnOptions
 from bnexp.own import is_own
 
@@ -140,12 +140,16 @@ class Estimator(Fields):
         return "rate" if UNITS[self.name] == "points" and self.of == "trained" else UNITS[self.name]
 
 
+How = Annotated[Estimator, SHORT]
+"""`estimator: rate` is short for `estimator: {name: rate}`."""
+
+
 class Table(Fields):
     """The table under the claim: a row for each combination of levels, measured like the claim unless told."""
 
     by: FactorNames
     """Whose levels make the rows."""
-    estimator: Estimator | None = None
+    estimator: How | None = None
     """The claim's unless told, and so are the arms."""
     arms: Arms | None = None
 
@@ -156,7 +160,7 @@ class Measure(Fields):
     arms: Arms
     where: Partial = Field(default_factory=dict)
     """Only these of the claim's trials."""
-    estimator: Estimator
+    estimator: How
 
     @model_validator(mode="after")
     def _has_its_arms(self) -> "Measure":
@@ -187,7 +191,7 @@ class Claim(Fields):
     """What is compared."""
     where: Partial = Field(default_factory=dict)
     """The trials that the claim and its table are about."""
-    estimator: Estimator | None = None
+    estimator: How | None = None
     """How it is measured."""
     measures: dict[str, Measure] = Field(default_factory=dict)
     """Where a claim takes several numbers, instead of `arms` and `estimator`; the one that the verdict hangs on is

@@ -3,10 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from bnexp import registry
 from bnexp.data.dataset import source
 from bnexp.data.imagefolder.prepared import ImageFolder
-from bnexp.errors import UsageError, did_you_mean
 from bnexp.installed import resolved
 
 
@@ -15,10 +13,7 @@ def check(name: str, data_dir: Path | None, tell: Callable[[int, int], None]) ->
     are read, of how many.
 
     Raises UsageError where there is no such dataset, DatasetError where it is missing or damaged."""
-    name = resolved("dataset", name)
-    if not registry.is_dataset(name):
-        raise UsageError(f"no such dataset {name!r} ({did_you_mean(name, registry.datasets())})")
-    found = source(name, data_dir)
+    found = source(resolved("dataset", name), data_dir)
     if isinstance(found, ImageFolder):
         pieces = found.check(tell)
         return f"{found.where()}: {pieces:,} pieces have the checksums of the index"
