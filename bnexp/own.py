@@ -7,13 +7,13 @@ import importlib
 import importlib.util
 import re
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
 from bnexp.errors import UsageError
-from bnexp.text import last_line
 
 WRITTEN = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*"
 """module:name, or..."""
@@ -64,11 +64,20 @@ def found(name: str) -> Any:
     try:
         loaded = importlib.import_module(module)
     except (Exception, SystemExit) as error:
-        said = last_line(f"{type(error).__name__}: {error}")
-        raise UsageError(f"{name}: {path} cannot be imported: {said}") from error
+        raise UsageError(f"{name}: {path} cannot be imported: {said(error, name)}") from error
     if not hasattr(loaded, attribute):
         raise UsageError(f"{name}: the module {module} ({path}) has no {attribute!r}")
     return getattr(loaded, attribute)
+
+
+def said(error: BaseException, name: str) -> str:
+    """What an error says, in a line, and where in the component's own file it came from, if it was there. That of a
+    ValueError is a sentence by itself."""
+    path = file_of(name)
+    places = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
+    line = (str(error).strip() or "no more is said").splitlines()[0]
+    kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+    return f"{kind}{line}" + (f" ({path.name}:{places[-1]})" if places else "")
 
 
 def file_of(name: str) -> Path:

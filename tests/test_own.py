@@ -224,7 +224,7 @@ def test_what_cannot_be_found_is_refused_with_its_place(mine: Path, norm: str) -
 
 UNFIT = {
     "mine:Missing": "mine.py) has no 'Missing'",
-    "mine:Raises": "norm: Raises of 20 units with options {}: not of 20",
+    "mine:Raises": "norm: Raises of 20 units with options {}: not of 20 (mine.py:",
     "mine:Narrow": "of [2, 4, 20] it makes [2, 4, 19], where the same shape is wanted",
     "mine:Nothing": "norm: Nothing of 20 units",
     "mine:Mixes": "a trial has other numbers in company than alone",
@@ -247,7 +247,7 @@ def test_what_is_no_normalizer_is_refused_before_anything_trains(mine: Path, nor
 
 UNFIT_FUNCTIONS = {
     "mine:mixing": "a trial has other numbers in company than alone",
-    "mine:refusing": "not today",
+    "mine:refusing": "RuntimeError: not today (mine.py:",
     "mine:shorter": "of [2, 4, 5] it makes [2, 4, 4], where a tensor of the same shape is wanted",
     "torch.nn:Tanh": "",
     "torch.nn:Softplus": "of [2, 4, 5] it makes Softplus, where a tensor of the same shape is wanted",

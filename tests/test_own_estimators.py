@@ -42,6 +42,11 @@ known = 3
 """
 
 
+def line_of(text: str) -> int:
+    """Of the module `ours`."""
+    return (SHOWN + OTHERS).partition(text)[0].count("\n") + 1
+
+
 @pytest.fixture
 def ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with the module `ours`, which we are in, and the page's experiments file."""
@@ -134,10 +139,10 @@ def test_an_edited_source_is_another_claim(ours: Path, tiny: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("nothing", "seed 0: a finite number is wanted, not nan"),
-        ("words", "seed 0: ValueError: could not convert string to float"),
-        ("raises", "seed 0: KeyError: 'no such column'"),
-        ("zero", "seed 0: a number above 0, for a ratio, is wanted, not 0"),
+        ("nothing", "seed 0: ours:nothing: a finite number is wanted, not nan"),
+        ("words", "Norm batch, seed 0: ours:words: could not convert string to float"),
+        ("raises", f"seed 0: ours:raises: KeyError: 'no such column' (ours.py:{line_of('def raises')})"),
+        ("zero", "seed 0: ours:zero: a number above 0, for a ratio, is wanted, not 0"),
     ],
 )
 def test_what_is_no_number_leaves_the_claim_untested(ours: Path, name: str, said: str) -> None:

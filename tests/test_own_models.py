@@ -305,12 +305,13 @@ def test_options_are_told_from_what_is_given_and_from_what_is_not_taken(ours: Pa
 def test_commands_refuse_it_in_a_sentence(ours: Path) -> None:
     """Also where only one of an experiment's arms cannot train."""
     ours.with_name("e.yaml").write_text(EXAMPLE)
+    line = ours.read_text().partition("def raises")[0].count("\n") + 1
     for changes, said in (
         (("norm=batch",), "norm: model ours:Small takes none"),
         (("init_scale=2",), "init_scale: model ours:Small takes none"),
         (("model.maps=3",), "write it under options, as model.options: {maps: ...}"),
         (("model=gone:Net",), "no module 'gone' with a file is in"),
-        (("model=ours:raises",), "networks, few, dropout 0: model: ours:raises: not of (8, 8, 1); change it"),
+        (("model=ours:raises",), f"few, dropout 0: model: ours:raises: not of (8, 8, 1) (ours.py:{line}); change it"),
     ):
         refused = invoke("plan", "networks", "--file", "e.yaml", *(w for c in changes for w in ("--set", c)))
         assert refused.code == 2 and said in refused.err, refused.err

@@ -14,7 +14,6 @@ from bnexp.claims.model import Claim, Estimator
 from bnexp.columns import take
 from bnexp.errors import UsageError
 from bnexp.records import Columns
-from bnexp.text import last_line
 
 Function = Callable[..., Any]
 """Of the trials of one seed, as columns by name, and the options."""
@@ -63,11 +62,11 @@ def _by_seed(function: Function, arm: Arm, how: Estimator) -> BySeed:
 def _number(function: Function, arm: str, trials: Columns, how: Estimator) -> float:
     """What it makes of one seed's trials. Raises NotEstimableError where that is no number, so that a verdict is left
     open, and the others stand."""
-    where = f"{how.name} of {arm}, seed {trials['seed'][0]}"
+    where = f"{arm}, seed {trials['seed'][0]}: {how.name}"
     try:
         value = float(function(trials, **dict(how.options)))
     except (Exception, SystemExit) as error:
-        raise NotEstimableError(f"{where}: {last_line(f'{type(error).__name__}: {error}')}") from error
+        raise NotEstimableError(f"{where}: {own.said(error, how.name)}") from error
     if not np.isfinite(value) or (how.unit == "log2" and value <= 0):
         wanted = "a number above 0, for a ratio," if how.unit == "log2" else "a finite number"
         raise NotEstimableError(f"{where}: {wanted} is wanted, not {value:g}")

@@ -16,7 +16,6 @@ from bnexp import own
 from bnexp.data.arrays import refuse_unfit
 from bnexp.data.dataset import Dataset
 from bnexp.errors import DatasetError, UsageError
-from bnexp.text import last_line
 
 FORM = "it must return train images, train labels, test images and test labels"
 LEAST = 3
@@ -76,7 +75,7 @@ class Returned:
             given = {"data_dir": self.data_dir} if "data_dir" in inspect.signature(function).parameters else {}
             parts = [np.asarray(part) for part in function(**given)]
         except (Exception, SystemExit) as error:
-            raise UsageError(f"{self.name}: {last_line(f'{type(error).__name__}: {error}')}") from error
+            raise UsageError(f"{self.name}: {own.said(error, self.name)}") from error
         if len(parts) != 4:
             raise UsageError(f"{self.name}: {FORM}, not {len(parts)} things")
         images, labels, test_images, test_labels = parts

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from bnexp import random, registry
+from bnexp import own, random, registry
 from bnexp.config import TrialConfig
 from bnexp.errors import UsageError
 from bnexp.models.layers import Cohort, Layer, Mode, Pass
@@ -28,10 +28,12 @@ def normalizer(config: TrialConfig) -> Callable[..., Layer]:
         return shipped
     if not (isinstance(made, type) and issubclass(made, nn.Module)):
         raise UsageError(f"norm: {config.norm.name} is no class of layers or modules")
-    return partial(_make, made, dict(config.norm.options))
+    return partial(_make, made, config.norm.name, dict(config.norm.options))
 
 
-def _make(made: type[nn.Module], options: dict[str, Any], cohort: Cohort, name: str, units: int, _: Any) -> Layer:
+def _make(
+    made: type[nn.Module], path: str, options: dict[str, Any], cohort: Cohort, name: str, units: int, _: Any
+) -> Layer:
     def build(cohort: Cohort) -> Layer:
         if issubclass(made, Layer):
             return made(cohort, name, units, **options)
@@ -45,8 +47,8 @@ def _make(made: type[nn.Module], options: dict[str, Any], cohort: Cohort, name: 
     except UsageError:
         raise
     except Exception as error:
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UsageError(f"norm: {made.__name__} of {units} units with options {options}: {said}") from error
+        called = f"{made.__name__} of {units} units with options {options}"
+        raise UsageError(f"norm: {called}: {own.said(error, path)}") from error
 
 
 class Alone(Layer):
@@ -114,11 +116,11 @@ class Alone(Layer):
         each = []
         for slot, plain in enumerate(self._plain):
             plain.train(draws)
-            own = {key: one[slot].view(self._shapes[key]) for key, one in mine.items()}
+            ours = {key: one[slot].view(self._shapes[key]) for key, one in mine.items()}
             if step is not None:  # nothing else here draws from torch's own generator
                 torch.default_generator.manual_seed(random.key("own", self._seeds[slot], self.name, step)[0])
             x_BC = x_SBC[slot * len(x_SBC) // len(self._plain)]
-            each.append(functional_call(plain, own, (x_BC,), tie_weights=False))
+            each.append(functional_call(plain, ours, (x_BC,), tie_weights=False))
         return torch.stack(each)
 
 

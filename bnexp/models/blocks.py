@@ -131,8 +131,7 @@ def _refuse_unfit(function: Callable[[Tensor], Tensor], cohort: Cohort, name: st
     try:
         tried_function(function, cohort)
     except Exception as error:
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UsageError(f"nonlinearity: {name}: {said}") from error
+        raise UsageError(f"nonlinearity: {name}: {own.said(error, name)}") from error
 
 
 def _refuse_uneven(groups: int, batch_size: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bnexp import registry
+from bnexp import own, registry
 from bnexp.config import TrialConfig
 from bnexp.errors import UsageError
 from bnexp.models.alone import Alone
@@ -37,8 +37,7 @@ def network(cohort: Cohort, config: TrialConfig, shape: Shape, classes: int) -> 
         raise
     except Exception as error:
         options = f" with options {dict(config.model.options)}" if config.model.options else ""
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UsageError(f"model: {config.model.name}{options}: {said}") from error
+        raise UsageError(f"model: {config.model.name}{options}: {own.said(error, config.model.name)}") from error
 
 
 class _Own:
