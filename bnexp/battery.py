@@ -73,7 +73,7 @@ def possible(battery: Battery, results: Results | None) -> Battery:
     impossible: dict[str, str] = {}
     for wish in battery.wishes:
         try:
-            refuse_impossible([wish], results, {})
+            refuse_impossible([wish], results)
             kept.append(wish)
         except UsageError as error:
             if len(impossible) == len(battery.wishes) - 1:

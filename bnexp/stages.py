@@ -55,11 +55,15 @@ class Wish:
         return Identifier(self.data_dir)(self.experiment.expand(levels))
 
 
-def refuse_impossible(wishes: Sequence[Wish], results: Results | None, claims: Mapping[str, Claim]) -> None:
-    """Raise UsageError where a trial could not train of an instance that has not been run before, or a claim about one
-    could not be judged."""
+def refuse_unjudgeable(wishes: Sequence[Wish], claims: Mapping[str, Claim]) -> None:
+    """Raise UsageError where a claim about one could not be judged."""
     for wish in wishes:
         refuse_unfit(about(claims, wish.instance))
+
+
+def refuse_impossible(wishes: Sequence[Wish], results: Results | None) -> None:
+    """Raise UsageError where a trial could not train of an instance that has not been run before."""
+    for wish in wishes:
         if wish.find(results) is None:
             rehearse(wish.instance, wish.data_dir)
 
@@ -67,7 +71,8 @@ def refuse_impossible(wishes: Sequence[Wish], results: Results | None, claims: M
 def outlook(wish: Wish, results: Results | None, claims: Mapping[str, Claim]) -> Outlook:
     """What `wish` comes to, given what is stored. Raises UsageError where a trial of it could not train."""
     instance = wish.instance
-    refuse_impossible([wish], results, claims)
+    refuse_unjudgeable([wish], claims)
+    refuse_impossible([wish], results)
     found = wish.find(results)
     choices = results.choices(found) if results and found is not None else []
     known = known_effects(results.effects(instance.name)) if results else {}

@@ -46,13 +46,13 @@ def _wishes(
         gc.enable()
 
 
-def _refuse_impossible(wishes: "list[Wish]", database: str, claims: "Mapping[str, Claim]") -> None:
+def _refuse_impossible(wishes: "list[Wish]", database: str) -> None:
     """Before the database is made. What one has that cannot be read, since it is older, may have been run before: it is
     not looked at, and what cannot train fails in its turn."""
     from bnexp.stages import refuse_impossible
 
     with suppress(DatabaseError), stored(database) as results:
-        refuse_impossible(wishes, results, claims)
+        refuse_impossible(wishes, results)
 
 
 @contextmanager
@@ -111,7 +111,7 @@ def run(
     experiments = load_file(file)
     claims = parse_claims(experiments)
     wishes = _wishes(experiments, names, assignments, seeds, data_dir)
-    _refuse_impossible(wishes, database, claims)
+    _refuse_impossible(wishes, database)
     called = [wish.instance.name for wish in wishes]
     if train(wishes, called, claims, make_executor, database, checkpoints, retry_failed):
         sys.exit(BnexpError.exit_code)
@@ -126,13 +126,15 @@ def train(
     checkpoints: Path | None,
     retry_failed: bool,
 ) -> int:
-    """Train what is missing of `wishes`, which messages call so, and judge them; the number of trials that failed."""
+    """Train what is missing of `wishes`, which messages call so, and judge them; the number of trials that failed.
+    Raises UsageError, before the database is made, where they could not be judged."""
     from bnexp.artifacts import folder_for
     from bnexp.db.store import Store
     from bnexp.reports.progress import Progress
-    from bnexp.stages import Course
+    from bnexp.stages import Course, refuse_unjudgeable
     from bnexp.text import without_passwords
 
+    refuse_unjudgeable(wishes, claims)
     store = Store(database, say=partial(click.echo, err=True))
     try:
         with Progress(called) as progress:
