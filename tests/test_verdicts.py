@@ -146,6 +146,17 @@ def test_without_trials_or_in_another_experiment_nothing_is_tested() -> None:
     assert (finding.answer, finding.sentence) == ("not tested", "It takes ImageNet.")
 
 
+def test_a_trial_is_no_evidence_against_itself() -> None:
+    """Two variants may be one, where a normalizer without their fields has taken batch normalization's place."""
+    arms = {"treatment": {"variant": "fast"}, "control": {"variant": "slow"}}
+    fast, slow = ([one | {"variant": name} for one in seeds([0.5] * 10)] for name in ("fast", "slow"))
+    [finding] = judge({"c": claim(arms=arms)}, data(fast, slow))
+    assert finding.answer == "not tested" and "A trial stands in both arms" in finding.sentence
+    slow = [one | {"variant": "slow"} for one in seeds([0.5] * 10, lr_multiplier=2.0)]
+    [finding] = judge({"c": claim(arms=arms)}, data(fast, slow))
+    assert finding.answer != "not tested"
+
+
 def test_where_and_at_select_the_trials() -> None:
     losses = [-gain * 3 for gain in GAINS]
     found = data(pair(GAINS), pair(losses, dropout=0.4), pair(losses, optimizer={"momentum": 0.0}))

@@ -78,6 +78,7 @@ class Data:
                 free |= constant_columns(*sides) if all(map(length, sides)) else set()
             first, second, dropped = matched(sides[0], sides[1], free)
             sides = [first, second]
+            _check_different(first, second)
         for side in sides:
             _check_ended(side)
         treated, *others = (self._arm(described(p), side) for p, side in zip(partials, sides, strict=True))
@@ -143,6 +144,12 @@ class Data:
         borrowing = [arm for arm in counts(side, "arm") if arm not in self.chosen]
         taken = {arm: levels(exactly(side, {"arm": arm}), column) for arm in borrowing}
         return [called(arm) for arm, own in taken.items() if own[0] in (tried[0], tried[-1])]
+
+
+def _check_different(treatment: Columns, control: Columns) -> None:
+    """A trial is no evidence against itself. Variants are the same where what tells them apart was taken away."""
+    if not set(treatment["trial_key"].tolist()).isdisjoint(control["trial_key"].tolist()):
+        raise NotEstimableError("a trial stands in both arms, so nothing tells them apart")
 
 
 def _check_ended(side: Columns) -> None:
