@@ -520,6 +520,16 @@ def test_arms_at_rates_of_their_own_are_compared_and_the_rates_said() -> None:
     assert finding.notes == ["tuned lr multiplier: 4 (batch), 1 (none)"]
 
 
+def test_an_arm_may_come_to_the_rate_that_another_lends_its_twin() -> None:
+    """Then the two are the same trials, and that was found; two arms that were tuned are told apart by their fields."""
+    arms = {"treatment": {"variant": "own"}, "control": {"variant": "lent"}}
+    rows = [one | {"arm": name, "variant": name} for name in ("own", "lent") for one in seeds([0.5] * 10)]
+    choices = [Choice(name, "lr_multiplier", 1.0, 0.9, False) for name in ("own", "none", "lent")]
+    [borrowed] = judge({"c": claim(arms=arms)}, data(rows, choices=choices[:2]))
+    [tuned] = judge({"c": claim(arms=arms)}, data(rows, choices=choices))
+    assert borrowed.effect and borrowed.effect.point == 0 and tuned.answer == "not tested"
+
+
 def test_a_best_rate_at_the_edge_leaves_a_claim_open_unless_the_arm_is_hopeless() -> None:
     for edge in ("batch", "none"):
         [finding] = judge({"c": claim()}, tuned({"batch": 4.0, "none": 1.0}, edge))

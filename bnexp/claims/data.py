@@ -78,7 +78,8 @@ class Data:
                 free |= constant_columns(*sides) if all(map(length, sides)) else set()
             first, second, dropped = matched(sides[0], sides[1], free)
             sides = [first, second]
-            _check_different(first, second)
+            if not any(map(self._borrowing, sides)):  # an arm may come to the level that another lends it
+                _check_different(first, second)
         for side in sides:
             _check_ended(side)
         treated, *others = (self._arm(described(p), side) for p, side in zip(partials, sides, strict=True))
@@ -125,6 +126,10 @@ class Data:
         told = [f"{choice.level:g} ({called(choice.arm) or 'every trial'})" for choice in choices]
         return f"{tuned}: {', '.join(told)}"
 
+    def _borrowing(self, side: Columns) -> list[str]:
+        """The arms of `side` that have the level of another one."""
+        return [arm for arm in counts(side, "arm") if arm not in self.chosen] if self.choices else []
+
     def _edges(self, sides: Sequence[Columns]) -> str:
         chance = [1 / float(np.min(side["classes"].astype(np.float64))) for side in sides]
         edges = [
@@ -137,12 +142,11 @@ class Data:
 
     def _borrowed_edges(self, side: Columns) -> list[str]:
         """The arms of `side` that were not tuned themselves, but took a level that is an edge."""
-        if self.tuning is None or not self.choices or not length(self.tuning):
+        if self.tuning is None or not length(self.tuning) or not self.choices:
             return []
         column = as_column(self.choices[0].factor)
         tried = levels(self.tuning, column)
-        borrowing = [arm for arm in counts(side, "arm") if arm not in self.chosen]
-        taken = {arm: levels(exactly(side, {"arm": arm}), column) for arm in borrowing}
+        taken = {arm: levels(exactly(side, {"arm": arm}), column) for arm in self._borrowing(side)}
         return [called(arm) for arm, own in taken.items() if own[0] in (tried[0], tried[-1])]
 
 
