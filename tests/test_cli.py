@@ -126,6 +126,19 @@ def test_plan_counts_what_is_left(tiny: Path, bnexp: Bnexp, tmp_path: Path) -> N
     assert "none           never" in bnexp("plan", "tiny", cwd=tmp_path).out
 
 
+def test_plan_tells_factors_from_what_follows_the_variant(bnexp: Bnexp, tmp_path: Path) -> None:
+    """Variants of one and the same configuration are two all the same."""
+    (tmp_path / "experiments.yaml").write_text(
+        "experiments: {e: {seeds: 2, factors: {dropout: [0, 0.1]}, variants: {a: {norm: batch, steps: 1}, "
+        "b: {norm: batch, steps: 2}, c: {norm: batch, steps: 2}}}, plain: {seeds: 2, factors: {norm: [none, batch]}}}"
+    )
+    rows = [line.split(maxsplit=1) for line in bnexp("plan", "e", cwd=tmp_path).out.splitlines() if line]
+    told = {row[0]: row[1] for row in rows if len(row) > 1}
+    assert (told["steps"], told["dropout"], told["seed"]) == ("1, 2 (by variant)", "0, 0.1", "0, 1")
+    assert told["variant"] == "a, b, c" and "norm" not in told
+    assert "by variant" not in bnexp("plan", "plain", cwd=tmp_path).out
+
+
 def test_query_formats(tiny: Path, bnexp: Bnexp) -> None:
     sql = "select norm, count(*) as n, max(diverged_at_step) from trial_results group by 1"
     rows = list(csv.DictReader(io.StringIO(bnexp("query", sql, "--format", "csv", cwd=tiny).out)))

@@ -52,6 +52,7 @@ class Outlook:
 class Kind(NamedTuple):
     """Trials that differ in per-trial fields only."""
 
+    variant: str
     config: TrialConfig
     """Of one of them."""
     trials: int
@@ -66,7 +67,7 @@ def show_plan(outlook: Outlook, results: Results | None, workers: int) -> None:
     console.print(Text.assemble((instance.name, "bold"), f"  {instance.about}"))
     tuning = list({trial.key: trial for trial in instance.tuning}.values())
     confirming = list({trial.key: trial for trial in instance.trials}.values())
-    _show_factors(console, outlook, confirming)
+    _show_factors(console, outlook, instance.trials)
     if outlook.experiment.tune:
         _show_arms(console, outlook)
     lines = []
@@ -103,22 +104,25 @@ def _kinds(trials: Iterable[WantedTrial]) -> list[Kind]:
         key = (trial.variant, trial.arm)
         first.setdefault(key, trial.config)
         counts[key] += 1
-    return [Kind(config, counts[key]) for key, config in first.items()]
+    return [Kind(key[0], config, counts[key]) for key, config in first.items()]
 
 
 def _show_factors(console: Console, outlook: Outlook, trials: Sequence[WantedTrial]) -> None:
-    """Whatever differs among the confirming trials, and the points beside the grid."""
-    values: dict[str, dict[object, None]] = {}
+    """Whatever differs among the confirming trials, and the points beside the grid. A field of which each variant has
+    one level is no factor beside the variants."""
+    values: dict[str, dict[object, set[str]]] = {}
+    """Of each field, its levels, and which variants have them."""
     for kind in _kinds(trials):
         for leaf in (leaf for leaf in leaves(kind.config) if leaf.mark.column):
-            values.setdefault(leaf.name, {})[leaf.value] = None
-    values["seed"] = dict.fromkeys(trial.config.seed for trial in trials)
-    values["variant"] = dict.fromkeys(trial.variant for trial in trials if trial.variant)
+            values.setdefault(leaf.name, {}).setdefault(leaf.value, set()).add(kind.variant)
+    values["seed"] = {trial.config.seed: set() for trial in trials}
+    values["variant"] = {trial.variant: set() for trial in trials if trial.variant}
     rows = []
     for name, levels in values.items():
         if len(levels) > 1 or (name == "variant" and levels):
             text = ", ".join(map(in_words, list(levels)[:12])) + (", ..." if len(levels) > 12 else "")
-            rows.append([name.removesuffix(".name"), text])
+            follows = 0 < len(values["variant"]) == sum(map(len, levels.values()))
+            rows.append([name.removesuffix(".name"), text + (" (by variant)" if follows else "")])
     show_table(console, ["factor", "levels"], rows)
     beside = {"include": len(outlook.experiment.include), "exclude": len(outlook.experiment.exclude)}
     if any(beside.values()):
