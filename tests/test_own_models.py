@@ -108,6 +108,7 @@ def twins(cohort, config, shape, classes):
 def narrow(shape, classes): return plain(shape, classes - 1)
 def unready(cohort): return nn.Linear(1, 1)
 def number(shape): return 3
+def frozen(shape, classes): return plain(shape, classes).requires_grad_(False)
 def raises(shape, nonlinearity): raise ValueError(f"not of {shape}")
 known = 3
 """
@@ -280,6 +281,7 @@ UNFIT: list[tuple[str, dict[str, Any], str]] = [
         {},
         "model: ours:twins: 2 parts of kind Linear are named 'same' and would draw the same random numbers",
     ),
+    ("ours:frozen", {}, "model: ours:frozen: it has no parameters to train"),
     ("ours:Fixed", {"init_scale": 0.5}, "init_scale: model ours:Fixed takes none"),
 ]
 

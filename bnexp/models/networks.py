@@ -60,8 +60,11 @@ class _Own:
             self._refuse_strange()
         if cohort.device.type == "meta":  # nothing is trained, but it is found out whether it could be
             self._try(build, cohort)
+            found = build(cohort)
+            if not any(True for _ in found.parameters()):
+                raise ValueError("it has no parameters to train")
             if not plain:
-                self._refuse_namesakes(build(cohort))
+                self._refuse_namesakes(found)
                 self._refuse_unheard(cohort)
         return build(cohort)
 
