@@ -138,7 +138,9 @@ def test_commands_refuse_it_in_a_sentence(ours: Path) -> None:
     ours.with_name("e.yaml").write_text(EXAMPLE)
     checked = invoke("data", "check", "ours:stripes")
     assert checked.out == f"{ours}: 500 training and 100 test examples can be read\n"
-    assert invoke("data", "check", "ours:raises").code == 2
+    for name, said in (("raises", "no such disk"), ("random", "seed what it draws")):
+        refused = invoke("data", "check", f"ours:{name}")
+        assert refused.code == 2 and said in refused.err
     for dataset, said in (
         ("ours:three", "not 3 things"),
         ("gone:it", "no module 'gone'"),
