@@ -12,7 +12,8 @@ def check(name: str, data_dir: Path | None, tell: Callable[[int, int], None]) ->
     """Read all of the dataset `name`; what was found in order. `tell` is told how many pictures of a prepared folder
     are read, of how many.
 
-    Raises UsageError where there is no such dataset, or no two readings are alike, DatasetError where it is missing or damaged."""
+    Raises UsageError where there is no such dataset, or no two readings are alike; DatasetError where it is missing or
+    damaged."""
     found = source(resolved("dataset", name), data_dir)
     if isinstance(found, ImageFolder):
         pieces = found.check(tell)
