@@ -78,6 +78,21 @@ class Mixes(MeanAbs):
         return super().forward(x - x.mean(0), now)
 
 
+class MixesInTheEnd(MeanAbs):
+    def forward(self, x: Tensor, now: Pass) -> Tensor:
+        return super().forward(x - x.mean(0) if now.mode.name == "FINAL" else x, now)
+
+
+class OnlyTrains(nn.Module):
+    def __init__(self, units: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            raise RuntimeError("no")
+        return x
+
+
 class Flat(MeanAbs):
     def __init__(self, cohort: Cohort, name: str, units: int) -> None:
         super().__init__(cohort, name, units)
@@ -228,6 +243,8 @@ UNFIT = {
     "mine:Narrow": "of [2, 4, 20] it makes [2, 4, 19], where the same shape is wanted",
     "mine:Nothing": "norm: Nothing of 20 units",
     "mine:Mixes": "a trial has other numbers in company than alone",
+    "mine:MixesInTheEnd": "a trial has other numbers in company than alone",
+    "mine:OnlyTrains": "norm: OnlyTrains of 20 units with options {}: RuntimeError: no (mine.py:",
     "mine:Flat": "its parameter 'gamma' is [20] in a cohort of 2 trials, where [2, n, m] is wanted",
     "torch.nn:LazyBatchNorm1d": "norm: LazyBatchNorm1d of 20 units",
     "broken:Norm": "broken.py cannot be imported: SyntaxError: ",

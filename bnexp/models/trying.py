@@ -13,6 +13,8 @@ from bnexp.models.layers import Cohort, Layer, Mode, Pass
 CPU = torch.device("cpu")
 EXAMPLES = 4
 """In the batch that it is tried with."""
+MODES = (Mode.TRAIN, Mode.CURVE, Mode.COLLECT, Mode.FINAL)
+"""Of the passes, in their order."""
 
 Build = Callable[[Cohort], Layer]
 
@@ -45,24 +47,26 @@ def _draws() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
-def passed(layer: Layer, x: Tensor) -> Tensor:
+def passed(layer: Layer, x: Tensor, mode: Mode = Mode.TRAIN) -> Tensor:
     """What it makes of a batch in its first step."""
-    made: Tensor = layer(x, Pass(Mode.TRAIN, torch.ones((), dtype=torch.int64)))
+    made: Tensor = layer(x, Pass(mode, torch.ones((), dtype=torch.int64)))
     return made
 
 
 @torch.no_grad()
 def tried(build: Build, cohort: Cohort, x_TBI: Tensor, wanted: Sequence[int], wanted_is: str = "") -> None:
-    """Make one of two trials and pass a batch through it, and of the first trial alone. Raises ValueError where shapes
-    are not what they should be (`wanted`, [2, ...], in words `wanted_is`), or a trial depends on its company."""
+    """Make one of two trials and pass a batch through it, and of the first trial alone, as they train and as they are
+    evaluated. Raises ValueError where shapes are not what they should be (`wanted`, [2, ...], in words `wanted_is`), or
+    a trial depends on its company."""
     together, alone = (build(cohort_like(cohort, range(trials), trials)) for trials in (2, 1))
     for path, parameter in together.named_parameters():
         if parameter.dim() != 3 or len(parameter) != 2:
             shape = f"[{', '.join(map(str, parameter.shape))}]"
             raise ValueError(f"its parameter {path!r} is {shape} in a cohort of 2 trials, where [2, n, m] is wanted")
-    y_TBC = passed(together, x_TBI)
-    refuse_other(y_TBC, x_TBI, wanted, wanted_is)
-    refuse_company(y_TBC, passed(alone, x_TBI[:1]))
+    for mode in MODES:
+        y_TBC = passed(together, x_TBI, mode)
+        refuse_other(y_TBC, x_TBI, wanted, wanted_is)
+        refuse_company(y_TBC, passed(alone, x_TBI[:1], mode))
 
 
 @torch.no_grad()
