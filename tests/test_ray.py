@@ -88,6 +88,50 @@ def test_a_cluster_of_this_machine_trains_to_the_same_numbers(folder: Path, tiny
     assert "ray" not in ended.err.lower(), "it says nothing in the person's terminal"
 
 
+OWN = """
+import numpy as np
+from torch import nn
+
+def stripes():
+    labels = np.arange(600) % 4
+    images = np.random.default_rng(3).integers(0, 60, (600, 6, 6)).astype(np.uint8)
+    images[np.arange(600), labels] += 150
+    return images[:500], labels[:500], images[500:], labels[500:]
+
+class MaxAbs(nn.Module):
+    def __init__(self, units):
+        super().__init__()
+        self.scale = nn.Linear(units, units)
+
+    def forward(self, x):
+        return self.scale(x / (x.abs().amax(1, keepdim=True) + 1e-3))
+"""
+OF_ONES_OWN = """
+experiments:
+  e:
+    steps: 60
+    eval_every: 20
+    seeds: 2
+    dataset: "ours:stripes"
+    model: {name: mlp, hidden: [8]}
+    factors: {norm: [none, "ours:MaxAbs"]}
+"""
+
+
+@pytest.mark.slow
+def test_datasets_and_layers_of_ones_own_are_found_by_its_workers(tmp_path: Path, bnexp: Bnexp) -> None:
+    found = []
+    for name, given in (("ray", ["--executor", "ray"]), ("here", [])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "ours.py").write_text(OWN)
+        (tmp_path / name / "experiments.yaml").write_text(OF_ONES_OWN)
+        ended = bnexp("run", "e", "--device", "cpu", "--workers", "1", *given, cwd=tmp_path / name)
+        assert ended.code == 0, ended.err
+        found.append(rows(tmp_path / name, grounds.CURVES))
+    on_ray, here = found
+    assert len({row[0] for row in here}) == 4 and on_ray == here
+
+
 # Clusters of several nodes.
 
 
