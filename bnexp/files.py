@@ -54,6 +54,12 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
+def remove_unfinished(path: Path) -> None:
+    """Remove what processes that were killed have left of `write_whole`, where no other writes there now."""
+    for left in path.parent.glob(f"{path.name}.*.tmp"):
+        left.unlink(missing_ok=True)
+
+
 @contextmanager
 def rewritten(path: Path) -> Iterator[BinaryIO]:
     """A file to write what `path` is to hold, which takes its place when the context ends, and whose permissions it

@@ -18,7 +18,7 @@ from PIL import Image
 
 from bnexp.data.dataset import source
 from bnexp.data.imagefolder import pieces
-from bnexp.data.imagefolder.index import INDEX, PIXELS, Index
+from bnexp.data.imagefolder.index import INDEX, PIXELS, SIZES, Index
 from bnexp.data.imagefolder.journal import JOURNAL
 from bnexp.data.imagefolder.layout import find
 from bnexp.data.imagefolder.preparing import prepare
@@ -198,6 +198,7 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes_and_leaves_no_proces
         process.send_signal(signal.SIGKILL)
         process.wait()
         wait_for(lambda: not any(alive(worker) for worker in workers))  # noqa: B023
+    (journal.parent / f"{SIZES}.7.tmp").write_bytes(b"half")
     assert command(pictures, tmp_path).wait(60) == 0
     assert contents(journal.parent) == contents(tmp_path / "undisturbed")
 

@@ -128,7 +128,3 @@ class Journal:
         self._file.write(json.dumps(line.model_dump(mode="json")).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
-
-    def end(self) -> None:
-        """Delete the journal: what it was for is done."""
-        self.path.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from bnexp.data.imagefolder.layout import Listing, inside
 from bnexp.data.imagefolder.pictures import decoder
 from bnexp.data.imagefolder.pieces import Tell, decode_pieces
 from bnexp.errors import DatasetError, UsageError
-from bnexp.files import force, write_whole
+from bnexp.files import force, remove_unfinished, write_whole
 
 
 def prepare(listing: Listing, target: Path, size: int, workers: int, skip_damaged: bool, tell: Tell) -> Index:
@@ -32,7 +32,7 @@ def prepare(listing: Listing, target: Path, size: int, workers: int, skip_damage
     if inside(target, listing.root):
         raise UsageError(f"{target}: is in the folder of the pictures; choose another --data-dir")
     if (index := _found(target, plan)) is not None:
-        (target / JOURNAL).unlink(missing_ok=True)  # of one that was killed when all else was done
+        _tidy(target)
         return index
     target.mkdir(parents=True, exist_ok=True)
     with Journal(target, plan) as journal:
@@ -41,8 +41,15 @@ def prepare(listing: Listing, target: Path, size: int, workers: int, skip_damage
                 force(target)
                 decode_pieces(listing, pixels, journal, workers, skip_damaged, tell)
             index = _finish(listing, target, journal.entries, plan)
-        journal.end()
+        _tidy(target)
     return index
+
+
+def _tidy(target: Path) -> None:
+    """The index is there: remove the journal, and what processes that were killed have left."""
+    for name in (SIZES, LABELS, INDEX):
+        remove_unfinished(target / name)
+    (target / JOURNAL).unlink(missing_ok=True)
 
 
 def _found(target: Path, plan: Plan) -> Index | None:
