@@ -81,3 +81,16 @@ def test_what_is_ignored_stays_ignored() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     stopping.stop_as_by_hand()
     signal.raise_signal(signal.SIGHUP)
+
+
+def test_a_second_stop_tears_nothing_of_the_end_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until that should have come to its own end."""
+    with pytest.raises(Stopped):
+        signal.raise_signal(signal.SIGTERM)
+    for number in stopping.STOPS:
+        signal.raise_signal(number)
+    with whole():
+        signal.raise_signal(signal.SIGINT)
+    monkeypatch.setattr(stopping, "ENDING_SECONDS", 0.0)
+    with pytest.raises(Stopped):
+        signal.raise_signal(signal.SIGTERM)

@@ -1,7 +1,6 @@
 """How commands are explained and refused: their order, their examples, errors as a sentence and an exit code, and what
 was meant by a name that there is not."""
 
-import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from io import TextIOWrapper
@@ -10,6 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from bnexp.errors import BnexpError, UsageError, did_you_mean, nearest
+from bnexp.stopping import ignore_stops
 from bnexp.text import message
 from bnexp.unread import UNREAD, silent
 
@@ -84,7 +84,7 @@ class Commands(click.Group):
         except BnexpError as error:
             _fail(error, error.exit_code)
         except KeyboardInterrupt:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends by now; a second Ctrl-C would change how
+            ignore_stops()
             sys.exit(INTERRUPTED)
         except OSError as error:
             _fail(error, BnexpError.exit_code)

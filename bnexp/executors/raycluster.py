@@ -14,6 +14,7 @@ from ray import exceptions
 
 from bnexp.errors import BnexpError, UsageError
 from bnexp.executors.local import cores
+from bnexp.stopping import whole
 
 ADDRESS = "RAY_ADDRESS"
 ANSWER_SECONDS = 10.0
@@ -43,7 +44,7 @@ class Cluster:
         self._silence = ExitStack()
         """Ray prints what befalls a node, which we say in a sentence; a run prints nothing else there."""
         try:
-            with _our_signals():
+            with _our_signals(), whole():  # what was begun by half ends the process with SIGSEGV
                 self._connect(workers, device)
             if device == "auto":
                 self.device = "cuda" if self._total("GPU") else "cpu"
