@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bnexp import own
 from bnexp.claims.model import Claim
 from bnexp.claims.scorecard import SUITE, Column, Scorecard, column
 from bnexp.db.results import Results
@@ -28,7 +29,14 @@ class Battery:
 def normalizers(texts: Iterable[str]) -> list[Normalizer]:
     """The normalizers that were named, each once. Raises ConfigurationError where a file could not name one, UsageError
     where one is what they are compared with."""
-    found = [Normalizer.parse(text, f"--norm {text}") for text in texts]
+    found = []
+    for text in texts:
+        found.append(Normalizer.parse(text, f"--norm {text}"))
+        if own.is_own(found[-1].name):
+            try:
+                own.found(found[-1].name)
+            except UsageError as error:
+                raise UsageError(f"--norm {text}: {error}") from error
     if any(one.name == "none" for one in found):
         raise UsageError("--norm none: networks without normalization are what every normalizer is compared with")
     return list({one.label: one for one in found}.values())

@@ -41,7 +41,7 @@ def resolved(field: str, value: Any) -> Any:
         return path
     what, known = field.removesuffix(".name"), registry.datasets() if field == "dataset" else [*shipped]
     known += [entry.name for entry in _registered(group)]
-    raise UsageError(f"no such {what} {value!r} ({did_you_mean(value, known)}); of your own, write {own.PATH}")
+    raise UsageError(f"no such {what} {value!r} ({did_you_mean(value, {*known})}); of your own, write {own.PATH}")
 
 
 @cache

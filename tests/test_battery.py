@@ -349,6 +349,9 @@ def test_without_a_battery_or_a_normalizer_it_says_what_is_missing(tmp_path: Pat
     given = ["--file", str(tmp_path / "e.yaml"), "--db", str(tmp_path / "none.db")]
     ended = invoke("battery", "--norm", "group", *given)
     assert ended.code == 2 and "no suite 'battery'" in ended.err and str(tmp_path / "e.yaml") in ended.err
+    for path, said in (("json:Norm", "has no 'Norm'"), ("gone:Norm", "no module 'gone'")):
+        ended = invoke("battery", "--norm", path, *given)
+        assert ended.code == 2 and ended.err.startswith(f"Error: --norm {path}: ") and said in ended.err
     ended = invoke("battery", "--norm", "grup", *given)
     assert ended.code == 2 and "--norm grup" in ended.err and not (tmp_path / "none.db").exists()
     assert "Missing option '--norm'" in invoke_usage(*given)

@@ -6,6 +6,9 @@ import itertools
 import json
 import os
 import shlex
+import subprocess
+import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -13,10 +16,11 @@ from click.testing import CliRunner
 
 from bnexp.cli import main
 from bnexp.cli.commands import paths
+from bnexp.reports.dumping import dump
 from bnexp.reports.fitted import show_table
 from bnexp.reports.screen import Screen
 from tests.attacks import invoke
-from tests.conftest import TINY, Bnexp, enroll_impossible
+from tests.conftest import TINY, Bnexp, enroll_impossible, environment
 
 
 @pytest.mark.parametrize("columns", [80, 200])
@@ -302,3 +306,19 @@ def test_help_fits_and_has_examples(path: str) -> None:
     assert ended.exit_code == 0 and examples and shown
     assert max(map(len, ended.stdout.splitlines())) <= 80
     assert not any(line.endswith("...") for line in ended.stdout.partition("\nCommands:\n")[2].splitlines())
+
+
+def test_numbers_of_every_kind_of_database_are_numbers_in_json() -> None:
+    """PostgreSQL's sums and means are decimals."""
+    told = {"mean": Decimal("1.3333333333333333"), "sum": Decimal(104), "none": Decimal("0E-20"), "nan": Decimal("NaN")}
+    assert json.loads(dump(told)) == {"mean": 1.3333333333333333, "sum": 104, "none": 0.0, "nan": "nan"}
+    assert '"sum": 104\n' in dump({"sum": Decimal(104)})
+
+
+def test_a_shell_may_close_what_is_printed_to(tiny: Path) -> None:
+    for command in ("export trials", "query 'select 1' --format csv", "status"):
+        line = f"{shlex.quote(sys.executable)} -m bnexp {command} >&-"
+        ended = subprocess.run(
+            ["sh", "-c", line], cwd=tiny, env=environment(), capture_output=True, text=True, timeout=60
+        )
+        assert (ended.returncode, ended.stderr) == (0, "")

@@ -1,5 +1,6 @@
 """What a shell completes."""
 
+import json
 import os
 import re
 import subprocess
@@ -149,3 +150,20 @@ def test_bash_completes_with_it(tmp_path: Path, bnexp: Bnexp) -> None:
         "optimizer.lr=",
         "complete -o nosort -F _bnexp_completion bnexp",
     ]
+
+
+def test_bash_is_offered_no_name_that_it_would_run_or_expand(tmp_path: Path, bnexp: Bnexp) -> None:
+    """It inserts what it is told without quotes, and files may come from anywhere."""
+    names = ["plain-1", "*", "a b", "$(touch run)", "`touch run`", "a;b", "a&b", "quo'te", "a>b", "~root"]
+    cells = ", ".join(f"{json.dumps(name)}: {{seeds: 1}}" for name in names)
+    (tmp_path / "experiments.yaml").write_text(f"experiments: {{{cells}}}")
+    (tmp_path / "script").write_text(bnexp("completion", "bash", cwd=tmp_path).out)
+    pressed = (
+        "compopt() { :; }; source ./script; COMP_LINE='bnexp plan '; COMP_POINT=11; "
+        "_bnexp_completion bnexp '' plan; printf '%s\\n' \"${COMPREPLY[@]}\""
+    )
+    found = {**environment(), "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    ended = subprocess.run(
+        ["bash", "-c", pressed], cwd=tmp_path, env=found, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert ended.stdout.splitlines() == ["plain-1"]

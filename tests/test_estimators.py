@@ -339,6 +339,16 @@ def test_a_range_that_reaches_an_end_is_a_bound() -> None:
     assert inside.above is not None and list(inside.above) == list(inside.effect) and inside.notes == []
 
 
+def test_an_arm_that_never_trains_tolerates_nothing() -> None:
+    """Its accuracy is chance at every level, and so within any distance of its best."""
+    never = arm(*(seeds([None] * 2, init_scale=0.01 * 10.0**index) for index in range(3)))
+    lost = measure("tolerated_range", never, PEAK, factor="init_scale")
+    assert lost.effect == pytest.approx([-0.3] * 2) and list(lost.treatment) == [0, 0] and lost.notes == []
+    assert lost.above is not None and list(lost.above) == list(lost.effect)
+    with pytest.raises(NotEstimableError, match="neither arm trains at any level"):
+        measure("tolerated_range", never, never, factor="init_scale")
+
+
 def test_the_effects_of_a_range_are_the_jackknifes_pseudo_values() -> None:
     """Directly: n times the range of the mean curve, minus n - 1 times that of the mean without the seed."""
     accuracies = np.array([[50, 85, 90, 80, 40], [52, 88, 91, 84, 41], [49, 86, 89, 85, 44], [51, 87, 92, 83, 40]])

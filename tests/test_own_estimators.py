@@ -178,8 +178,16 @@ def test_what_cannot_be_asked_is_refused_with_its_place(ours: Path, estimator: A
 
 
 def test_one_that_cannot_be_loaded_is_refused_before_anything_trains(ours: Path) -> None:
-    for name, said in (("missing", "ours.py) has no 'missing'"), ("known", "ours:known is no function")):
-        claim({"name": f"ours:{name}"}, least=1)
+    for name, options, said in (
+        ("missing", {}, "ours.py) has no 'missing'"),
+        ("known", {}, "ours:known is no function"),
+        (
+            "mean",
+            {"pluss": 1},
+            "cannot be called with trials and its options: got an unexpected keyword argument 'pluss'",
+        ),
+    ):
+        claim({"name": f"ours:{name}", "options": options}, least=1)
         Path("e.yaml").write_text(Path("e.yaml").read_text() + "suites: {battery: [rates]}\n")
         for command in (["plan", "rates"], ["run", "rates"], ["battery", "--norm", "layer"]):
             refused = invoke(*command, "--file", "e.yaml")

@@ -90,7 +90,7 @@ def test_the_list_has_every_figure() -> None:
         (["grid", "--output", "x"], "--output x: its name must end in one of .png"),
         (["curves", "--metric", "accuracy", "--output", "x.png"], "no metric 'accuracy' (known: train_accuracy"),
         (["curves", "--experiment", "racd", "--output", "x.png"], "did you mean 'raced'?"),
-        (["curves", "--experiment", "waits", "--output", "x.png"], "no trial of waits has ended yet; `bnexp run"),
+        (["curves", "--experiment", "waits", "--output", "x.png"], "waits has ended yet; `bnexp run waits`"),
         (["grid", "--metric", "train_loss", "--output", "x.png"], "are for the figure curves, not for grid"),
         (["curves", "--trial", "a", "--instance", "1", "--output", "x.png"], "have no place beside it"),
         (["curves", "--trial", "ä", "--output", "x.png"], "no trial's key begins with 'ä'"),

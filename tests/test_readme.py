@@ -161,3 +161,10 @@ def test_every_page_is_in_the_index() -> None:
     index = ROOT / "docs" / "README.md"
     linked = {(index.parent / "".join(found)).resolve() for found in LINK.findall(prose(index))}
     assert {page for page in PAGES if page.parent.name in ("docs", "howto") and page != index} <= linked
+
+
+def test_its_job_array_and_cluster_are_those_of_the_page_about_machines() -> None:
+    page = (ROOT / "docs" / "howto" / "machines.md").read_text()
+    script = re.search(r"```sh\n.*?```", README, re.DOTALL)
+    recipe = re.search(r"(    ray start .*\n)+    RAY_ADDRESS=.*\n", README)
+    assert script and script[0] in page and recipe and recipe[0] in page

@@ -166,11 +166,14 @@ def _largest(arm: Arm, how: Estimator) -> tuple[BySeed, BySeed]:
 def tolerated_range(treatment: Arm, control: Arm, how: Estimator, margin: float) -> Estimate:
     """Decades of `factor` around the arm's best level over which the mean accuracy over seeds stays within `within`
     points of the best, interpolated between levels; treatment minus control. The jackknife's pseudo-values over seeds
-    stand for effects. A range that reaches the end of the levels is a lower bound."""
+    stand for effects. A range that reaches the end of the levels is a lower bound; an arm that trains at no level
+    tolerates none, and its range is 0."""
     arms = [_Curve(arm, how) for arm in (treatment, control)]
     seeds = np.intersect1d(arms[0].seeds, arms[1].seeds)
     if len(seeds) < 2:
         raise NotEstimableError("its arms share fewer than two seeds")
+    if not any(arm.trains for arm in arms):
+        raise NotEstimableError(f"neither arm trains at any level of {how.factor}")
     widths = [pseudo_values(len(seeds), partial(_width, arm, seeds)) for arm in arms]
     open_ = [arm.width(seeds)[1] for arm in arms]
     effect = widths[0] - widths[1]
@@ -200,9 +203,12 @@ class _Curve:
         self.seeds = reduce(np.intersect1d, [cell.seeds for cell in found])
         self.values = np.array([cell.values[np.isin(cell.seeds, self.seeds)] for cell in found])
         """[levels, seeds]"""
+        self.trains = bool((arm.trials["trained"].astype(np.float64) == 1).any())
 
     def width(self, seeds: npt.NDArray[np.int64]) -> tuple[float, bool]:
         """Decades within so many points of the best, and whether they reach the end of the levels."""
+        if not self.trains:
+            return 0.0, False
         mean = self.values[:, np.isin(self.seeds, seeds)].mean(axis=1)
         best, floor = int(np.argmax(mean)), float(mean.max()) - self.within
         decades = np.log10(self.levels)

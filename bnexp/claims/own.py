@@ -2,7 +2,9 @@
 
 Its source is in the claim's definition: edited, it measures another claim, post hoc where the data are older."""
 
+import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -29,6 +31,12 @@ def estimator(how: Estimator) -> Measured:
     found = own.found(how.name)
     if not callable(found):
         raise UsageError(f"estimator: {how.name} is no function")
+    with suppress(ValueError):  # of some built-in ones it is not known
+        signature = inspect.signature(found)
+        try:
+            signature.bind(None, **dict(how.options))
+        except TypeError as error:
+            raise UsageError(f"estimator: {how.name} cannot be called with trials and its options: {error}") from error
     return partial(_measured, found)
 
 

@@ -1,9 +1,11 @@
 """How commands are explained and refused: their order, their examples, errors as a sentence and an exit code, and what
 was meant by a name that there is not."""
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -76,6 +78,8 @@ class Commands(click.Group):
             return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
+        if sys.stdout is None:  # a shell has closed it
+            sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (until the process ends)
         if isinstance(sys.stdout, TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack a character that we print
         try:

@@ -3,6 +3,7 @@
 import json
 import math
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from bnexp.text import CONTROLS
@@ -21,4 +22,6 @@ def _jsonable(value: Any) -> Any:
         return [_jsonable(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
+    if isinstance(value, Decimal):  # of PostgreSQL's sums and means
+        return int(value) if value.as_tuple().exponent == 0 else _jsonable(float(value))
     return value.isoformat() if isinstance(value, datetime) else value

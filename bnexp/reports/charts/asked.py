@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from bnexp.claims.data import Data
+from bnexp.claims.overrides import run_command
 from bnexp.claims.parse import parse_claims
 from bnexp.claims.report import Reports, data_of, report_on
 from bnexp.db.results import InstanceInfo, Results
@@ -72,9 +73,10 @@ def _remedy(makers: Sequence[str]) -> str:
     return f"{' or '.join(commands)} makes one" if commands else "nor does the experiments file have one"
 
 
-def nothing_ended(name: str) -> UsageError:
+def nothing_ended(instance: InstanceInfo) -> UsageError:
     """The error about an instance that has no results yet."""
-    return UsageError(f"no trial of {name} has ended yet; `bnexp run {name}` goes on with them")
+    again = run_command([instance.name], instance.overrides)
+    return UsageError(f"no trial of {instance.name} has ended yet; `{again}` goes on with them")
 
 
 def one_of(what: str, name: str, known: Iterable[str]) -> str:

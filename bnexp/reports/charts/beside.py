@@ -50,7 +50,7 @@ def variants(asked: Asked) -> Variants:
     found = beside(table, data, [], asked.results.top5)
     names = [line.name for line in found.lines if line.counts.ended]
     if not names:
-        raise nothing_ended(instance.name)
+        raise nothing_ended(instance)
     scale = found.scale
     about = f"{', '.join(scale['datasets'])}, {', '.join(scale['networks'])}, {scale['seeds'][0]} seeds"
     trials = {name: trials_beside(name, table.rows[name], data) for name in names}

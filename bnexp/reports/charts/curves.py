@@ -30,14 +30,16 @@ def curves(asked: Asked) -> Any:
     metric = one_of("metric", asked.metric, CURVE)
     if asked.trials:
         title, groups, about = _single(asked)
+        nothing = UsageError(f"{title} has not ended yet")
     else:
         anything = asked.name is None and asked.number is None  # of another file perhaps
         instance = asked.results.latest() if anything else asked.instance(lambda _: True, "of any kind")
         arms = arms_of(asked.data(instance), asked.file.experiments.get(instance.name))
+        nothing = nothing_ended(instance)
         title, groups, about = with_overrides(instance.name, instance.overrides), arms.sets, arms.about
     series = {name: series_of(trials, asked.results.curves, metric) for name, trials in groups.items()}
     if all(one.waiting == length(groups[name]) for name, one in series.items()):
-        raise nothing_ended(title)
+        raise nothing
     if not any(one.mean or one.ended for one in series.values()):
         raise UsageError(f"the trials of {title} were evaluated at no step that all of a series share")
     unit = ", %" if is_accuracy(metric) else ", nats"

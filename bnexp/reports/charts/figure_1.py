@@ -35,7 +35,7 @@ def figure_1(asked: Asked) -> Any:
     trials = asked.results.trials(instance.id)
     ended = np.isin(trials["status"].astype(str), ENDED) if length(trials) else np.zeros(0, dtype=bool)
     if not ended.any():
-        raise nothing_ended(instance.name)
+        raise nothing_ended(instance)
     known, fewer = first_seeds(take(trials, ended))
     settings = _settings(known)
     best = _best(settings)

@@ -45,7 +45,7 @@ def grid(asked: Asked) -> Any:
         raise asked.refusal(_fits, NEEDS, instance.name)
     ended = np.isin(trials["status"].astype(str), ENDED)
     if not ended.any():
-        raise nothing_ended(instance.name)
+        raise nothing_ended(instance)
     panels, averaged = _panels(trials)
     rows = cells(trials, panels)
     norms = sorted({row["norm"] for row in rows}, key=rank)
