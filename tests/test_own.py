@@ -93,6 +93,17 @@ class OnlyTrains(nn.Module):
         return x
 
 
+class Rebinds(nn.Module):
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(units))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * x.mean(0)
+        return x - self.mean
+
+
 class Flat(MeanAbs):
     def __init__(self, cohort: Cohort, name: str, units: int) -> None:
         super().__init__(cohort, name, units)
@@ -245,6 +256,7 @@ UNFIT = {
     "mine:Mixes": "a trial has other numbers in company than alone",
     "mine:MixesInTheEnd": "a trial has other numbers in company than alone",
     "mine:OnlyTrains": "norm: OnlyTrains of 20 units with options {}: RuntimeError: no (mine.py:",
+    "mine:Rebinds": "it binds 'mean' to another tensor; change what it has in place, as by copy_",
     "mine:Flat": "its parameter 'gamma' is [20] in a cohort of 2 trials, where [2, n, m] is wanted",
     "torch.nn:LazyBatchNorm1d": "norm: LazyBatchNorm1d of 20 units",
     "broken:Norm": "broken.py cannot be imported: SyntaxError: ",

@@ -120,7 +120,11 @@ class Alone(Layer):
             if step is not None:  # nothing else here draws from torch's own generator
                 torch.default_generator.manual_seed(random.key("own", self._seeds[slot], self.name, step)[0])
             x_BC = x_SBC[slot * len(x_SBC) // len(self._plain)]
-            each.append(functional_call(plain, ours, (x_BC,), tie_weights=False))
+            left = dict(ours)  # functional_call puts into it what the module has of each name in the end
+            each.append(functional_call(plain, left, (x_BC,), tie_weights=False))
+            for key in ours:
+                if left[key] is not ours[key]:  # would be lost
+                    raise ValueError(f"it binds {key!r} to another tensor; change what it has in place, as by copy_")
         return torch.stack(each)
 
 
