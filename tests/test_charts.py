@@ -335,7 +335,9 @@ def test_the_forest_has_a_row_a_claim_and_names_those_without(asked: Asked) -> N
 
 def test_names_stay_text() -> None:
     assert label("a\nb\x1b[0m\ud800\uffff") == "a b\\x1b[0m\\ud800?"
-    assert label("x" * 100) == "x" * 59 + "…"
+    assert label("x" * 100) == "x" * 20 + "…" + "x" * 39
+    long = label(f"{'a long variant, ' * 3}norm none, lr multiplier 300000, nonlinearity relu")
+    assert long == "a long variant, a…multiplier 300000, nonlinearity relu"
     assert len(set(labels(["x" * 100 + str(number) for number in range(3)]).values())) == 3
     assert all(len(line) <= 100 for line in titled("t", "word " * 90)["subtitle"])  # type: ignore[attr-defined]
     assert titled(f"{'x' * 70} fashion-mnist")["text"] == ["x" * 70, "fashion-mnist"]

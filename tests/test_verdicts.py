@@ -346,6 +346,9 @@ def test_too_few_seeds_for_so_many_claims_say_so() -> None:
     assert "--seeds 20" in findings[0].advice
     five = verdict(GAINS[:5], looks=[5, 10, 20])
     assert five.sentence == "5 seeds are too few to decide anything." and "--seeds 10" in five.advice
+    two = verdict(GAINS[:2], looks=[2, 4, 8])
+    assert "--seeds 8" in two.advice, "4 would decide nothing either"
+    assert "Its looks end at 4 seeds, too few to decide anything" in verdict(GAINS[:2], looks=[2, 3, 4]).advice
 
 
 # Several measures

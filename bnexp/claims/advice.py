@@ -47,7 +47,17 @@ def advise(tested: Tested, finding: Finding, data: Data) -> tuple[str, str]:
 def _too_few(finding: Finding) -> bool:
     """Whether even the clearest outcome of so many seeds could not be significant."""
     assert finding.look is not None
-    return bool(finding.family * 2 / 2**finding.n > finding.look.alpha)
+    return not _decides(finding.family, finding.n, finding.look.alpha)
+
+
+def _decides(family: int, seeds: int, alpha: float) -> bool:
+    return family * 2 / 2**seeds <= alpha
+
+
+def _following(finding: Finding) -> int | None:
+    """The seeds of the next look that could decide anything; None where there is none."""
+    after = [n for n in zip(finding.claim.looks, SPENT, strict=False) if n[0] > finding.n]
+    return next((seeds for seeds, alpha in after if _decides(finding.family, seeds, alpha)), None)
 
 
 def _more(tested: Tested, finding: Finding, data: Data) -> str:
@@ -57,6 +67,9 @@ def _more(tested: Tested, finding: Finding, data: Data) -> str:
     shrink = max(shrinkage(rule, tested.intervals, tested.scale) for rule in finding.claim.rules())
     if look.following is None:
         return "Its looks are used up: it stays open. Other seeds would be another claim, with its own 5%."
+    following = _following(finding)
+    if following is None:
+        return f"Its looks end at {finding.claim.looks[-1]} seeds, too few to decide anything: more make another claim."
     # What the interval shows is alpha = 0.05 of one claim; the next look asks for more.
     wider = widening(SPENT[look.number], finding.family)
     needed = math.ceil(finding.n * (wider / shrink) ** 2) if 0 < shrink < 1 else None
@@ -64,11 +77,11 @@ def _more(tested: Tested, finding: Finding, data: Data) -> str:
     if needed and needed > last:
         seeds = f"about {needed:,}" if needed <= MANY else f"more than {MANY:,}"
         return (
-            f"`{command(data, look.following)}` is its next look; {seeds} seeds would be needed if the effect stays as "
+            f"`{command(data, following)}` is its next look; {seeds} seeds would be needed if the effect stays as "
             f"it is, and its looks end at {last}."
         )
     about = f"; about {needed:,} seeds would be enough if the effect stays as it is" if needed else ""
-    return f"`{command(data, look.following)}` decides it, or leaves it open{about}."
+    return f"`{command(data, following)}` decides it, or leaves it open{about}."
 
 
 def command(data: Data, seeds: int) -> str:

@@ -16,9 +16,14 @@ _IN_NO_XML = re.compile("[\ufffe\uffff]")
 
 
 def label(name: str, longest: int = LONGEST) -> str:
-    """A name as it stands in a chart: one line, without control characters, and not endless."""
+    """A name as it stands in a chart: one line, without control characters, and not endless. It is cut in its middle,
+    where words end, since the numbers that tell arms apart stand at the end, and half a number is another."""
     shown = _IN_NO_XML.sub("?", printable(" ".join(str(name).split())))
-    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
+    if len(shown) <= longest:
+        return shown
+    room = longest // 3
+    head, tail = shown[:room], shown[room + 1 - longest :]
+    return f"{head.rpartition(' ')[0] or head}…{tail.partition(' ')[2] or tail}"
 
 
 def labels(names: Iterable[str]) -> dict[str, str]:
