@@ -205,7 +205,8 @@ def _refusal(error: ErrorDetails, settings: Settings) -> ConfigurationError:
 def _hint(inner: str, component: str, chosen: Setting | None) -> str:
     """What the component of the chosen name has instead of the field `inner`, and which others have such a field."""
     if chosen and own.is_own(str(chosen.value)):
-        return f"write it under options, as {component}.options: {{{inner}: ...}}"
+        option = inner.removeprefix("options.")
+        return f"write it under options, as {component}.options: {{{option}: ...}}"
     default = TrialConfig.model_fields[component].default
     options = {fields.model_fields["name"].default: [*fields.model_fields][1:] for fields in COMPONENTS[component]}
     known = options.get(chosen.value if chosen else default.name, [])

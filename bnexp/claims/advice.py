@@ -51,7 +51,7 @@ def _too_few(finding: Finding) -> bool:
 
 
 def _decides(family: int, seeds: int, alpha: float) -> bool:
-    return family * 2 / 2**seeds <= alpha
+    return bool(family * 2 / 2**seeds <= alpha)
 
 
 def _following(finding: Finding) -> int | None:

@@ -20,4 +20,5 @@ def check(name: str, data_dir: Path | None, tell: Callable[[int, int], None]) ->
         return f"{found.where()}: {pieces:,} pieces have the checksums of the index"
     data = found.read()
     found.fingerprint()  # for which a function of a person's own is called once more, and must return the same
-    return f"{found.where()}: {len(data.images):,} training and {len(data.test_images):,} test examples can be read"
+    examples = f"{len(data.images):,} training and {len(data.test_images):,} test examples"
+    return f"{found.where()}: {examples} of {data.classes:,} classes can be read"

@@ -154,6 +154,6 @@ def _lacking(
     unkept = [kind for kind in wanted_keep if kind not in json.loads(keep)]
     if unkept:
         lacking.append(f"without keeping their {' and '.join(unkept)}; use another --db to train them again")
-    if every != wanted_every:
+    if every > wanted_every:  # else it has more points than are wanted, as it would have if it were trained now
         lacking.append(f"with eval_every {every}, not {wanted_every}; use another --db for curves of these steps")
     return lacking
