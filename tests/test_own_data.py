@@ -137,7 +137,7 @@ def test_what_is_no_dataset_is_refused(ours: Path, name: str) -> None:
 def test_commands_refuse_it_in_a_sentence(ours: Path) -> None:
     ours.with_name("e.yaml").write_text(EXAMPLE)
     checked = invoke("data", "check", "ours:stripes")
-    assert checked.out == f"{ours}: 500 training and 100 test examples of 4 classes can be read\n"
+    assert checked.out == f"{ours}: 500 training and 100 test examples of 2 classes can be read\n"
     for name, said in (("raises", "no such disk"), ("random", "seed what it draws")):
         refused = invoke("data", "check", f"ours:{name}")
         assert refused.code == 2 and said in refused.err
