@@ -188,7 +188,7 @@ def test_a_worker_that_dies_leaves_nothing_behind(folder: Path, bnexp: Bnexp, tm
     assert process.wait(timeout=120) == 0
     said = " ".join((folder / "messages").read_text().split())
     [(lost,)] = rows(folder, "select count(*) from attempts where outcome = 'failed'")
-    assert lost in (6, 12), "of a cohort of 12, of which 6 diverge at once, before or after the blow"
+    assert 6 <= lost <= 12, "of a cohort of 12, of which 6 diverge at once, told one by one before the blow or not"
     assert f"{lost} trials to be tried again: the worker process died (exit code -9)" in said
     undisturbed = tmp_path / "undisturbed"
     undisturbed.mkdir()
