@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.ground import still_there
 from tests.attacks import invoke
 from tests.conftest import TINY, Bnexp, enroll_impossible, environment
 
@@ -137,7 +138,7 @@ def test_a_killed_run_is_taken_over_at_once(folder: Path, bnexp: Bnexp) -> None:
     assert ended.code == 0, ended.err
     assert time.monotonic() - began < 40, "it did not wait for the lease to run out"
     assert rows(folder, "select distinct status from trials where status in ('pending', 'running')") == []
-    assert [pid for pid in workers if Path(f"/proc/{pid}").exists()] == [], "its workers ended with it"
+    assert workers and still_there([int(pid) for pid in workers]) == 0, "its workers ended with it"
 
 
 def test_a_trial_that_fails_is_tried_three_times_and_the_others_go_on(folder: Path, bnexp: Bnexp) -> None:
