@@ -29,17 +29,21 @@ class Battery:
 def normalizers(texts: Iterable[str]) -> list[Normalizer]:
     """The normalizers that were named, each once. Raises ConfigurationError where a file could not name one, UsageError
     where one is what they are compared with."""
-    found = []
-    for text in texts:
-        found.append(Normalizer.parse(text, f"--norm {text}"))
-        if own.is_own(found[-1].name):
-            try:
-                own.found(found[-1].name)
-            except UsageError as error:
-                raise UsageError(f"--norm {text}: {error}") from error
+    found = [_named(text) for text in texts]
     if any(one.name == "none" for one in found):
         raise UsageError("--norm none: networks without normalization are what every normalizer is compared with")
     return list({one.label: one for one in found}.values())
+
+
+def _named(text: str) -> Normalizer:
+    """The normalizer that a person means, which is there."""
+    normalizer = Normalizer.parse(text, f"--norm {text}")
+    if own.is_own(normalizer.name):
+        try:
+            own.found(normalizer.name)
+        except UsageError as error:
+            raise UsageError(f"--norm {text}: {error}") from error
+    return normalizer
 
 
 def batteries(

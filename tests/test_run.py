@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.ground import still_there
+from benchmarks.ground import still_there, workers_of
 from tests.attacks import invoke
 from tests.conftest import TINY, Bnexp, enroll_impossible, environment
 
@@ -39,14 +39,6 @@ def wait_until_training(folder: Path) -> None:
             return
         time.sleep(0.02)
     pytest.fail("no trial began to train")
-
-
-def workers_of(process: "subprocess.Popen[str]") -> list[str]:
-    """The process numbers of a run's workers."""
-    found = subprocess.run(
-        ["pgrep", "-f", "spawn_main", "-P", str(process.pid)], capture_output=True, text=True, check=True
-    )
-    return found.stdout.split()
 
 
 @pytest.fixture
@@ -128,7 +120,7 @@ def test_two_runs_at_once_share_the_work(folder: Path, tiny: Path) -> None:
 def test_a_killed_run_is_taken_over_at_once(folder: Path, bnexp: Bnexp) -> None:
     process = start(folder, "tiny", "--workers", "1", "--set", "steps=1000000")
     wait_until_training(folder)
-    workers = workers_of(process)
+    workers = workers_of(process.pid)
     process.kill()
     process.wait()
     with sqlite3.connect(folder / "bnexp.db") as connection:
@@ -138,7 +130,7 @@ def test_a_killed_run_is_taken_over_at_once(folder: Path, bnexp: Bnexp) -> None:
     assert ended.code == 0, ended.err
     assert time.monotonic() - began < 40, "it did not wait for the lease to run out"
     assert rows(folder, "select distinct status from trials where status in ('pending', 'running')") == []
-    assert workers and still_there([int(pid) for pid in workers]) == 0, "its workers ended with it"
+    assert workers and still_there(workers) == 0, "its workers ended with it"
 
 
 def test_a_trial_that_fails_is_tried_three_times_and_the_others_go_on(folder: Path, bnexp: Bnexp) -> None:
@@ -184,8 +176,8 @@ def test_a_worker_that_dies_leaves_nothing_behind(folder: Path, bnexp: Bnexp, tm
     arguments = ["tiny", "--workers", "1", "--set", "steps=3000"]
     process = start(folder, *arguments)
     wait_until_training(folder)
-    [victim] = workers_of(process)
-    os.kill(int(victim), signal.SIGKILL)
+    [victim] = workers_of(process.pid)
+    os.kill(victim, signal.SIGKILL)
     assert process.wait(timeout=120) == 0
     said = " ".join((folder / "messages").read_text().split())
     [(lost,)] = rows(folder, "select count(*) from attempts where outcome = 'failed'")
